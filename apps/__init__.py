@@ -1,0 +1,1 @@
+"""The analyses that ship with slidehook, one module each."""

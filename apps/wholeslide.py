@@ -1,0 +1,27 @@
+"""The demo: pretends to compute, then draws a square in the middle of the slide."""
+
+from __future__ import annotations
+
+import time
+
+from slidehook import App, Progress, Result, Slide, WholeSlide
+
+
+class WholeSlideDemo(App):
+    """Opens the slide and answers 42, as IA-API's public example does; it measures nothing."""
+
+    id = "wholeslide"
+    name = "Whole slide demo"
+    version = "1.0"
+    route = "/dpat_ia_app_demo/wholeslide"
+    input = WholeSlide()
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        """Show 60, 80 and 100 % over `DEMO_SECONDS`, then a square in the middle third."""
+        frame = slide.frame
+        for percent in (60, 80, 100):
+            progress(percent, "pretending to compute")
+            time.sleep(self.settings.demo_seconds / 3)
+        square = frame.rectangle(1 / 3, 1 / 3, 2 / 3, 2 / 3)
+        result = Result("ANSWER: 42", {"Answer": 42, "Width (px)": frame.width, "Height (px)": frame.height})
+        return result.polygon(square).label(square[0], "ANSWER: 42")

@@ -1,0 +1,58 @@
+"""What an administrator, a scanner and a user do at the simulated DPAT, over its HTTP endpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from slidehook.errors import SlidehookError
+
+TIMEOUT_S = 60.0
+
+
+class DemoFailed(SlidehookError):
+    """The demo did not end as it should."""
+
+
+class SimulatedDpat:
+    """The simulator's own endpoints, below `/sim`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def register(self, app_url: str) -> dict[str, Any]:
+        """Do as an administrator does: retrieve the registration, enable the app and its notifications."""
+        app: dict[str, Any] = self._call("POST", "apps", {"url": app_url})
+        self._call("PATCH", f"apps/{app['applicationId']}", {"enabled": True, "notifications": True})
+        return app
+
+    def slides(self) -> list[dict[str, Any]]:
+        """List the slides."""
+        slides: list[dict[str, Any]] = self._call("GET", "slides")
+        return slides
+
+    def notify(self, slide_id: str) -> None:
+        """Do as DPAT does when a scanner's image was imported."""
+        for call in self._call("POST", "notifications", {"slideId": slide_id}):
+            _expect_answered(call)
+
+    def invoke(self, app_id: str, slide_id: str) -> None:
+        """Do as DPAT does when a user chose the app in a slide's menu."""
+        _expect_answered(self._call("POST", "invocations", {"applicationId": app_id, "slideId": slide_id}))
+
+    def result(self, app_id: str, slide_id: str) -> dict[str, Any] | None:
+        """Read the app's newest result on a slide, with its history; None when there is none yet."""
+        results = self._call("GET", f"results?applicationId={app_id}&slideId={slide_id}")
+        return results[-1] if results else None
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        response = requests.request(method, f"{self.url}/sim/{path}", json=body, timeout=TIMEOUT_S)
+        if not response.ok:
+            raise DemoFailed(f"the simulator answered {response.status_code} to {method} {path}: {response.text}")
+        return response.json()
+
+
+def _expect_answered(call: dict[str, Any]) -> None:
+    if call["status"] != 200 or call.get("fault"):
+        raise DemoFailed(f"the app answered {call['status']}: {call.get('fault') or call['answer']}")

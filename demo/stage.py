@@ -1,0 +1,93 @@
+"""Starts the demo's processes, each with a log of its own, and takes down all that it started."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from slidehook.errors import SlidehookError
+
+START_S = 60.0
+STOP_S = 15.0
+
+
+class StageError(SlidehookError):
+    """A part of the demo did not come up."""
+
+
+class Stage:
+    """Processes that live as long as a `with` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.logs = folder / "logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        # The last that came is the first to go, so that nobody loses whom it calls.
+        for _, process in reversed(self._running):
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def start(self, name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start a command with more in its environment; what it prints goes to `logs/<name>.log`."""
+        with (self.logs / f"{name}.log").open("wb") as log:
+            # A session of its own: Ctrl-C reaches the demo alone, which ends the others in order.
+            process = subprocess.Popen(  # noqa: S603 - our own scripts
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | env,
+                start_new_session=True,
+            )
+        self._running.append((name, process))
+        return process
+
+    def wait_for(self, name: str, ready: Callable[[], bool]) -> None:
+        """Wait until a part is `ready`; raises StageError with the end of its log when it is not."""
+        process = next(each for title, each in self._running if title == name)
+        until = time.monotonic() + START_S
+        while not ready():
+            if process.poll() is not None or time.monotonic() > until:
+                raise StageError(f"the {name} did not start; {self.logs / name}.log ends:\n{self.tail(name)}")
+            time.sleep(0.05)
+
+    def text(self, name: str) -> str:
+        """Give what a part has printed."""
+        return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    def tail(self, name: str, lines: int = 15) -> str:
+        """Give the last lines of what a part has printed."""
+        return "\n".join(self.text(name).splitlines()[-lines:])
+
+
+def free_port(wanted: int) -> int:
+    """Give `wanted` where it is free on this host, else any free port."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise StageError("no port is free on this host")
+
+
+PYTHON = sys.executable

@@ -1,0 +1,1 @@
+"""A stand-in for Sectra DPAT: the other side of slidehook, for demos, tests and app authors."""

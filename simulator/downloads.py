@@ -1,0 +1,83 @@
+"""A slide's files as one answer: the bare file, or all of them as multipart, read in chunks while it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from werkzeug.http import dump_options_header
+
+from simulator.options import MultipartKind
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Piece:
+    """`size_bytes` from the beginning of a file, sent under `name`."""
+
+    name: str
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Download:
+    """An answer's headers, its exact length in bytes, and the files in it."""
+
+    headers: dict[str, str]
+    size_bytes: int
+    pieces: tuple[Piece, ...]
+    heads: tuple[bytes, ...]
+    tail: bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the body in chunks of 1 MiB at most; raises OSError when a file has become shorter."""
+        for head, piece in zip(self.heads, self.pieces, strict=True):
+            if head:
+                yield head
+            yield from _read(piece)
+        if self.tail:
+            yield self.tail
+
+
+def single(piece: Piece) -> Download:
+    """Send one file as it is."""
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": dump_options_header("attachment", {"filename": piece.name}),
+    }
+    return Download(headers, piece.size_bytes, (piece,), (b"",), b"")
+
+
+def several(pieces: Sequence[Piece], kind: MultipartKind, boundary: str) -> Download:
+    """Send several files as `multipart/related` or `multipart/form-data`."""
+    heads = []
+    for number, piece in enumerate(pieces):
+        if kind == "related":
+            disposition = dump_options_header("attachment", {"filename": piece.name})
+        else:
+            disposition = dump_options_header("form-data", {"name": "files", "filename": piece.name})
+        # The line break before a boundary belongs to it, not to the file before it.
+        line_break = "\r\n" if number else ""
+        head = (
+            f"{line_break}--{boundary}\r\nContent-Type: application/octet-stream\r\n"
+            f"Content-Disposition: {disposition}\r\n\r\n"
+        )
+        heads.append(head.encode("latin-1"))
+    tail = f"\r\n--{boundary}--\r\n".encode("ascii")
+    size = sum(map(len, heads)) + sum(piece.size_bytes for piece in pieces) + len(tail)
+    headers = {"Content-Type": f'multipart/{kind}; boundary="{boundary}"'}
+    return Download(headers, size, tuple(pieces), tuple(heads), tail)
+
+
+def _read(piece: Piece) -> Iterator[bytes]:
+    left = piece.size_bytes
+    with piece.path.open("rb", buffering=0) as file:
+        while left:
+            chunk = file.read(min(CHUNK_BYTES, left))
+            if not chunk:
+                raise OSError(f"{piece.name} has become shorter while it was sent")
+            left -= len(chunk)
+            yield chunk

@@ -1,0 +1,86 @@
+"""The IA-API's endpoints for versions, tokens and results."""
+
+from __future__ import annotations
+
+import io
+import secrets
+
+from flask import Blueprint, jsonify, request, send_file
+from flask.typing import ResponseReturnValue
+
+from simulator.current_dpat import since, the_dpat
+from simulator.errors import Malformed, MethodNotSupported, Unauthorized
+from simulator.result_check import check_result
+
+results = Blueprint("results", __name__)
+
+
+@results.get("/info")
+def info() -> ResponseReturnValue:
+    """Answer the versions of the IA-API and of DPAT."""
+    options = the_dpat().options
+    return jsonify(apiVersion=options.api_version, softwareVersion=options.software_version)
+
+
+@results.post("/token")
+def token() -> ResponseReturnValue:
+    """Give the service account a token for a registered app."""
+    since("1.9")
+    dpat = the_dpat()
+    given = request.authorization
+    user, password = (given.username, given.password) if given else (None, None)
+    right_user = secrets.compare_digest((user or "").encode(), dpat.options.user.encode())
+    right_password = secrets.compare_digest((password or "").encode(), dpat.options.password.encode())
+    if not (right_user and right_password):
+        raise Unauthorized("The user or the password is wrong.")
+    if request.form.get("grant_type") != "client_credentials":
+        raise Malformed("The form lacks grant_type=client_credentials.")
+    dpat.app_list.get(request.args.get("applicationId", ""))
+    return jsonify(accessToken=dpat.tokens.give(), tokenType="Bearer", expiresIn=int(dpat.options.token_lifetime_s))
+
+
+@results.get("/applications/<application_id>/results/slide/<slide_id>")
+def results_of_slide(application_id: str, slide_id: str) -> ResponseReturnValue:
+    """Answer the app's results for a slide."""
+    dpat = the_dpat()
+    dpat.app_list.get(application_id)
+    dpat.folder.get(slide_id)
+    return jsonify(dpat.result_store.of_slide(application_id, slide_id))
+
+
+@results.post("/applications/<application_id>/results")
+def create_result(application_id: str) -> ResponseReturnValue:
+    """Store a result; 201 and the result as stored."""
+    dpat = the_dpat()
+    dpat.app_list.get(application_id)
+    body = check_result(request.get_data(), dpat.folder.knows)
+    return jsonify(dpat.result_store.create(application_id, body)), 201
+
+
+@results.get("/applications/<application_id>/results/<int:number>")
+def result(application_id: str, number: int) -> ResponseReturnValue:
+    """Answer a stored result."""
+    dpat = the_dpat()
+    dpat.app_list.get(application_id)
+    return jsonify(dpat.result_store.get(application_id, number))
+
+
+@results.route("/applications/<application_id>/results/<int:number>", methods=["PATCH", "PUT"])
+def update_result(application_id: str, number: int) -> ResponseReturnValue:
+    """Store a result in another's place; 409 when its version is stale."""
+    dpat = the_dpat()
+    if dpat.options.update_methods not in ("both", request.method):
+        raise MethodNotSupported(f"This server updates results by {dpat.options.update_methods} only.")
+    dpat.app_list.get(application_id)
+    dpat.result_store.get(application_id, number)
+    body = check_result(request.get_data(), dpat.folder.knows)
+    return jsonify(dpat.result_store.update(application_id, number, body, request.method))
+
+
+@results.get("/applications/<application_id>/results/<int:number>/attachments")
+def attachment(application_id: str, number: int) -> ResponseReturnValue:
+    """Answer an attachment's bytes, or the range of them that was asked for."""
+    dpat = the_dpat()
+    dpat.app_list.get(application_id)
+    content = dpat.result_store.attachment(application_id, number, request.args.get("name", ""))
+    return send_file(io.BytesIO(content), mimetype="application/octet-stream", conditional=True, etag=False)

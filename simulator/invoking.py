@@ -1,0 +1,90 @@
+"""Calls the apps as DPAT does: invocations by a user, and notifications of imported images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from simulator.apps import RegisteredApp, missing_headers
+
+ACTIONS = ("create", "modify", "delete", "cancel")
+WHOLE_SLIDE = {"type": "wholeSlide"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an app answered: `status` is None when no answer came, `answer` its JSON or None.
+
+    `seconds` is how long it took; `fault` says in one sentence what real DPAT would not accept, else None.
+    """
+
+    application_id: str
+    status: int | None
+    answer: Any
+    seconds: float
+    cancellation_token: str | None
+    fault: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the app answered 200 and DPAT would accept the answer."""
+        return self.status == 200 and self.fault is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the answer as /sim shows it."""
+        shown = {
+            "applicationId": self.application_id,
+            "status": self.status,
+            "answer": self.answer,
+            "seconds": round(self.seconds, 4),
+            "cancellationToken": self.cancellation_token,
+        }
+        return shown if self.fault is None else {**shown, "fault": self.fault}
+
+
+def call_app(
+    app: RegisteredApp,
+    path: str,
+    body: dict[str, Any],
+    *,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    find_fault: Callable[[Any], str | None],
+) -> Answer:
+    """POST `body` to the app; what goes wrong stands in the answer's `fault`. Never raises for the app's sake.
+
+    `find_fault` is asked about the JSON of an answer with status 200.
+    """
+    started = time.perf_counter()
+
+    def answer(status: int | None, content: Any, fault: str | None) -> Answer:
+        seconds = time.perf_counter() - started
+        return Answer(app.id, status, content, seconds, body.get("cancellationToken"), fault)
+
+    try:
+        response = requests.post(
+            app.registration.url.rstrip("/") + path, json=body, headers=dict(headers), timeout=timeout_s
+        )
+    except requests.Timeout:
+        return answer(None, None, f"The app did not answer within {timeout_s:g} s.")
+    except requests.RequestException as error:
+        return answer(None, None, f"The app could not be reached: {type(error).__name__}.")
+    try:
+        content = response.json()
+    except ValueError:
+        return answer(response.status_code, None, "The app's answer is not JSON.")
+    if response.status_code != 200:
+        return answer(response.status_code, content, f"The app answered with {response.status_code}, not 200.")
+    missing = missing_headers(response)
+    if missing:
+        return answer(200, content, f"The app's answer lacks the header {missing[0]}.")
+    return answer(200, content, find_fault(content))
+
+
+def is_empty(content: Any) -> bool:
+    """Say whether an app's answer is `{}` or `[]`: it has nothing to show."""
+    return content in ({}, [])

@@ -1,0 +1,65 @@
+"""Checks a result that an app sends as strictly as a server may: wrong types, places and colours are refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from simulator.errors import Malformed, first_fault
+from slidehook.iaapi.models import Item, PatchCollection, ResultRecord
+
+COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+
+
+def check_result(body: bytes, knows_slide: Callable[[str], bool]) -> dict[str, Any]:
+    """Give the result as it was sent; raises Malformed with one sentence on its first fault."""
+    content = json_object(body)
+    try:
+        result = ResultRecord.model_validate(content, strict=True)
+    except ValidationError as error:
+        raise Malformed(f"The result is wrong in {first_fault(error)}.") from error
+    if "displayProperties" not in content:
+        raise Malformed("The result lacks the field 'displayProperties'.")
+    if not knows_slide(result.slide_id):
+        raise Malformed(f"The result is for the slide {result.slide_id!r}, which does not exist.")
+    shapes = result.data.result
+    if isinstance(shapes, PatchCollection):
+        _check_patches(shapes)
+    else:
+        _check_colours(shapes.content)
+    return content
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; raises Malformed, also on NaN and Infinity, which JSON does not have."""
+    try:
+        content = json.loads(body, parse_constant=_refuse)
+    except ValueError as error:
+        raise Malformed("The body is not JSON.") from error
+    if not isinstance(content, dict):
+        raise Malformed("The body is not a JSON object.")
+    return content
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _check_colours(items: list[Item]) -> None:
+    for number, item in enumerate(items):
+        if item.style is None:
+            continue
+        for name, colour in (("strokeStyle", item.style.stroke_style), ("fillStyle", item.style.fill_style)):
+            if colour is not None and not COLOUR.fullmatch(colour):
+                raise Malformed(f"The {name} of item {number} is {colour!r}, not a colour as #RRGGBB.")
+
+
+def _check_patches(collection: PatchCollection) -> None:
+    tags = len(collection.content.tags)
+    for number, patch in enumerate(collection.content.patches):
+        if not 0 <= patch.tag < tags:
+            raise Malformed(f"Patch {number} has the tag {patch.tag}, but there are {tags} tags.")

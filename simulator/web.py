@@ -1,0 +1,66 @@
+"""The Flask app: the IA-API below its prefix, the simulator's own endpoints below /sim, and the page."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Flask, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from simulator.control import control
+from simulator.dpat import Dpat
+from simulator.errors import Malformed, MethodNotSupported, SimulatorError
+from simulator.iaapi_results import results
+from simulator.iaapi_slides import slides
+from simulator.page import page
+
+PREFIX = "/SectraPathologyServer/external/imageanalysis/v1"
+VERSION = re.compile(r"\d+(\.\d+)*")
+
+
+def create_app(dpat: Dpat) -> Flask:
+    """Make the WSGI app for one DPAT."""
+    app = Flask("simulator")
+    app.extensions["dpat"] = dpat
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.register_blueprint(slides, url_prefix=PREFIX)
+    app.register_blueprint(results, url_prefix=PREFIX)
+    app.register_blueprint(control, url_prefix="/sim")
+    app.register_blueprint(page)
+    app.register_error_handler(SimulatorError, _refused)
+    app.register_error_handler(HTTPException, _http_error)
+
+    @app.before_request
+    def check_caller() -> None:
+        if not request.path.startswith(PREFIX):
+            return
+        if not VERSION.fullmatch(request.headers.get("X-Sectra-ApiVersion", "")):
+            raise Malformed("The call lacks the header X-Sectra-ApiVersion.")
+        if request.path != f"{PREFIX}/token":
+            dpat.tokens.check(request.headers.get("Authorization"))
+
+    @app.after_request
+    def name_versions(answer: Response) -> Response:
+        if request.path.startswith(PREFIX):
+            answer.headers.update(dpat.options.version_headers)
+        return answer
+
+    return app
+
+
+def _refused(error: SimulatorError) -> ResponseReturnValue:
+    answer = jsonify(message=str(error))
+    answer.status_code = error.status
+    if isinstance(error, MethodNotSupported):
+        answer.headers["Allow"] = "GET, PUT" if request.method == "PATCH" else "GET, PATCH"
+    return answer
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    answer = jsonify(message=error.description)
+    answer.status_code = error.code or 500
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            answer.headers[name] = value
+    return answer

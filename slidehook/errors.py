@@ -1,0 +1,103 @@
+"""The one tree of errors that slidehook raises; whether trying again can help stands on the class."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SlidehookError(Exception):
+    """Anything that slidehook itself finds wrong. Its text is one clear sentence, fit for a user's eyes."""
+
+    retryable: ClassVar[bool] = False
+
+
+class BadRequest(SlidehookError):
+    """What DPAT (or somebody else) sent is not an IA-API request."""
+
+
+class CallbackNotAllowed(SlidehookError):
+    """The callback URL is not below any of `SLIDEHOOK_DPAT_URLS`."""
+
+
+class QueueError(SlidehookError):
+    """The queue's directory can't be used as it is."""
+
+    retryable = True
+
+
+class ClaimLost(QueueError):
+    """The job has another claimer, or has ended: whoever raises this must drop the work."""
+
+    retryable = False
+
+
+class IllegalTransition(QueueError):
+    """A job was asked to change to a state that its present one does not lead to."""
+
+    retryable = False
+
+
+class JobDamaged(QueueError):
+    """A job's file can't be read as a job."""
+
+    retryable = False
+
+
+class DpatError(SlidehookError):
+    """DPAT answered something else than what was asked for."""
+
+
+class DpatUnavailable(DpatError):
+    """DPAT can't be reached, or says that it can't serve now."""
+
+    retryable = True
+
+
+class DpatTimeout(DpatUnavailable):
+    """DPAT did not answer in time."""
+
+
+class TokenExpired(DpatError):
+    """DPAT no longer takes the token (401 or 403)."""
+
+
+class NotFound(DpatError):
+    """DPAT has no such thing (404)."""
+
+
+class Conflict(DpatError):
+    """The result was changed by somebody else since it was last read (409)."""
+
+    retryable = True
+
+
+class Refused(DpatError):
+    """DPAT refuses the request as it is (any other 4xx)."""
+
+
+class Malformed(DpatError):
+    """DPAT's answer is not what the IA-API says."""
+
+
+class DownloadIncomplete(DpatError):
+    """A slide's file ended before it was whole."""
+
+    retryable = True
+
+
+class SlideUnreadable(SlidehookError):
+    """OpenSlide cannot read the slide; trying again will not help."""
+
+
+class AppError(SlidehookError):
+    """The app can't analyse this slide, or has a fault of its own."""
+
+
+class AppCrashed(AppError):
+    """The app's process died, as of a signal."""
+
+    retryable = True
+
+
+class AppTimeout(AppError):
+    """The app needed longer than it may."""

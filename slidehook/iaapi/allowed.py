@@ -1,0 +1,65 @@
+"""Decides which callback URLs may be called: nobody can make slidehook call a server that the site did not name."""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from slidehook.errors import CallbackNotAllowed
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class _Address:
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def check_callback(url: str, prefixes: tuple[str, ...]) -> str:
+    """Give `url` without its trailing slash when it may be called, else raise CallbackNotAllowed.
+
+    It must lie below one of `prefixes`, by scheme, host, port and whole parts of its path; where there are no
+    prefixes, any loopback address may be called.
+    """
+    address = _read(url)
+    below = any(_below(address, _read(prefix)) for prefix in prefixes)
+    if not (below if prefixes else _is_loopback(address.host)):
+        raise CallbackNotAllowed("The callback URL is not one that SLIDEHOOK_DPAT_URLS allows.")
+    return url.rstrip("/")
+
+
+def _read(url: str) -> _Address:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise CallbackNotAllowed("The callback URL is not a URL.") from error
+    odd = "\\" in url or "%" in parts.netloc or any(ord(each) <= 32 or ord(each) == 127 for each in url)
+    if odd or parts.scheme not in _PORTS or not parts.hostname:
+        raise CallbackNotAllowed("The callback URL is not an http or https URL.")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise CallbackNotAllowed("The callback URL must have no user, query or fragment.")
+    path = unquote(parts.path)
+    if ".." in path.split("/") or "\\" in path:
+        raise CallbackNotAllowed("The callback URL must not climb with '..'.")
+    normal = posixpath.normpath("/" + path.lstrip("/")).rstrip("/")
+    return _Address(parts.scheme, parts.hostname.rstrip("."), port or _PORTS[parts.scheme], normal)
+
+
+def _below(address: _Address, prefix: _Address) -> bool:
+    same = (address.scheme, address.host, address.port) == (prefix.scheme, prefix.host, prefix.port)
+    return same and (address.path + "/").startswith(prefix.path + "/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

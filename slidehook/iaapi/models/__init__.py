@@ -1,0 +1,40 @@
+"""The IA-API's records: camelCase on the wire, snake_case here; unknown fields are dropped."""
+
+from slidehook.iaapi.models.base import Point, Polygon, Record, Size
+from slidehook.iaapi.models.images import ImageInfo, Named
+from slidehook.iaapi.models.invocations import (
+    Callback,
+    Cancel,
+    Create,
+    Delete,
+    Input,
+    Invocation,
+    Modify,
+    MultiAreaInput,
+    Notification,
+    TaggedPolygonInput,
+    WholeSlideInput,
+    parse_invocation,
+    parse_notification,
+)
+from slidehook.iaapi.models.registration import InputTemplate, Registration, VersionInfo
+from slidehook.iaapi.models.results import (
+    Attachment,
+    Item,
+    Label,
+    PatchCollection,
+    PatchContent,
+    Primitive,
+    ResultData,
+    ResultRecord,
+    StoredResult,
+    Style,
+)
+
+__all__ = [
+    "Attachment", "Callback", "Cancel", "Create", "Delete", "ImageInfo", "Input", "InputTemplate", "Invocation",
+    "Item", "Label", "Modify", "MultiAreaInput", "Named", "Notification", "PatchCollection", "PatchContent",
+    "Point", "Polygon", "Primitive", "Record", "Registration", "ResultData", "ResultRecord", "Size",
+    "StoredResult", "Style", "TaggedPolygonInput", "VersionInfo", "WholeSlideInput", "parse_invocation",
+    "parse_notification",
+]  # fmt: skip

@@ -1,0 +1,133 @@
+"""What DPAT sends to an app: invocations, told apart by action and input type, and image notifications."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from slidehook.errors import BadRequest
+from slidehook.iaapi.models.base import Polygon, Record
+from slidehook.iaapi.models.images import ImageInfo
+from slidehook.iaapi.models.results import StoredResult
+
+SlideId = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class Callback(Record):
+    """Where DPAT is to be called back, and the bearer token for it."""
+
+    url: str = Field(min_length=1, max_length=2048)
+    token: str = Field(min_length=1, max_length=16384, repr=False)
+
+
+class WholeSlideInput(Record):
+    """The whole slide is to be analysed."""
+
+    type: Literal["wholeSlide"] = "wholeSlide"
+
+
+class PolygonContent(Record):
+    """The polygon that the user drew, and the tag that it bears."""
+
+    polygon: Polygon
+    tags: list[str] | None = None
+    tag_index: int | None = None
+
+
+class TaggedPolygonInput(Record):
+    """One polygon with a tag."""
+
+    type: Literal["taggedPolygon"]
+    content: PolygonContent
+
+
+class PolygonsContent(Record):
+    """The polygons that the user drew."""
+
+    polygons: list[Polygon]
+
+
+class MultiAreaInput(Record):
+    """Several polygons at once."""
+
+    type: Literal["multiArea"]
+    content: PolygonsContent
+
+
+Input = Annotated[WholeSlideInput | TaggedPolygonInput | MultiAreaInput, Field(discriminator="type")]
+
+
+class _Call(Record):
+    application_id: str
+    slide_id: SlideId
+    callback_info: Callback
+    context: dict[str, Any] | None = None
+    cancellation_token: str | None = Field(default=None, repr=False)
+
+
+class Create(_Call):
+    """Analyse the slide."""
+
+    action: Literal["create"]
+    input: Input
+
+
+class Modify(_Call):
+    """The user changed a stored result; `input` is the result as changed."""
+
+    action: Literal["modify"]
+    input: StoredResult
+
+
+class Delete(_Call):
+    """The user deleted a stored result."""
+
+    action: Literal["delete"]
+    input: StoredResult
+
+
+class Cancel(_Call):
+    """Stop the invocation that `cancellation_token` names."""
+
+    action: Literal["cancel"]
+
+
+class Notification(_Call):
+    """A new image was imported. Older servers send neither action nor input."""
+
+    action: Literal["newImageFiles"] | None = None
+    input: WholeSlideInput | None = None
+    image_info: ImageInfo | None = None
+
+
+Invocation = Annotated[Create | Modify | Delete | Cancel, Field(discriminator="action")]
+_INVOCATION: TypeAdapter[Create | Modify | Delete | Cancel] = TypeAdapter(Invocation)
+
+
+def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
+    """Read the body of `POST R`; raises BadRequest with one sentence that names what is wrong first."""
+    try:
+        return _INVOCATION.validate_json(body)
+    except ValidationError as error:
+        raise BadRequest(_first_fault(error)) from error
+
+
+def parse_notification(body: bytes) -> Notification:
+    """Read the body of `POST R/imagenotification`; raises BadRequest as `parse_invocation` does."""
+    try:
+        return Notification.model_validate_json(body)
+    except ValidationError as error:
+        raise BadRequest(_first_fault(error)) from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if fault["type"] == "json_invalid":
+        return "The body is not valid JSON."
+    tags = {"create", "modify", "delete", "cancel", "wholeSlide", "taggedPolygon", "multiArea", "primitive",
+            "patchCollection"}  # fmt: skip
+    where = ".".join(str(part) for part in fault["loc"] if part not in tags)
+    reason = fault["msg"].rstrip(".")
+    reason = reason[:1].lower() + reason[1:]
+    return f"The field {where!r}: {reason}." if where else f"The body: {reason}."

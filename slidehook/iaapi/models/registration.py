@@ -1,0 +1,32 @@
+"""How an app presents itself to DPAT's administrator."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from slidehook.iaapi.models.base import Record
+
+
+class InputTemplate(Record):
+    """What DPAT asks the user for before it calls the app."""
+
+    type: Literal["wholeSlide", "taggedPolygon", "multiArea"]
+    content: dict[str, Any] | None = None
+
+
+class Registration(Record):
+    """The answer to `GET R`."""
+
+    application_id: str
+    display_name: str
+    manufacturer: str
+    url: str
+    input_template: InputTemplate
+    context: dict[str, Any] = {}
+
+
+class VersionInfo(Record):
+    """The answer to `GET /info`, of either side."""
+
+    api_version: str
+    software_version: str

@@ -1,0 +1,151 @@
+"""Results: what an app shows on a slide, as sent and as DPAT stored it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, field_validator
+
+from slidehook.iaapi.models.base import Point, Polygon, Record
+
+
+class Style(Record):
+    """How shapes are drawn; colours as `#RRGGBB`."""
+
+    stroke_style: str | None = None
+    fill_style: str | None = None
+    size: float | None = None
+
+
+class Label(Record):
+    """A text at a place."""
+
+    location: Point
+    label: str
+
+
+class Item(Record):
+    """Shapes and labels in one style."""
+
+    style: Style | None = None
+    polygons: list[Polygon] = []
+    polylines: list[Polygon] = []
+    labels: list[Label] = []
+
+
+class Primitive(Record):
+    """Shapes on the slide. `content` is always sent as a list: every kind of server takes that."""
+
+    type: Literal["primitive"] = "primitive"
+    content: list[Item]
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value
+
+
+class Patch(Record):
+    """One patch of a gallery; `tag` is an index into the collection's tags."""
+
+    tag: int
+    position: Point
+    sort_key_value: float | str | None = None
+
+
+class Status(Record):
+    """Whether something is allowed, and the text that says why."""
+
+    value: bool | int | str | None = None
+    message: str | None = None
+
+
+class Statuses(Record):
+    """The states of a gallery."""
+
+    allow_verify: Status | None = None
+
+
+class Action(Record):
+    """A button below a gallery: `state` is 1 when the user has pressed it, and must be answered with 0."""
+
+    id: str
+    state: Literal[0, 1] = 0
+    name: str | None = None
+    tooltip: str | None = None
+
+
+class PatchContent(Record):
+    """A gallery's patches and what the user can do with them; `patch_size` in pixels."""
+
+    description: str | None = None
+    polygons: list[Polygon] | None = None
+    patches: list[Patch] = []
+    tags: list[str] = []
+    patch_size: float | None = None
+    magnification: float | None = None
+    statuses: Statuses | None = None
+    actions: list[Action] | None = None
+
+
+class PatchCollection(Record):
+    """A gallery whose patches the user can move between tags."""
+
+    type: Literal["patchCollection"] = "patchCollection"
+    content: PatchContent
+
+
+class Attachment(Record):
+    """A file that DPAT keeps beside the result."""
+
+    name: str
+    state: str | None = None
+
+
+class ResultData(Record):
+    """The shapes, and a context that is the app's own."""
+
+    context: dict[str, Any] = {}
+    result: Annotated[Primitive | PatchCollection, Field(discriminator="type")]
+
+    @field_validator("context", mode="before")
+    @classmethod
+    def _no_context(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class ResultRecord(Record):
+    """A result as an app sends it.
+
+    `display_result` is the text in DPAT's annotation list, `display_properties` the table beside it.
+    """
+
+    slide_id: str
+    display_result: str
+    display_properties: dict[str, str | int | float | None] = {}
+    application_version: str
+    attachments: list[Attachment] | None = None
+    data: ResultData
+
+    @field_validator("display_properties", mode="before")
+    @classmethod
+    def _no_properties(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class StoredResult(ResultRecord):
+    """A result as DPAT keeps it: with its number, and the version that an update must name."""
+
+    id: int | str
+    version_id: int | str
+    _answer: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The result exactly as DPAT answered it, with the fields that only DPAT knows."""
+        return self._answer or self.to_wire()
+
+    def with_answer(self, answer: dict[str, Any]) -> StoredResult:
+        """Give this result with what DPAT answered."""
+        self._answer = answer
+        return self

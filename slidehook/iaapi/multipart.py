@@ -1,0 +1,118 @@
+"""Reads a multipart body (RFC 2046) as it comes in, in memory that does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from slidehook.errors import DownloadIncomplete, Malformed
+
+MAX_HEAD_BYTES = 16 * 1024
+"""How long a part's headers may be, in bytes."""
+
+
+@dataclass(frozen=True)
+class PartHead:
+    """A part begins: its headers by lower-case name."""
+
+    headers: dict[str, str]
+
+
+class PartEnd:
+    """A part is whole: its closing delimiter has been read."""
+
+
+def read_parts(chunks: Iterable[bytes], boundary: str) -> Iterator[PartHead | bytes | PartEnd]:
+    """Give each part's head, its bytes in pieces, and its end.
+
+    However the body is split into chunks, the parts are the same. Raises DownloadIncomplete when the body ends
+    before its closing delimiter, Malformed when it is no multipart body.
+    """
+    stream = _Buffer(chunks)
+    # A delimiter stands at the beginning of a line: this lets the first one do so too.
+    stream.data = b"\r\n"
+    mark = b"\r\n--" + boundary.encode("latin-1", "replace")
+    for _ in _until_delimiter(stream, mark):
+        pass  # what stands before the first part means nothing
+    while not _is_closing(stream):
+        yield PartHead(_read_head(stream))
+        yield from _until_delimiter(stream, mark)
+        yield PartEnd()
+
+
+class _Buffer:
+    """The bytes that are read but not yet used."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self.data = b""
+
+    def more(self) -> None:
+        for chunk in self._chunks:
+            if chunk:
+                self.data = self.data + chunk if self.data else chunk
+                return
+        raise DownloadIncomplete("DPAT's multipart answer ended before its closing boundary")
+
+    def need(self, count: int) -> None:
+        while len(self.data) < count:
+            self.more()
+
+
+def _until_delimiter(stream: _Buffer, mark: bytes) -> Iterator[bytes]:
+    """Give the bytes before the next delimiter and leave the buffer behind its mark."""
+    start = 0
+    while True:
+        at = stream.data.find(mark, start)
+        if at < 0:
+            # All but what may be the beginning of a mark is the part's.
+            keep = len(mark) - 1
+            if len(stream.data) > keep:
+                yield stream.data[:-keep]
+                stream.data = stream.data[-keep:]
+            start = 0
+            stream.more()
+        elif _is_delimiter(stream, at + len(mark)):
+            if at:
+                yield stream.data[:at]
+            stream.data = stream.data[at + len(mark) :]
+            return
+        else:
+            start = at + 2
+
+
+def _is_delimiter(stream: _Buffer, end: int) -> bool:
+    """Say whether the line goes on as a delimiter's does: `--`, or blanks up to the line's end."""
+    stream.need(end + 2)
+    if stream.data[end : end + 2] == b"--":
+        return True
+    while True:
+        rest = stream.data[end : end + MAX_HEAD_BYTES].lstrip(b" \t")
+        if len(rest) >= 2:
+            return rest.startswith(b"\r\n")
+        if len(stream.data) - end >= MAX_HEAD_BYTES:
+            return False
+        stream.more()
+
+
+def _is_closing(stream: _Buffer) -> bool:
+    if stream.data.startswith(b"--"):
+        return True
+    # Leaves the line's end in place: a part without headers begins with an empty line.
+    stream.data = stream.data.lstrip(b" \t")
+    return False
+
+
+def _read_head(stream: _Buffer) -> dict[str, str]:
+    while (end := stream.data.find(b"\r\n\r\n")) < 0:
+        if len(stream.data) > MAX_HEAD_BYTES:
+            raise Malformed("a part of DPAT's multipart answer has headers without end")
+        stream.more()
+    lines = stream.data[:end].decode("utf-8", "replace").replace("\r\n ", " ").replace("\r\n\t", " ")
+    stream.data = stream.data[end + 4 :]
+    headers: dict[str, str] = {}
+    for line in lines.split("\r\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            headers[name.strip().lower()] = value.strip()
+    return headers

@@ -1,0 +1,170 @@
+"""A job: one slide that one app is to analyse, and the states that it goes through."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from slidehook.errors import IllegalTransition, JobDamaged
+from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
+
+
+class JobState(StrEnum):
+    """Where a job is; each state but the last is a folder of the queue."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    PARKED = "parked"
+    ENDING = "ending"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    WITHDRAWN = "withdrawn"
+
+
+ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+"""The states that a job rests in for good."""
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.WAITING: frozenset({JobState.ACTIVE}),
+    # active to active: a dead claimer's job goes to another. Withdrawn: never acknowledged, so it leaves no trace.
+    JobState.ACTIVE: frozenset(
+        {JobState.ACTIVE, JobState.WAITING, JobState.PARKED, JobState.ENDING, JobState.WITHDRAWN}
+    ),
+    JobState.PARKED: frozenset({JobState.WAITING}),
+    JobState.ENDING: ENDED | {JobState.ENDING},
+    JobState.DONE: frozenset(),
+    JobState.FAILED: frozenset({JobState.WAITING}),
+    JobState.CANCELLED: frozenset(),
+    JobState.WITHDRAWN: frozenset(),
+}
+"""Every change of state that exists."""
+
+
+def check_transition(before: JobState, after: JobState) -> None:
+    """Raise IllegalTransition unless a job may go from `before` to `after`."""
+    if after not in TRANSITIONS[before]:
+        raise IllegalTransition(f"a job that is {before} can't become {after}")
+
+
+class Job(BaseModel):
+    """What is known of a job when it is put; it never changes. Times are seconds since 1970."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1] = 1
+    """The version of this line."""
+    id: str = Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{8}$")
+    app_id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
+    slide_id: str
+    priority: int = Field(default=5, ge=0, le=9)
+    created_at: float
+    origin: Literal["user", "import"]
+    input: Annotated[Input, Field(default_factory=WholeSlideInput)]
+    context: dict[str, Any] | None = None
+    callback_url: str
+    image_info: ImageInfo | None = None
+    cancellation_key: str | None = None
+    """A digest of DPAT's cancellation token."""
+    callback_token: str = Field(repr=False)
+    """The bearer token; in the file it stands last, and is overwritten when the job ends."""
+
+    @property
+    def key(self) -> str:
+        """Names the work: equal for the same app, slide and input of one DPAT (hex)."""
+        return digest(self.callback_url, self.app_id, self.slide_id, self.input.model_dump_json(exclude_none=True))
+
+    def to_line(self) -> bytes:
+        """Give the first line of the job's file."""
+        return self.model_dump_json(exclude_none=True).encode() + b"\n"
+
+
+class ResultNoted(BaseModel):
+    """DPAT stored the job's result under this id and version."""
+
+    event: Literal["result"] = "result"
+    at: float
+    attempt: int
+    id: int | str
+    version_id: int | str
+
+
+class AttemptEnded(BaseModel):
+    """An attempt ended without an outcome: the job waits, or goes to another claimer."""
+
+    event: Literal["attempt-ended"] = "attempt-ended"
+    at: float
+    attempt: int
+    reason: str
+
+
+class Ended(BaseModel):
+    """The job's outcome."""
+
+    event: Literal["ended"] = "ended"
+    at: float
+    attempt: int
+    outcome: Literal[JobState.DONE, JobState.FAILED, JobState.CANCELLED]
+    reason: str = ""
+    seconds: float | None = None
+
+
+Event = Annotated[ResultNoted | AttemptEnded | Ended, Field(discriminator="event")]
+_EVENT: TypeAdapter[ResultNoted | AttemptEnded | Ended] = TypeAdapter(Event)
+
+
+class JobRecord(BaseModel):
+    """A job's file: the job as it was put, and what has happened since."""
+
+    job: Job
+    events: list[Event] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last that was noted is an outcome."""
+        return bool(self.events) and isinstance(self.events[-1], Ended)
+
+    @property
+    def result(self) -> ResultNoted | None:
+        """The result's id and version as last noted."""
+        return next((each for each in reversed(self.events) if isinstance(each, ResultNoted)), None)
+
+
+def parse_record(content: bytes) -> JobRecord:
+    """Read a job's file; a last line that was cut off is passed over. Raises JobDamaged with the reason."""
+    head, *rest = content.split(b"\n")
+    if not rest:
+        raise JobDamaged("the job's file ends before its first line does")
+    try:
+        job = Job.model_validate_json(head)
+        return JobRecord.model_construct(job=job, events=[_EVENT.validate_json(line) for line in rest[:-1]])
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise JobDamaged(f"the job's file can't be read: {fault['loc']}: {fault['msg']}") from error
+
+
+def blank_token(content: bytes) -> tuple[int, bytes] | None:
+    """Say what to write where so that a job's file holds no token: (offset, bytes); None if it holds none."""
+    head = content.partition(b"\n")[0]
+    marker = b'"callback_token":"'
+    start = head.rfind(marker)
+    if start < 0:
+        return None
+    start += len(marker)
+    end = len(head) - len(b'"}')
+    return start, b"*" * (end - start)
+
+
+def new_job_id(now_ns: int) -> str:
+    """Give an id that sorts by age: the time in ns and 32 random bits, both in hex."""
+    return f"{now_ns:016x}-{secrets.token_hex(4)}"
+
+
+def digest(*parts: str) -> str:
+    """Give 160 bits that stand for `parts`, in hex."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]

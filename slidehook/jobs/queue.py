@@ -1,0 +1,93 @@
+"""What the webserver and the workers may ask of a queue; neither sees a path."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from slidehook.jobs.job import Job, JobRecord, JobState
+
+
+class Hold(Protocol):
+    """A job that is durable but not yet claimable; it becomes so by `release`, or by its holder's death."""
+
+    @property
+    def job(self) -> Job:
+        """The job; of a coalesced request, the one that was there before."""
+
+    @property
+    def coalesced(self) -> bool:
+        """Whether the same work was queued or running already: then nothing is held."""
+
+    def note_result(self, result_id: int | str, version_id: int | str) -> None:
+        """Note which result DPAT stored for the job."""
+
+    def release(self) -> None:
+        """Make the job claimable."""
+
+    def withdraw(self) -> None:
+        """Take back a job that was not acknowledged: it leaves no trace."""
+
+
+class JobSink(Protocol):
+    """All that the webserver asks of a queue."""
+
+    def hold(self, job: Job) -> Hold:
+        """Make a job durable and keep it from workers, or join it to the same work already there."""
+
+    def peek(self, job: Job) -> JobRecord | None:
+        """Read what has happened to the work that `job` asks for; None when none is queued or running."""
+
+
+class Claim(Protocol):
+    """One attempt at one job. Every method but `fresh_token` raises ClaimLost when the job is another's."""
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+
+    @property
+    def record(self) -> JobRecord:
+        """The job with what had happened to it before this claim."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number, from 1."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all attempts are used up: the app must not run again, only the failure be told."""
+
+    @property
+    def last_reason(self) -> str:
+        """Why the attempt before this one ended without an outcome; empty when there was none."""
+
+    def check(self) -> None:
+        """Prove that the claim is still this worker's own; do it right before telling DPAT anything."""
+
+    def token(self) -> str:
+        """Give the newest callback token for the job."""
+
+    def note_result(self, result_id: int | str, version_id: int | str) -> None:
+        """Note which result DPAT stored for the job."""
+
+    def retry(self, reason: str, delay_s: float) -> None:
+        """Give the job back: it waits for `delay_s` seconds, then may be claimed again."""
+
+    def give_back(self) -> None:
+        """Let another worker have the job at once; this attempt does not count."""
+
+    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None) -> None:
+        """End the job as done, failed or cancelled."""
+
+
+class JobSource(Protocol):
+    """All that a worker asks of a queue."""
+
+    def claim(self) -> Claim | None:
+        """Take the first job by priority and age, or a dead worker's; None when there is none."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when there may be work, or after `timeout_s` seconds."""
+
+    def unfinished(self) -> int:
+        """Count the jobs that have not ended."""

@@ -1,0 +1,65 @@
+"""Notices new work: by inotify on a local disk, by looking again on a share, where inotify sees no other host."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from threading import Event
+
+from watchfiles._rust_notify import RustNotify
+
+from slidehook.jobs.layout import Layout
+
+REMOTE_FILE_SYSTEMS = frozenset({"cifs", "smb3", "smbfs", "nfs", "nfs4", "fuse.sshfs", "9p", "ceph", "glusterfs"})
+"""Types in `/proc/mounts` that other hosts may change."""
+STEP_MS = 10
+"""How long inotify's events are gathered before they wake the worker."""
+POLL_FIRST_S, POLL_MOST_S = 0.1, 1.5
+"""How often a share is looked at: at first, and after long idleness."""
+
+
+def file_system_of(path: Path, mounts: str) -> str:
+    """Say which type of file system holds `path`, from the text of `/proc/mounts`."""
+    best, kind = "", "unknown"
+    for line in mounts.splitlines():
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        inside = str(path) == point or str(path).startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+class QueueWatch:
+    """Waits until something may have come into the queue. It watches from its making on, so nothing is missed."""
+
+    def __init__(self, layout: Layout) -> None:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+        self.remote = file_system_of(layout.root.resolve(), mounts) in REMOTE_FILE_SYSTEMS
+        self._stop = Event()
+        self._idle_s = POLL_FIRST_S
+        self._notify: RustNotify | None = None
+        if not self.remote:
+            paths = [str(layout.waiting), str(layout.parked)]
+            self._notify = RustNotify(paths, False, False, 0, True, False)
+
+    def wait(self, timeout_s: float) -> None:
+        """Return at a change below `waiting` or `parked`, or after about `timeout_s` seconds (≥ 0)."""
+        if self._notify is None:
+            began = time.monotonic()
+            self._stop.wait(min(timeout_s, self._idle_s))
+            if time.monotonic() - began >= self._idle_s:
+                self._idle_s = min(self._idle_s * 1.5, POLL_MOST_S)
+            return
+        if timeout_s > 0 and self._notify.watch(STEP_MS, STEP_MS, round(timeout_s * 1000), self._stop) == "signal":
+            raise KeyboardInterrupt
+
+    def busy(self) -> None:
+        """Tell that there was work: a share is looked at often again."""
+        self._idle_s = POLL_FIRST_S
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        if self._notify is not None:
+            self._notify.close()

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from simulator.errors import Unauthorized
+from simulator.tokens import Tokens
+
+
+def test_a_token_is_good_for_its_lifetime() -> None:
+    now = [100.0]
+    tokens = Tokens(60, clock=lambda: now[0])
+    header = f"Bearer {tokens.give()}"
+    now[0] = 159.9
+    tokens.check(header)
+    now[0] = 160.0
+    with pytest.raises(Unauthorized, match="expired"):
+        tokens.check(header)
+
+
+def test_tokens_given_after_an_expiry_are_good() -> None:
+    tokens = Tokens(60)
+    old = tokens.give()
+    assert tokens.expire_all() == 1
+    tokens.check(f"bearer {tokens.give()}")
+    with pytest.raises(Unauthorized):
+        tokens.check(f"Bearer {old}")

@@ -1,0 +1,67 @@
+"""What every answer has in common: the version headers, and errors as one clear sentence in JSON."""
+
+from __future__ import annotations
+
+import structlog
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from slidehook.errors import (
+    BadRequest,
+    CallbackNotAllowed,
+    DpatError,
+    DpatTimeout,
+    QueueError,
+    SlidehookError,
+)
+from slidehook.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER
+
+STATUS: dict[type[SlidehookError], int] = {
+    BadRequest: 400,
+    CallbackNotAllowed: 403,
+    DpatTimeout: 504,
+    DpatError: 502,
+    QueueError: 503,
+    SlidehookError: 500,
+}
+"""The HTTP status of each error: that of its nearest class in this table."""
+
+SENTENCES = {
+    404: "There is nothing at this address; GET / lists the apps.",
+    405: "This address does not take that method.",
+    413: "The body is larger than 1 MiB.",
+    500: "slidehook has met a fault of its own; its log says more.",
+}
+"""What is said for HTTP's own errors."""
+
+
+def status_of(error: SlidehookError) -> int:
+    """Give the HTTP status for an error."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def set_up_answers(flask: Flask) -> None:
+    """Register the version headers and the error table."""
+    flask.after_request(_with_versions)
+    flask.register_error_handler(SlidehookError, _refuse)
+    flask.register_error_handler(HTTPException, _http_error)
+
+
+def _with_versions(response: Response) -> Response:
+    response.headers[VERSION_HEADER] = API_VERSION
+    response.headers[SOFTWARE_HEADER] = SOFTWARE_VERSION
+    return response
+
+
+def _refuse(error: SlidehookError) -> tuple[Response, int]:
+    status = status_of(error)
+    text = str(error).rstrip(".") + "."
+    structlog.get_logger().warning("request refused", path=request.path, status=status, reason=text)
+    return jsonify(error=text), status
+
+
+def _http_error(error: HTTPException) -> tuple[Response, int]:
+    status = error.code or 500
+    if status >= 500:
+        structlog.get_logger().error("request failed", path=request.path, exc_info=error.__cause__ or error)
+    return jsonify(error=SENTENCES.get(status) or f"{error.description}"), status

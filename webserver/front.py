@@ -1,0 +1,46 @@
+"""Puts the webserver together."""
+
+from __future__ import annotations
+
+import atexit
+
+import structlog
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.logs import set_up_logging
+from slidehook.registry import Registry, load_apps
+from slidehook.settings import Settings, read_settings
+from webserver.answers import set_up_answers
+from webserver.intake import Intake
+from webserver.pages import pages
+from webserver.routes import app_routes
+
+MAX_BODY_BYTES = 1024 * 1024
+"""The largest request body that is read."""
+
+
+def create_app(settings: Settings | None = None, registry: Registry | None = None) -> Flask:
+    """Make the WSGI application of one gunicorn process; what is not given is read from the environment."""
+    settings = settings or read_settings()
+    set_up_logging()
+    registry = registry or load_apps(settings)
+    log = structlog.get_logger()
+    for broken in registry.broken:
+        log.error("app does not load", app=broken.entry_point, reason=broken.reason)
+
+    flask = Flask("webserver")
+    flask.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    flask.json.sort_keys = False  # type: ignore[attr-defined]
+    queue = FileQueue(settings.queue_dir, "web")
+    atexit.register(queue.close)
+    intake = Intake(settings, queue)
+    set_up_answers(flask)
+    flask.register_blueprint(pages(registry, queue))
+    for app in registry.values():
+        flask.register_blueprint(app_routes(app, intake))
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    return flask

@@ -1,0 +1,24 @@
+"""gunicorn's settings, made from slidehook's; flask_run.sh hands them over."""
+
+from __future__ import annotations
+
+import sys
+
+from slidehook.errors import SlidehookError
+from slidehook.settings import read_settings
+
+try:
+    _settings = read_settings()
+except SlidehookError as error:
+    sys.exit(f"slidehook: {error}")
+
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.web_processes
+threads = _settings.web_threads
+worker_class = "gthread"  # a webhook waits for DPAT, so threads
+keepalive = 15
+graceful_timeout = 30
+# Without this, gunicorn's heartbeat files would be on a disk that may be slow or full.
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn's own unnamed files
+# Its place is the same for every gunicorn of a user, and nothing here needs it.
+control_socket_disable = True

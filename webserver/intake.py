@@ -1,0 +1,177 @@
+"""Makes a job of what DPAT asks for, and shows "analysis queued" on the slide before DPAT is answered."""
+
+from __future__ import annotations
+
+import time
+from functools import singledispatchmethod
+from typing import Any, Literal
+
+import structlog
+
+from slidehook.app import App
+from slidehook.errors import BadRequest, DpatError, DpatUnavailable
+from slidehook.iaapi.allowed import check_callback
+from slidehook.iaapi.client import DpatClient, DpatServers
+from slidehook.iaapi.models import (
+    Cancel,
+    Create,
+    Delete,
+    ImageInfo,
+    Input,
+    Modify,
+    Notification,
+    WholeSlideInput,
+)
+from slidehook.jobs.job import Job, digest, new_job_id
+from slidehook.jobs.queue import Hold, JobSink
+from slidehook.publishing import QUEUED, RecordMaker, ResultOnSlide, frame_of
+from slidehook.settings import Settings
+
+JOINED_WAIT_S = 5.0
+"""How long a request for work that another request has just begun waits for that one's result, in seconds."""
+JOINED_LOOK_S = 0.05
+
+_Call = Create | Modify | Delete | Cancel
+log = structlog.get_logger()
+
+
+class Intake:
+    """Takes what DPAT sends to any app of this process. Safe for several threads."""
+
+    def __init__(self, settings: Settings, queue: JobSink) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._servers = DpatServers(settings)
+
+    def invocation(self, app: App, call: _Call) -> dict[str, Any]:
+        """Do what a user asked for; gives the stored result as DPAT answered it, or `{}`."""
+        self._check(app, call)
+        return self._act(call, app)
+
+    def notification(self, app: App, call: Notification) -> None:
+        """Queue a newly imported image if the app accepts it."""
+        self._check(app, call)
+        client = self._client(call)
+        info = call.image_info or client.slide_info(call.slide_id, include_phi=self._settings.store_phi)
+        if app.input.type != "wholeSlide" or not self._accepts(app, info):
+            log.info("image not wanted", app=app.id)
+            return
+        job = self._job(app, call, WholeSlideInput(), info, "import")
+        hold = self._queue.hold(job)
+        if hold.coalesced:
+            log.info("already at work", job=hold.job.id, app=app.id)
+            return
+        try:
+            self._announce(app, hold, client)
+        except DpatUnavailable:
+            # Nobody sits before this slide to ask again: the job stays, and its worker makes the result.
+            hold.release()
+            log.warning("queued without a result on the slide", job=job.id, app=app.id)
+            raise
+        except DpatError:
+            hold.withdraw()
+            raise
+
+    @singledispatchmethod
+    def _act(self, call: _Call, app: App) -> dict[str, Any]:
+        raise NotImplementedError(type(call).__name__)
+
+    @_act.register
+    def _create(self, call: Create, app: App) -> dict[str, Any]:
+        if call.input.type != app.input.type:
+            raise BadRequest(f"The app {app.id} takes {app.input.type}, not {call.input.type}.")
+        client = self._client(call)
+        info = client.slide_info(call.slide_id, include_phi=self._settings.store_phi)
+        job = self._job(app, call, call.input, info, "user")
+        hold = self._queue.hold(job)
+        if hold.coalesced:
+            return self._current(app, job, client)
+        try:
+            return self._announce(app, hold, client)
+        except DpatError:
+            # The user is told that it failed, so nothing may happen behind that.
+            hold.withdraw()
+            raise
+
+    @_act.register
+    def _modify(self, call: Modify, app: App) -> dict[str, Any]:
+        """Store the result as the user changed it: the app has nothing to add to that."""
+        stored = self._client(call).update_result(app.id, call.input, call.input.id, call.input.version_id)
+        return stored.answer
+
+    @_act.register
+    def _delete(self, call: Delete, app: App) -> dict[str, Any]:
+        """Let the deletion stand."""
+        log.info("result deleted", app=app.id, result=call.input.id)
+        return {}
+
+    @_act.register
+    def _cancel(self, call: Cancel, app: App) -> dict[str, Any]:
+        """Answer that there is nothing to stop."""
+        log.info("cancel", app=app.id)
+        return {}
+
+    def _check(self, app: App, call: _Call | Notification) -> None:
+        if call.application_id != app.id:
+            raise BadRequest(f"This is the app {app.id}; the applicationId is another's.")
+
+    def _client(self, call: _Call | Notification) -> DpatClient:
+        url = check_callback(call.callback_info.url, self._settings.dpat_urls)
+        return self._servers.at(url).client(call.callback_info.token)
+
+    def _accepts(self, app: App, info: ImageInfo) -> bool:
+        try:
+            return app.accepts(info)
+        except Exception:
+            # The author's fault must not lose a slide: better one analysis too many.
+            log.exception("accepts failed, so the image is taken", app=app.id)
+            return True
+
+    def _job(
+        self,
+        app: App,
+        call: Create | Notification,
+        wanted: Input,
+        info: ImageInfo,
+        origin: Literal["user", "import"],
+    ) -> Job:
+        now_ns = time.time_ns()
+        return Job(
+            id=new_job_id(now_ns),
+            app_id=app.id,
+            slide_id=call.slide_id,
+            priority=app.priority,
+            created_at=now_ns / 1e9,
+            origin=origin,
+            input=wanted,
+            context=call.context,
+            callback_url=call.callback_info.url.rstrip("/"),
+            image_info=info if self._settings.store_phi else info.without_phi(),
+            cancellation_key=digest(call.cancellation_token) if call.cancellation_token else None,
+            callback_token=call.callback_info.token,
+        )
+
+    def _announce(self, app: App, hold: Hold, client: DpatClient) -> dict[str, Any]:
+        """Show the job on its slide, then let the workers have it."""
+        job = hold.job
+        maker = RecordMaker(app, job, frame_of(job.image_info))
+        stored = ResultOnSlide(client, app, job).show(maker.in_progress(0, QUEUED))
+        hold.note_result(stored.id, stored.version_id)
+        hold.release()
+        log.info("queued", job=job.id, app=app.id, origin=job.origin)
+        return stored.answer
+
+    def _current(self, app: App, job: Job, client: DpatClient) -> dict[str, Any]:
+        """Give the result of the work that was there already, waiting shortly for one that is being made."""
+        result = ResultOnSlide(client, app, job)
+        until = time.monotonic() + JOINED_WAIT_S
+        while (record := self._queue.peek(job)) is not None:
+            if record.result is not None:
+                result.know(record.result.id, record.result.version_id)
+                break
+            if time.monotonic() > until:
+                break
+            time.sleep(JOINED_LOOK_S)
+        stored = result.current()
+        log.info("already at work", job=record.job.id if record else "-", app=app.id)
+        return stored.answer if stored else {}

@@ -1,0 +1,39 @@
+"""What runs here: `/` for people and programs, `/healthz` for whoever watches."""
+
+from __future__ import annotations
+
+import os
+
+from flask import Blueprint, Response, jsonify, render_template, request
+
+from slidehook.errors import QueueError
+from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.registry import Registry
+
+
+def pages(registry: Registry, queue: FileQueue) -> Blueprint:
+    """Make the pages; they show nothing of any slide."""
+    routes = Blueprint("pages", __name__, template_folder="templates")
+
+    @routes.get("/")
+    def index() -> Response | str:
+        base = request.url_root.rstrip("/")
+        apps = [
+            {"id": app.id, "name": app.name, "version": app.version, "input": app.input.type, "url": base + app.route}
+            for app in registry.values()
+        ]
+        broken = [{"entryPoint": each.entry_point, "reason": each.reason} for each in registry.broken]
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            return render_template("index.html", apps=apps, broken=broken, api=API_VERSION, software=SOFTWARE_VERSION)
+        return jsonify(
+            software="slidehook", softwareVersion=SOFTWARE_VERSION, apiVersion=API_VERSION, apps=apps, broken=broken
+        )
+
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        if not os.access(queue.layout.tmp, os.W_OK | os.X_OK):
+            raise QueueError(f"the queue directory {queue.layout.root} can't be written")
+        return jsonify(status="ok")
+
+    return routes

@@ -1,0 +1,97 @@
+"""Fetches what an analysis needs: metadata, thumbnail, label, and the slide's files."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from PIL import Image, UnidentifiedImageError
+
+from slidehook.errors import DownloadIncomplete, DpatError, TokenExpired
+from slidehook.iaapi.client import DpatClient
+from slidehook.iaapi.download import save_files
+from slidehook.iaapi.models import ImageInfo
+from slidehook.slide import THUMBNAIL_MPP, THUMBNAIL_PIXELS
+
+MAX_THUMBNAIL_PIXELS = 4096
+"""The longest side of a thumbnail that is fetched from tiles."""
+DOWNLOAD_TRIES = 3
+
+log = structlog.get_logger()
+
+
+def thumbnail_level(width: int, height: int, mpp: float | None) -> int:
+    """Choose the Deep Zoom level nearest to `THUMBNAIL_MPP` µm per pixel (sizes in level-0 pixels).
+
+    Without a pixel size (none, or not above 0): the level whose longer side is nearest to `THUMBNAIL_PIXELS`.
+    """
+    top = max(0, math.ceil(math.log2(max(width, height))))
+    shrink = THUMBNAIL_MPP / mpp if mpp is not None and mpp > 0 else max(width, height) / THUMBNAIL_PIXELS
+    level = top - round(math.log2(max(1.0, shrink)))
+    return max(0, min(top, level, math.ceil(math.log2(MAX_THUMBNAIL_PIXELS))))
+
+
+def fetch_thumbnail(client: DpatClient, slide_id: str, info: ImageInfo) -> Image.Image | None:
+    """Put a thumbnail (RGB, about 64 µm per pixel) together from DPAT's tiles.
+
+    None when DPAT has none: a thumbnail is a nicety, which can be made from the file as well. Raises
+    TokenExpired, which spoils more than a thumbnail.
+    """
+    size, tile, mpp = info.image_size, info.tile_size, info.microns_per_pixel
+    if info.is_streamable is False or size is None or min(size.width, size.height) <= 0:
+        return None
+    if tile is None or min(tile.width, tile.height) <= 0:
+        return None
+    level = thumbnail_level(size.width, size.height, mpp)
+    shrink = 2 ** (max(0, math.ceil(math.log2(max(size.width, size.height)))) - level)
+    width, height = math.ceil(size.width / shrink), math.ceil(size.height / shrink)
+    picture = Image.new("RGB", (width, height), "white")
+    try:
+        for row in range(math.ceil(height / tile.height)):
+            for column in range(math.ceil(width / tile.width)):
+                content = client.tile(slide_id, level, column, row, _extension(info))
+                if content is None:
+                    return None
+                with Image.open(io.BytesIO(content)) as image:
+                    picture.paste(image.convert("RGB"), (column * tile.width, row * tile.height))
+    except TokenExpired:
+        raise
+    except (DpatError, UnidentifiedImageError, OSError) as error:
+        log.warning("no thumbnail from DPAT", reason=str(error))
+        return None
+    return picture
+
+
+def _extension(info: ImageInfo) -> str:
+    formats = [each for each in (info.stored_tile_format, *(info.available_tile_formats or [])) if each]
+    known = [each.extension.lstrip(".") for each in formats if each.extension]
+    return next((each for each in known if each in {"jpg", "jpeg", "png"}), "jpg")
+
+
+def fetch_label(client: DpatClient, slide_id: str) -> bytes | None:
+    """Fetch the label's JPEG; None when DPAT has none or can't give it. Raises TokenExpired."""
+    try:
+        return client.label(slide_id)
+    except TokenExpired:
+        raise
+    except DpatError as error:
+        log.warning("no label from DPAT", reason=str(error))
+        return None
+
+
+def fetch_files(
+    client: DpatClient, slide_id: str, make_folder: Callable[[], Path], received: Callable[[int, int | None], None]
+) -> list[Path]:
+    """Download the slide's files, whole or not at all, into a fresh folder for each try."""
+    for left in reversed(range(DOWNLOAD_TRIES)):
+        try:
+            with client.files(slide_id) as response:
+                return save_files(response, make_folder(), received)
+        except DownloadIncomplete as error:
+            if not left:
+                raise
+            log.warning("download broke off, again", reason=str(error))
+    raise AssertionError("the loop above returns or raises")

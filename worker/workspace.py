@@ -1,0 +1,66 @@
+"""Where a job's data lie under `DATA_DIR`, and when they go.
+
+`slides/<claimer>/<job>/` holds a slide's files while one worker works on them: no two workers ever write to one
+folder. `jobs/<job>/` keeps the small things (metadata, thumbnail, result) for `KEEP_DAYS`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from slidehook.jobs.claimers import Obituaries
+
+PRIVATE_DIR = 0o700
+
+
+class Workspace:
+    """One worker's folders."""
+
+    def __init__(self, data_dir: Path, claimer_id: str) -> None:
+        self._slides = data_dir / "slides"
+        self._jobs = data_dir / "jobs"
+        self._mine = self._slides / claimer_id
+
+    def slide_folder(self, job_id: str) -> Path:
+        """Make the empty folder that the job's slide is downloaded to."""
+        folder = self._mine / job_id
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(PRIVATE_DIR, parents=True)
+        return folder
+
+    def drop_slide(self, job_id: str) -> None:
+        """Remove the job's slide."""
+        shutil.rmtree(self._mine / job_id, ignore_errors=True)
+
+    def job_folder(self, job_id: str) -> Path:
+        """Make the folder that keeps the job's small data."""
+        folder = self._jobs / job_id
+        folder.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
+        return folder
+
+    def keep(self, job_id: str, name: str, content: bytes) -> Path:
+        """Write one of the job's small files: aside, then under its name."""
+        path = self.job_folder(job_id) / name
+        aside = path.with_name(f"{name}.{os.getpid()}.part")
+        aside.write_bytes(content)
+        aside.rename(path)
+        return path
+
+    def leave(self) -> None:
+        """Remove this worker's slides: it goes."""
+        shutil.rmtree(self._mine, ignore_errors=True)
+
+    def tidy(self, obituaries: Obituaries, keep_days: float) -> None:
+        """Remove dead workers' slides, and small data older than `keep_days`."""
+        if self._slides.is_dir():
+            others = {path.name for path in self._slides.iterdir()} - {self._mine.name}
+            for claimer in obituaries.dead(others):
+                shutil.rmtree(self._slides / claimer, ignore_errors=True)
+        if self._jobs.is_dir():
+            oldest = time.time() - keep_days * 86400
+            for folder in self._jobs.iterdir():
+                if folder.stat().st_mtime < oldest:
+                    shutil.rmtree(folder, ignore_errors=True)
