@@ -54,7 +54,7 @@ def main(slides: Path, *, sample: bool, host: str, port: int, public_host: str |
     Prints its URL once it listens, and runs until SIGINT or SIGTERM. Its own endpoints, below /sim, ask for no
     password: for demos and tests only, never with a patient's slides.
     """
-    if sample and not (slides.is_dir() and any(slides.iterdir())):
+    if sample and _is_for_samples(slides):
         # Imported only here: the sample slides need packages that nothing else does.
         from simulator.samples import sample_folder  # noqa: PLC0415
 
@@ -65,6 +65,12 @@ def main(slides: Path, *, sample: bool, host: str, port: int, public_host: str |
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     _run(simulator)
+
+
+def _is_for_samples(folder: Path) -> bool:
+    """Say whether nothing lies in the folder but, perhaps, sample slides whose making was broken off."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return all(name.startswith((".", "immuno")) for name in names)
 
 
 def _run(simulator: Simulator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def make_tiff(path: Path, *, width: int = 6144, height: int = 4608) -> None:
 
     It is written aside and renamed, so `path` is whole as soon as it exists.
     """
-    aside = path.with_name(f".{path.name}.part")
+    aside = _aside(path)
     pixels_per_mm = 1000 / MPP
     draw_section(width, height).tiffsave(
         str(aside), tile=True, pyramid=True, compression="jpeg", Q=85, tile_width=256, tile_height=256,
@@ -46,7 +47,7 @@ def make_tiff(path: Path, *, width: int = 6144, height: int = 4608) -> None:
 
 def make_label(path: Path, *, lines: tuple[str, ...] = ("SAMPLE 0001", "IHC DAB", "slidehook")) -> None:
     """Write a slide's label, a JPEG of 400 x 360 pixels with one line of text each; it names no person."""
-    aside = path.with_name(f".{path.name}.part")
+    aside = _aside(path)
     draw_label(lines).save(aside, "JPEG", quality=90)
     aside.replace(path)
 
@@ -69,12 +70,17 @@ def sample_folder(folder: Path) -> Path:
 def _add_slide(folder: Path, slide_id: str, lines: tuple[str, ...], *, block: str) -> None:
     record = folder / f"{slide_id}.json"
     if not record.exists():
-        aside = record.with_name(f".{record.name}.part")
+        aside = _aside(record)
         content = {**CASE, "block": {"displayName": block}, "lisSlideId": lines[0]}
         aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         aside.replace(record)
     if not (folder / f"{slide_id}.label.jpg").exists():
         make_label(folder / f"{slide_id}.label.jpg", lines=lines)
+
+
+def _aside(path: Path) -> Path:
+    # With the process's number, so that two that fill one folder don't write into each other's file.
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 @click.command()

@@ -80,11 +80,18 @@ class App(ABC):
             raise TypeError(f"{cls.__name__}.id must be lower-case letters, digits and hyphens, 64 at most")
         if not getattr(cls, "name", ""):
             raise TypeError(f"{cls.__name__}.name must say what users see in DPAT's menu")
-        cls.route = cls.route or f"/apps/{cls.id}"
+        if any(not isinstance(each, str) for each in (cls.name, cls.version, cls.manufacturer)):
+            raise TypeError(f"{cls.__name__}.name, .version and .manufacturer must be texts")
+        # Not inherited: two apps can't be offered at one address.
+        cls.route = vars(cls).get("route") or f"/apps/{cls.id}"
         if not _ROUTE.fullmatch(cls.route):
             raise TypeError(f"{cls.__name__}.route must look like /apps/{cls.id}")
         if not 0 <= cls.priority <= 9:
             raise TypeError(f"{cls.__name__}.priority must be 0 (first) to 9")
+        if not isinstance(cls.input, WholeSlide | TaggedPolygon | MultiArea):
+            raise TypeError(f"{cls.__name__}.input must be WholeSlide(), TaggedPolygon(tags=[...]) or MultiArea()")
+        if cls.timeout_s is not None and not cls.timeout_s > 0:
+            raise TypeError(f"{cls.__name__}.timeout_s must be above 0 seconds, or None")
 
     @classmethod
     def input_template(cls) -> InputTemplate:

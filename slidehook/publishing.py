@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from slidehook.app import App, WholeSlide
-from slidehook.errors import NotFound
+from slidehook.errors import AppError, NotFound
 from slidehook.geometry import Frame
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import (
@@ -24,6 +26,7 @@ from slidehook.result import Result
 ORANGE = "#FF8C00"
 RED = "#D13438"
 QUEUED = "analysis queued"
+CANCELLED = "cancelled"
 
 
 def frame_of(info: ImageInfo | None) -> Frame | None:
@@ -53,11 +56,19 @@ class RecordMaker:
 
     def cancelled(self) -> ResultRecord:
         """Make the frame that says that somebody stopped the analysis."""
-        return self._record("cancelled", {"Status": "cancelled"}, self._framed(ORANGE, "cancelled"))
+        return self._record(CANCELLED, {"Status": CANCELLED}, self._framed(ORANGE, CANCELLED))
 
     def done(self, result: Result, frame: Frame) -> ResultRecord:
-        """Make what the app found; `frame` is the slide's extent that its pixels were counted in."""
-        return self._record(result.text, {**result.properties}, items_of(result, frame))
+        """Make what the app found; `frame` is the slide's extent that its pixels were counted in.
+
+        Raises AppError when a result can't be made of it, such as of coordinates that are no numbers.
+        """
+        try:
+            return self._record(result.text, {**result.properties}, items_of(result, frame))
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise AppError(f"the app's result can't be sent to DPAT: {where}: {fault['msg']}") from error
 
     def _framed(self, colour: str, text: str) -> list[Item]:
         style = Style(stroke_style=colour, size=3)
@@ -131,10 +142,10 @@ class ResultOnSlide:
 
     def current(self) -> StoredResult | None:
         """Read the result as DPAT has it now; None when there is none."""
+        if self._known is None:
+            self._find()
         try:
-            if self._known is not None:
-                return self.client.result(self._app.id, self._known[0])
-            return newest(self.client.results_on_slide(self._app.id, self._job.slide_id))
+            return self.client.result(self._app.id, self._known[0]) if self._known else None
         except NotFound:
             return None
 

@@ -50,8 +50,8 @@ def load_apps(settings: Settings, points: Iterable[EntryPoint] | None = None) ->
             app = _load(point, settings)
             if twin := _twin(app, apps.values()):
                 raise TypeError(f"{twin} is taken already")
-        except Exception as error:
-            # An author's module may raise anything at import.
+        except (Exception, SystemExit) as error:
+            # An author's module may raise anything at import, and some leave the program.
             broken.append(BrokenApp(point.value, f"{type(error).__name__}: {error}", traceback.format_exc()))
         else:
             apps[app.id] = app

@@ -25,7 +25,10 @@ def _duration(value: Any) -> Any:
     if isinstance(value, int | float):
         return timedelta(seconds=value)
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return timedelta(seconds=float(match[1]) * _SECONDS[match[2] or "s"])
+        seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+        if seconds > timedelta.max.total_seconds():
+            raise ValueError("is longer than any analysis can take")
+        return timedelta(seconds=seconds)
     return value
 
 

@@ -63,5 +63,6 @@ def _refuse(error: SlidehookError) -> tuple[Response, int]:
 def _http_error(error: HTTPException) -> tuple[Response, int]:
     status = error.code or 500
     if status >= 500:
-        structlog.get_logger().error("request failed", path=request.path, exc_info=error.__cause__ or error)
+        cause = getattr(error, "original_exception", None) or error
+        structlog.get_logger().error("request failed", path=request.path, exc_info=cause)
     return jsonify(error=SENTENCES.get(status) or f"{error.description}"), status

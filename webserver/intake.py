@@ -9,7 +9,7 @@ from typing import Any, Literal
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import BadRequest, DpatError, DpatUnavailable
+from slidehook.errors import BadRequest, DpatError, DpatUnavailable, NotFound
 from slidehook.iaapi.allowed import check_callback
 from slidehook.iaapi.client import DpatClient, DpatServers
 from slidehook.iaapi.models import (
@@ -20,9 +20,10 @@ from slidehook.iaapi.models import (
     Input,
     Modify,
     Notification,
+    StoredResult,
     WholeSlideInput,
 )
-from slidehook.jobs.job import Job, digest, new_job_id
+from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
 from slidehook.jobs.queue import Hold, JobSink
 from slidehook.publishing import QUEUED, RecordMaker, ResultOnSlide, frame_of
 from slidehook.settings import Settings
@@ -57,20 +58,21 @@ class Intake:
             log.info("image not wanted", app=app.id)
             return
         job = self._job(app, call, WholeSlideInput(), info, "import")
-        hold = self._queue.hold(job)
-        if hold.coalesced:
+        hold, twin = self._hold(job)
+        if twin is not None:
             log.info("already at work", job=hold.job.id, app=app.id)
             return
         try:
-            self._announce(app, hold, client)
+            stored = self._announce(app, hold, client)
         except DpatUnavailable:
             # Nobody sits before this slide to ask again: the job stays, and its worker makes the result.
             hold.release()
             log.warning("queued without a result on the slide", job=job.id, app=app.id)
             raise
-        except DpatError:
+        except Exception:
             hold.withdraw()
             raise
+        self._release(hold, stored)
 
     @singledispatchmethod
     def _act(self, call: _Call, app: App) -> dict[str, Any]:
@@ -83,15 +85,17 @@ class Intake:
         client = self._client(call)
         info = client.slide_info(call.slide_id, include_phi=self._settings.store_phi)
         job = self._job(app, call, call.input, info, "user")
-        hold = self._queue.hold(job)
-        if hold.coalesced:
-            return self._current(app, job, client)
+        hold, twin = self._hold(job)
+        if twin is not None:
+            return self._current(app, twin, client)
         try:
-            return self._announce(app, hold, client)
-        except DpatError:
+            stored = self._announce(app, hold, client)
+        except Exception:
             # The user is told that it failed, so nothing may happen behind that.
             hold.withdraw()
             raise
+        self._release(hold, stored)
+        return stored.answer
 
     @_act.register
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
@@ -107,9 +111,22 @@ class Intake:
 
     @_act.register
     def _cancel(self, call: Cancel, app: App) -> dict[str, Any]:
-        """Answer that there is nothing to stop."""
-        log.info("cancel", app=app.id)
+        """Stop the job; where it has no worker yet, say so on its slide."""
+        key = digest(call.cancellation_token) if call.cancellation_token else None
+        cancelled = self._queue.cancel(key) if key else None
+        log.info("cancel", app=app.id, job=cancelled.job_id if cancelled else "-")
+        if cancelled is not None and cancelled.record is not None:
+            self._show_cancelled(app, cancelled.record, self._client(call))
         return {}
+
+    def _show_cancelled(self, app: App, record: JobRecord, client: DpatClient) -> None:
+        result = ResultOnSlide(client, app, record.job)
+        if record.result is not None:
+            result.know(record.result.id, record.result.version_id)
+        try:
+            result.show(RecordMaker(app, record.job, frame_of(record.job.image_info)).cancelled())
+        except NotFound:
+            log.info("the cancelled job's result is gone", job=record.job.id)
 
     def _check(self, app: App, call: _Call | Notification) -> None:
         if call.application_id != app.id:
@@ -151,27 +168,48 @@ class Intake:
             callback_token=call.callback_info.token,
         )
 
-    def _announce(self, app: App, hold: Hold, client: DpatClient) -> dict[str, Any]:
-        """Show the job on its slide, then let the workers have it."""
-        job = hold.job
-        maker = RecordMaker(app, job, frame_of(job.image_info))
-        stored = ResultOnSlide(client, app, job).show(maker.in_progress(0, QUEUED))
-        hold.note_result(stored.id, stored.version_id)
-        hold.release()
-        log.info("queued", job=job.id, app=app.id, origin=job.origin)
-        return stored.answer
+    def _hold(self, job: Job) -> tuple[Hold, JobRecord | None]:
+        """Hold the job, or join it to the same work already there and give that.
 
-    def _current(self, app: App, job: Job, client: DpatClient) -> dict[str, Any]:
-        """Give the result of the work that was there already, waiting shortly for one that is being made."""
-        result = ResultOnSlide(client, app, job)
+        Another request's work that has no result yet may still be taken back, if DPAT fails that request; then this
+        one stands on its own.
+        """
+        while True:
+            hold = self._queue.hold(job)
+            if not hold.coalesced:
+                return hold, None
+            if (twin := self._joined(job)) is not None:
+                return hold, twin
+
+    def _joined(self, job: Job) -> JobRecord | None:
+        """Read the work that was there already, waiting shortly for its result; None when it has gone."""
         until = time.monotonic() + JOINED_WAIT_S
         while (record := self._queue.peek(job)) is not None:
-            if record.result is not None:
-                result.know(record.result.id, record.result.version_id)
-                break
-            if time.monotonic() > until:
-                break
+            if record.result is not None or time.monotonic() > until:
+                return record
             time.sleep(JOINED_LOOK_S)
+        return None
+
+    def _announce(self, app: App, hold: Hold, client: DpatClient) -> StoredResult:
+        """Show the job on its slide."""
+        maker = RecordMaker(app, hold.job, frame_of(hold.job.image_info))
+        return ResultOnSlide(client, app, hold.job).show(maker.in_progress(0, QUEUED))
+
+    def _release(self, hold: Hold, stored: StoredResult) -> None:
+        """Let the workers have a job that its slide shows."""
+        try:
+            hold.note_result(stored.id, stored.version_id)
+        except (OSError, QueueError) as error:
+            # The slide says "queued", so the job must run; its worker looks for the result.
+            log.warning("result not noted", job=hold.job.id, reason=str(error))
+        hold.release()
+        log.info("queued", job=hold.job.id, app=hold.job.app_id, origin=hold.job.origin)
+
+    def _current(self, app: App, twin: JobRecord, client: DpatClient) -> dict[str, Any]:
+        """Give the result of the work that was there already."""
+        result = ResultOnSlide(client, app, twin.job)
+        if twin.result is not None:
+            result.know(twin.result.id, twin.result.version_id)
         stored = result.current()
-        log.info("already at work", job=record.job.id if record else "-", app=app.id)
+        log.info("already at work", job=twin.job.id, app=app.id)
         return stored.answer if stored else {}

@@ -112,6 +112,7 @@ class AppProcess:
                     raise AppTimeout(f"the analysis needed longer than {timeout_s:g} s")
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             self._process.join(STOP_S)
+            self.kill()  # should it have lost its pipe only
             raise AppCrashed(f"the analysis process died ({_ending(self._process.exitcode)})") from error
         except BaseException as error:
             if not isinstance(error, AppError | SlideUnreadable) or isinstance(error, AppTimeout):
@@ -170,7 +171,7 @@ def _analyse(app: App | None, task: Task, ready: set[str], pipe: Connection) -> 
         return _Fault(AppError, f"the app {task.app_id} does not load on this worker", "")
 
     def progress(percent: float, text: str = "") -> None:
-        pipe.send(_Step(max(0.0, min(100.0, float(percent))), text or "analysing"))
+        pipe.send(_Step(max(0.0, min(100.0, float(percent))), str(text) or "analysing"))
 
     try:
         if app.id not in ready:

@@ -23,8 +23,8 @@ from worker.fetching import fetch_files, fetch_label, fetch_thumbnail
 from worker.publisher import Publisher
 from worker.workspace import Workspace
 
-CHECK_CLAIM_EVERY_S = 2.0
-"""How often a worker makes sure that its claim is still its own while an app computes, in seconds."""
+CHECK_CLAIM_EVERY_S = 1.0
+"""How often a worker makes sure that its claim is its own and still wanted, in seconds."""
 STARTED, METADATA, DOWNLOAD, ANALYSIS = 5, 10, 20, 50
 """The percentages at which the steps begin; from the last on, the app itself says how far it is."""
 
@@ -33,6 +33,10 @@ log = structlog.get_logger()
 
 class WorkerLeaving(SlidehookError):
     """The worker is told to leave: its job goes back to the queue, and this attempt does not count."""
+
+
+class JobCancelled(SlidehookError):
+    """Somebody asked for the job to stop."""
 
 
 class Attempt:
@@ -61,6 +65,8 @@ class Attempt:
 
     def run(self, process: AppProcess) -> Result:
         """Fetch the slide, have it analysed, and store the final result at DPAT."""
+        if self._claim.cancel_wanted():
+            raise JobCancelled("cancelled")
         self._publisher.progress(STARTED, "analysis started")
         info = self._metadata()
         thumbnail = self._thumbnail(info)
@@ -148,4 +154,6 @@ class Attempt:
         if time.monotonic() - self._checked_at >= CHECK_CLAIM_EVERY_S:
             self._checked_at = time.monotonic()
             self._claim.check()
+            if self._claim.cancel_wanted():
+                raise JobCancelled("cancelled")
         self._publisher.flush()

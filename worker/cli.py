@@ -47,7 +47,7 @@ def work(settings: Settings, *, drain: bool) -> None:
     for broken in registry.broken:
         log.error("app does not load", app=broken.entry_point, reason=broken.reason)
     queue = FileQueue(settings.queue_dir, "work")
-    source = FileSource(queue, max_attempts=settings.max_attempts)
+    source = FileSource(queue, max_attempts=settings.max_attempts, apps=frozenset(registry))
     workspace = Workspace(settings.data_dir, queue.claimer.id)
     workspace.tidy(Obituaries(settings.queue_dir), settings.keep_days)
     worker = Worker(settings, source, registry, workspace)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from slidehook.errors import DownloadIncomplete, DpatError, TokenExpired
 from slidehook.iaapi.client import DpatClient
@@ -18,6 +18,8 @@ from slidehook.slide import THUMBNAIL_MPP, THUMBNAIL_PIXELS
 
 MAX_THUMBNAIL_PIXELS = 4096
 """The longest side of a thumbnail that is fetched from tiles."""
+MAX_THUMBNAIL_TILES = 256
+"""More calls than this a thumbnail is not worth; at 256-pixel tiles it is never reached."""
 DOWNLOAD_TRIES = 3
 
 log = structlog.get_logger()
@@ -48,10 +50,13 @@ def fetch_thumbnail(client: DpatClient, slide_id: str, info: ImageInfo) -> Image
     level = thumbnail_level(size.width, size.height, mpp)
     shrink = 2 ** (max(0, math.ceil(math.log2(max(size.width, size.height)))) - level)
     width, height = math.ceil(size.width / shrink), math.ceil(size.height / shrink)
+    rows, columns = math.ceil(height / tile.height), math.ceil(width / tile.width)
+    if rows * columns > MAX_THUMBNAIL_TILES:
+        return None
     picture = Image.new("RGB", (width, height), "white")
     try:
-        for row in range(math.ceil(height / tile.height)):
-            for column in range(math.ceil(width / tile.width)):
+        for row in range(rows):
+            for column in range(columns):
                 content = client.tile(slide_id, level, column, row, _extension(info))
                 if content is None:
                     return None
@@ -59,7 +64,8 @@ def fetch_thumbnail(client: DpatClient, slide_id: str, info: ImageInfo) -> Image
                     picture.paste(image.convert("RGB"), (column * tile.width, row * tile.height))
     except TokenExpired:
         raise
-    except (DpatError, UnidentifiedImageError, OSError) as error:
+    except (DpatError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        # What Pillow raises for a picture that is none, is broken, or says that it is huge.
         log.warning("no thumbnail from DPAT", reason=str(error))
         return None
     return picture

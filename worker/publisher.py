@@ -82,6 +82,10 @@ class Publisher:
         """Say on the slide that and why the job failed."""
         self._send(self._maker.failed(reason))
 
+    def cancelled(self) -> None:
+        """Say on the slide that somebody stopped the job."""
+        self._send(self._maker.cancelled())
+
     def _send(self, record: ResultRecord) -> None:
         self._claim.check()
         known = self._noted

@@ -48,7 +48,7 @@ def _read(url: str) -> _Address:
     if ".." in path.split("/") or "\\" in path:
         raise CallbackNotAllowed("The callback URL must not climb with '..'.")
     normal = posixpath.normpath("/" + path.lstrip("/")).rstrip("/")
-    return _Address(parts.scheme, parts.hostname.rstrip("."), port or _PORTS[parts.scheme], normal)
+    return _Address(parts.scheme, parts.hostname.rstrip("."), _PORTS[parts.scheme] if port is None else port, normal)
 
 
 def _below(address: _Address, prefix: _Address) -> bool:

@@ -67,8 +67,8 @@ class DpatServer:
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
         self.session.mount("http://", adapter)
         self.session.mount("https://", adapter)
-        if settings.dpat_ca_bundle is not None:
-            self.session.verify = str(settings.dpat_ca_bundle)
+        # Given with each call: a session's own is overridden by REQUESTS_CA_BUNDLE.
+        self.verify = None if settings.dpat_ca_bundle is None else str(settings.dpat_ca_bundle)
 
     def client(self, token: str, *, tries: int = 1) -> DpatClient:
         """Give a client that speaks with `token` and tries what can be retried `tries` times."""
@@ -136,7 +136,8 @@ class DpatClient:
     def results_on_slide(self, app_id: str, slide_id: str) -> list[StoredResult]:
         """Read the app's results on a slide."""
         response = self._get(f"/applications/{_part(app_id)}/results/slide/{_part(slide_id)}")
-        return _read(_RESULTS, response, "the list of results")
+        stored = _read(_RESULTS, response, "the list of results")
+        return [each.with_answer(answer) for each, answer in zip(stored, response.json(), strict=True)]
 
     def result(self, app_id: str, result_id: int | str) -> StoredResult:
         """Read one stored result."""
@@ -189,6 +190,7 @@ class DpatClient:
                 server.url + path,
                 auth=self._auth,
                 timeout=server.timeout,
+                verify=server.verify,
                 allow_redirects=False,
                 **options,
             )
@@ -198,7 +200,8 @@ class DpatClient:
             raise Refused(f"DPAT's certificate is not trusted here: {error}") from error
         except requests.RequestException as error:
             raise DpatUnavailable("DPAT can't be reached.") from error
-        server.version = lower(API_VERSION, response.headers.get(VERSION_HEADER))
+        if (theirs := response.headers.get(VERSION_HEADER)) is not None:  # a proxy's own error page names none
+            server.version = lower(API_VERSION, theirs)
         return response
 
 

@@ -32,7 +32,8 @@ def save_files(response: Response, folder: Path, received: Received) -> list[Pat
     get their names. Raises DownloadIncomplete, DpatUnavailable, Malformed; then `folder` holds `.part` files only.
     """
     kind, options = parse_options_header(response.headers.get("Content-Type"))
-    total = _announced(response.headers.get("Content-Length"))
+    # Of a compressed answer the length says nothing about the files'.
+    total = None if "Content-Encoding" in response.headers else _announced(response.headers.get("Content-Length"))
     with _Folder(folder) as files:
         chunks = _count(_chunks(response), received, total)
         if kind.startswith("multipart/"):
@@ -130,7 +131,9 @@ class _Folder:
 
     def begin(self, name: str | None, expected: int | None) -> None:
         self._name = safe_name(name, len(self._whole) + 1)
-        if self._name.casefold() in {each.casefold() for each in self._whole}:
+        name = self._name.casefold()
+        # Of "x" and "x.part", one would be overwritten while the other is still aside.
+        if {name, f"{name}.part", name.removesuffix(".part")} & {each.casefold() for each in self._whole}:
             raise Malformed(f"DPAT sent two files with the name {self._name}")
         self._expected, self._written = expected, 0
         path = self._folder / f"{self._name}.part"

@@ -1,31 +1,33 @@
 """Who works on the queue, and who no longer does: one lock and one heartbeat for each process that claims.
 
-A claimer's lock file holds nothing; the kernel, or the file server, drops the lock when the process dies. On
-another host a free lock alone proves nothing (a share may be mounted so that locks are local), so there the
-heartbeat must have stood still as well. It beats by being renamed to the next number, since on a share a new
-name is seen at once and new content under an old name may never be.
+A claimer's lock file holds nothing; the kernel, or the file server, drops the lock when the process dies. On another
+host a free lock alone proves nothing (a share may be mounted so that locks are local), so there the heartbeat must
+have stood still as well. It beats by being renamed to the next number, since on a share a new name is seen at once
+and new content under an old name may never be.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from slidehook.jobs.durable import PRIVATE_FILE
+from slidehook.jobs.durable import PRIVATE_FILE, remove, rename
 
 BEAT_S = 2.0
 """Seconds between two heartbeats."""
 STILL_S = 10.0
 """Seconds that a heartbeat on another host must have stood still before its claimer counts as dead."""
 
+_CLAIMER = re.compile(r"[a-z]+-(?P<host>[a-z0-9-]+)-(?P<boot>[0-9a-f]{12})-(?P<pid>\d+)-[0-9a-f]{8}")
 _BEAT = re.compile(r"([a-z0-9-]{1,96})\.(\d{1,12})")
 
 
@@ -37,8 +39,34 @@ def boot_id() -> str:
 
 def new_claimer_id(role: str) -> str:
     """Give a name that no process ever bears again: role, host, kernel, process id, and chance."""
-    host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")[:32] or "host"
+    host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")[:32].strip("-") or "host"
     return f"{role}-{host}-{boot_id()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def lock_at(root: Path, claimer: str) -> FileLock:
+    """Give the lock of a claimer, not yet taken."""
+    path = root / "claimers" / f"{claimer}.lock"
+    return FileLock(path, mode=PRIVATE_FILE, thread_local=False, is_singleton=False)
+
+
+def lock_is_free(root: Path, claimer: str) -> bool:
+    """Say whether nobody holds a claimer's lock."""
+    lock = lock_at(root, claimer)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    lock.release()
+    return True
+
+
+def read_beats(root: Path) -> dict[str, int]:
+    """Read every claimer's heartbeat: its number grows while the process lives."""
+    numbers: dict[str, int] = {}
+    for name in os.listdir(root / "beats"):
+        if match := _BEAT.fullmatch(name):
+            numbers[match[1]] = max(int(match[2]), numbers.get(match[1], -1))
+    return numbers
 
 
 class Claimer:
@@ -47,10 +75,10 @@ class Claimer:
     def __init__(self, root: Path, role: str, *, beat_s: float = BEAT_S) -> None:
         self.id = new_claimer_id(role)
         self._beats = root / "beats"
-        self._lock = FileLock(root / "claimers" / f"{self.id}.lock", mode=PRIVATE_FILE, thread_local=False)
+        self._lock = lock_at(root, self.id)
         self._lock.acquire(blocking=False)
-        self._beat = self._beats / f"{self.id}.0"
-        self._beat.touch(PRIVATE_FILE)
+        self._beat = str(self._beats / f"{self.id}.0")
+        Path(self._beat).touch(PRIVATE_FILE)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(beat_s,), name="heartbeat", daemon=True)
         self._thread.start()
@@ -59,27 +87,23 @@ class Claimer:
         number = 0
         while not self._stop.wait(beat_s):
             number += 1
-            after = self._beats / f"{self.id}.{number}"
+            after = str(self._beats / f"{self.id}.{number}")
             try:
-                self._beat.rename(after)
+                rename(self._beat, after)
+            except FileNotFoundError:
+                with contextlib.suppress(OSError):
+                    Path(after).touch(PRIVATE_FILE)
             except OSError:
-                # The share is away, or someone removed the file: the next beat tries with a fresh one.
-                self._try_touch(after)
+                continue  # the share is away: the next beat tries again
             self._beat = after
-
-    def _try_touch(self, path: Path) -> None:
-        try:
-            path.touch(PRIVATE_FILE)
-        except OSError:
-            return
 
     def close(self) -> None:
         """Stop beating and give the lock back; nothing is left of a claimer that goes in order."""
         self._stop.set()
         self._thread.join()
-        self._beat.unlink(missing_ok=True)
+        remove(self._beat)
         self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        remove(str(self._lock.lock_file))
 
 
 class Obituaries:
@@ -93,25 +117,26 @@ class Obituaries:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def dead(self, claimers: set[str]) -> set[str]:
-        """Give those of `claimers` whose lock is free and, on other hosts, whose heartbeat stands still."""
-        free = {each for each in claimers if self._lock_is_free(each)}
-        near = {each for each in free if self._boot in each.split("-")}
-        return near | self._still(free - near)
+        """Give those of `claimers` whose lock is free and whose process is gone.
 
-    def _lock_is_free(self, claimer: str) -> bool:
-        lock = FileLock(self._root / "claimers" / f"{claimer}.lock", mode=PRIVATE_FILE, is_singleton=False)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
+        On this host the process is looked for; elsewhere, its heartbeat must have stood still for `still_s`.
+        """
+        free = {each for each in claimers if lock_is_free(self._root, each)}
+        gone = {each for each in free if self._gone_here(each)}
+        return gone | self._still(free - gone)
+
+    def _gone_here(self, claimer: str) -> bool:
+        match = _CLAIMER.fullmatch(claimer)
+        if match is None or match["boot"] != self._boot:
             return False
-        lock.release()
-        return True
+        pid = int(match["pid"])
+        return pid == os.getpid() or not os.path.exists(f"/proc/{pid}")
 
     def _still(self, claimers: set[str]) -> set[str]:
+        self._seen = {each: seen for each, seen in self._seen.items() if each in claimers}
         if not claimers:
-            self._seen.clear()
             return set()
-        now, numbers = self._clock(), self._beats()
+        now, numbers = self._clock(), read_beats(self._root)
         still: set[str] = set()
         for claimer in claimers:
             number = numbers.get(claimer, -1)
@@ -122,9 +147,20 @@ class Obituaries:
                 still.add(claimer)
         return still
 
-    def _beats(self) -> dict[str, int]:
-        numbers: dict[str, int] = {}
-        for name in os.listdir(self._root / "beats"):  # noqa: PTH208 - a listing is fresh on a share
-            if match := _BEAT.fullmatch(name):
-                numbers[match[1]] = max(int(match[2]), numbers.get(match[1], -1))
-        return numbers
+
+def bury(root: Path, needed: set[str], before_s: float) -> Iterator[str]:
+    """Remove the locks and beats of the dead that own no job, if older than `before_s` (s since 1970)."""
+    for name in sorted(os.listdir(root / "claimers")):
+        claimer = name.removesuffix(".lock")
+        path = root / "claimers" / name
+        with contextlib.suppress(FileNotFoundError):
+            old = path.stat().st_mtime < before_s
+            if old and claimer not in needed and lock_is_free(root, claimer) and remove(str(path)):
+                yield claimer
+    left = {name.removesuffix(".lock") for name in os.listdir(root / "claimers")}
+    for name in sorted(os.listdir(root / "beats")):
+        match = _BEAT.fullmatch(name)
+        path = root / "beats" / name
+        with contextlib.suppress(FileNotFoundError):
+            if match and match[1] not in left and path.stat().st_mtime < before_s and remove(str(path)):
+                yield match[1]

@@ -1,18 +1,23 @@
-"""The few file operations that the queue is built of, each whole or not at all, and durable when it returns."""
+"""Every file operation of the queue that changes something.
+
+Nothing else in the queue writes, renames or removes a job, so a test that stops these operations can stop the queue
+between any two of its steps.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-from pathlib import Path
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
+_UNSYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
+"""What file systems answer that can't fsync a folder, and need not."""
 
 
-def write_new(path: Path, content: bytes) -> None:
-    """Create `path` with `content`, fsynced, mode 0600; on any error nothing is left. Raises FileExistsError."""
+def write_new(path: str, content: bytes) -> None:
+    """Create `path` with `content`, fsynced, mode 0600; on an error nothing is left. Raises FileExistsError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         try:
@@ -22,23 +27,21 @@ def write_new(path: Path, content: bytes) -> None:
             os.close(fd)
     except OSError:
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)
         raise
 
 
-def append(path: Path, content: bytes, *, sync: bool = False) -> None:
+def append(path: str, content: bytes) -> None:
     """Append to a file that exists; raises FileNotFoundError rather than create it."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
         _write_all(fd, content)
-        if sync:
-            os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def overwrite(path: Path, offset: int, content: bytes) -> None:
-    """Write `content` at `offset` of a file that exists, and fsync it."""
+def overwrite(path: str, offset: int, content: bytes) -> None:
+    """Write `content` at `offset` of a file that exists, and fsync the whole file."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.lseek(fd, offset, os.SEEK_SET)
@@ -48,25 +51,52 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
         os.close(fd)
 
 
-def sync_dir(path: Path) -> None:
+def rename(source: str, target: str) -> None:
+    """Rename; raises FileNotFoundError when the source is gone, or the target's folder is."""
+    os.rename(source, target)
+
+
+def link(source: str, target: str) -> None:
+    """Give a file a second name; raises FileExistsError, FileNotFoundError."""
+    os.link(source, target)
+
+
+def remove(path: str) -> bool:
+    """Remove a file; False when it was gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def make_dir(path: str) -> None:
+    """Make a folder, mode 0700; one that is there already is fine."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, PRIVATE_DIR)
+
+
+def remove_dir(path: str) -> bool:
+    """Remove a folder if it is empty; False when it is not, or gone already."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR}:
+            return False
+        raise
+    return True
+
+
+def sync_dir(path: str) -> None:
     """Make the names in a folder durable. Some network file systems can't, and need not: passed over there."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+        if error.errno not in _UNSYNCABLE:
             raise
     finally:
         os.close(fd)
-
-
-def make_dir(path: Path) -> None:
-    """Make a folder (mode 0700) and its name durable; one that is there already is fine."""
-    try:
-        path.mkdir(PRIVATE_DIR)
-    except FileExistsError:
-        return
-    sync_dir(path.parent)
 
 
 def _write_all(fd: int, content: bytes) -> None:

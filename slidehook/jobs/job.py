@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from slidehook.errors import IllegalTransition, JobDamaged
 from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
 
+BLANK = "*"
+"""What a token is overwritten with."""
+
 
 class JobState(StrEnum):
     """Where a job is; each state but the last is a folder of the queue."""
@@ -39,7 +42,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.PARKED: frozenset({JobState.WAITING}),
     JobState.ENDING: ENDED | {JobState.ENDING},
     JobState.DONE: frozenset(),
-    JobState.FAILED: frozenset({JobState.WAITING}),
+    JobState.FAILED: frozenset({JobState.WAITING}),  # an operator's retry
     JobState.CANCELLED: frozenset(),
     JobState.WITHDRAWN: frozenset(),
 }
@@ -78,6 +81,11 @@ class Job(BaseModel):
     def key(self) -> str:
         """Names the work: equal for the same app, slide and input of one DPAT (hex)."""
         return digest(self.callback_url, self.app_id, self.slide_id, self.input.model_dump_json(exclude_none=True))
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the job's own token is still there: it goes when the job ends."""
+        return self.callback_token.strip(BLANK) != ""
 
     def to_line(self) -> bytes:
         """Give the first line of the job's file."""
@@ -157,7 +165,7 @@ def blank_token(content: bytes) -> tuple[int, bytes] | None:
         return None
     start += len(marker)
     end = len(head) - len(b'"}')
-    return start, b"*" * (end - start)
+    return start, BLANK.encode() * (end - start)
 
 
 def new_job_id(now_ns: int) -> str:

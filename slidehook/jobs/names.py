@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from slidehook.jobs.job import ENDED, JobState
 
@@ -19,7 +19,7 @@ NEVER_NS = 0xFFFF_FFFF_FFFF_FFFF
 """The waking time of a job that waits for something else than time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobName:
     """A job file's name taken apart. `attempt` counts the claims by workers; `wake_ns` is ns since 1970."""
 
@@ -38,17 +38,14 @@ class JobName:
         match = _NAMES[state].fullmatch(name)
         if match is None:
             return None
-        parts = match.groupdict()
-        return cls(
-            state=state,
-            job_id=parts["id"],
-            priority=int(parts["priority"]),
-            app_id=parts["app"],
-            attempt=int(parts["attempt"]),
-            claimer=parts.get("claimer"),
-            outcome=JobState(parts["outcome"]) if parts.get("outcome") else None,
-            wake_ns=int(parts["wake"], 16) if parts.get("wake") else None,
-        )
+        job_id, priority, app, attempt = match["id"], int(match["priority"]), match["app"], int(match["attempt"])
+        if state is JobState.PARKED:
+            return cls(state, job_id, priority, app, attempt, wake_ns=int(match["wake"], 16))
+        if state is JobState.ACTIVE:
+            return cls(state, job_id, priority, app, attempt, match["claimer"])
+        if state is JobState.ENDING:
+            return cls(state, job_id, priority, app, attempt, match["claimer"], JobState(match["outcome"]))
+        return cls(state, job_id, priority, app, attempt)
 
     def __str__(self) -> str:
         core = f"{self.job_id}.p{self.priority}.{self.app_id}.a{self.attempt}"
@@ -60,24 +57,40 @@ class JobName:
             return f"{self.wake_ns:016x}.{core}"
         return core
 
-    def waiting(self) -> JobName:
+    @property
+    def age(self) -> str:
+        """The time of the job's making, as the id begins with it; sorts by age."""
+        return self.job_id[:16]
+
+    @property
+    def made_at(self) -> float:
+        """When the job was made, in seconds since 1970."""
+        return int(self.job_id[:16], 16) / 1e9
+
+    def waiting(self, *, attempt: int | None = None) -> JobName:
         """Give the name that the job waits under."""
-        return replace(self, state=JobState.WAITING, claimer=None, outcome=None, wake_ns=None)
+        return self._as(JobState.WAITING, attempt)
 
     def active(self, claimer: str, attempt: int) -> JobName:
         """Give the name under which `claimer` works on the job."""
-        return replace(self, state=JobState.ACTIVE, claimer=claimer, attempt=attempt, outcome=None, wake_ns=None)
+        return JobName(JobState.ACTIVE, self.job_id, self.priority, self.app_id, attempt, claimer)
 
-    def parked(self, wake_ns: int) -> JobName:
+    def parked(self, wake_ns: int, *, attempt: int | None = None) -> JobName:
         """Give the name under which the job sleeps until `wake_ns`."""
-        return replace(self, state=JobState.PARKED, claimer=None, wake_ns=min(wake_ns, NEVER_NS))
+        number = self.attempt if attempt is None else attempt
+        wake_ns = max(0, min(wake_ns, NEVER_NS))
+        return JobName(JobState.PARKED, self.job_id, self.priority, self.app_id, number, wake_ns=wake_ns)
 
     def ending(self, claimer: str, outcome: JobState) -> JobName:
         """Give the name under which `claimer` brings the job to its end."""
-        return replace(self, state=JobState.ENDING, claimer=claimer, outcome=outcome)
+        return JobName(JobState.ENDING, self.job_id, self.priority, self.app_id, self.attempt, claimer, outcome)
 
     def ended(self) -> JobName:
         """Give the name under which an ending job rests; raises ValueError on one that is not ending."""
         if self.outcome is None:
             raise ValueError(f"{self} is not ending")
-        return replace(self, state=self.outcome, claimer=None, outcome=None)
+        return self._as(self.outcome, None)
+
+    def _as(self, state: JobState, attempt: int | None) -> JobName:
+        number = self.attempt if attempt is None else attempt
+        return JobName(state, self.job_id, self.priority, self.app_id, number)

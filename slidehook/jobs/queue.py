@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from slidehook.jobs.job import Job, JobRecord, JobState
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """A job that was told to stop. `record`: the job, if it had no worker: then nobody else tells its slide."""
+
+    job_id: str
+    record: JobRecord | None
 
 
 class Hold(Protocol):
@@ -37,9 +46,12 @@ class JobSink(Protocol):
     def peek(self, job: Job) -> JobRecord | None:
         """Read what has happened to the work that `job` asks for; None when none is queued or running."""
 
+    def cancel(self, cancellation_key: str) -> Cancelled | None:
+        """Stop the job of a cancellation token (its digest); None when no such job is queued or running."""
+
 
 class Claim(Protocol):
-    """One attempt at one job. Every method but `fresh_token` raises ClaimLost when the job is another's."""
+    """One attempt at one job. Whatever changes the job raises ClaimLost when it is another's."""
 
     @property
     def job(self) -> Job:
@@ -64,14 +76,20 @@ class Claim(Protocol):
     def check(self) -> None:
         """Prove that the claim is still this worker's own; do it right before telling DPAT anything."""
 
-    def token(self) -> str:
-        """Give the newest callback token for the job."""
+    def token(self) -> str | None:
+        """Give the newest callback token for the job; None when it has none any more."""
+
+    def cancel_wanted(self) -> bool:
+        """Say whether somebody asked for the job to stop."""
 
     def note_result(self, result_id: int | str, version_id: int | str) -> None:
         """Note which result DPAT stored for the job."""
 
     def retry(self, reason: str, delay_s: float) -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again."""
+
+    def park(self, reason: str) -> None:
+        """Give the job back: it waits until the same work is asked for again. This attempt does not count."""
 
     def give_back(self) -> None:
         """Let another worker have the job at once; this attempt does not count."""
@@ -90,4 +108,19 @@ class JobSource(Protocol):
         """Return when there may be work, or after `timeout_s` seconds."""
 
     def unfinished(self) -> int:
-        """Count the jobs that have not ended."""
+        """Count the jobs that have not ended, but for those that only a new request can wake."""
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """One job in a listing: what its file's name says, and when it began to wait (seconds since 1970)."""
+
+    job_id: str
+    app_id: str
+    state: JobState
+    priority: int
+    attempt: int
+    made_at: float
+    claimer: str | None = None
+    wakes_at: float | None = None
+    """When a parked job is woken; None: it waits for a new request, since it has no valid token."""

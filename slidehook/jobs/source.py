@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from slidehook.errors import JobDamaged
 from slidehook.jobs.claimers import Obituaries
-from slidehook.jobs.filequeue import FileQueue, OwnedFile
+from slidehook.jobs.durable import rename
+from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import AttemptEnded, Job, JobRecord, JobState, parse_record
-from slidehook.jobs.names import JobName
+from slidehook.jobs.names import NEVER_NS, JobName
+from slidehook.jobs.notes import NoteKind
+from slidehook.jobs.ownedfile import Disk, OwnedFile, complete
+from slidehook.jobs.waiting import WaitingRoom, enter, walk
 from slidehook.jobs.watch import QueueWatch
 
 TAKE_OVER_EVERY_S = 0.5
@@ -25,7 +28,7 @@ BACK_OFF_MOST_S = 300.0
 def back_off_s(attempt: int, chance: float) -> float:
     """Say how long a job waits after `attempt` killed its worker: not at all the first time, then growing.
 
-    `chance` (0…1) spreads the wait by half to one and a half.
+    `chance` (0…1) spreads the wait from half to one and a half of it.
     """
     if attempt <= 1:
         return 0.0
@@ -33,13 +36,27 @@ def back_off_s(attempt: int, chance: float) -> float:
 
 
 class FileSource:
-    """The jobs of a queue as a worker sees them. For one thread. See `slidehook.jobs.queue.JobSource`."""
+    """The jobs of a queue as a worker sees them. For one thread. See `slidehook.jobs.queue.JobSource`.
 
-    def __init__(self, queue: FileQueue, *, max_attempts: int, obituaries: Obituaries | None = None) -> None:
+    `apps`: the ids of the apps that this worker can run; jobs of others stay for other workers. None: all.
+    """
+
+    def __init__(
+        self,
+        queue: FileQueue,
+        *,
+        max_attempts: int,
+        apps: frozenset[str] | None = None,
+        obituaries: Obituaries | None = None,
+    ) -> None:
         self._queue = queue
+        self._apps = apps
+        self._disk = queue.disk
+        self._layout = queue.layout
         self._max_attempts = max_attempts
         self._obituaries = obituaries or Obituaries(queue.layout.root)
         self._watch = QueueWatch(queue.layout)
+        self._room = WaitingRoom(queue.layout.waiting, trust_times=not self._watch.remote)
         self._looked_at = float("-inf")
 
     def close(self) -> None:
@@ -48,41 +65,42 @@ class FileSource:
 
     def claim(self) -> FileClaim | None:
         """Take the first job by priority and age, or a dead worker's; None when there is none."""
-        self._wake_parked()
-        if time.monotonic() - self._looked_at >= TAKE_OVER_EVERY_S:
-            self._looked_at = time.monotonic()
-            self._take_over()
-        for path, name in self._queue.room.first():
-            mine = name.active(self._queue.claimer.id, name.attempt + 1)
-            if not _renamed(path, self._queue.layout.active / str(mine)):
-                continue
-            self._queue.room.took()
-            if (claim := self._open(mine)) is not None:
-                self._watch.busy()
-                return claim
+        with queue_errors("can't be claimed from"):
+            self._wake_parked()
+            if time.monotonic() - self._looked_at >= TAKE_OVER_EVERY_S:
+                self._take_over()
+                self._looked_at = time.monotonic()
+            for path, name in self._room.first():
+                if self._apps is not None and name.app_id not in self._apps:
+                    continue
+                mine = name.active(self._queue.claimer.id, name.attempt + 1)
+                if not _renamed(path, self._layout.path(mine)):
+                    continue
+                self._room.took()
+                if (claim := self._open(mine)) is not None:
+                    self._watch.busy()
+                    return claim
         return None
 
     def _open(self, name: JobName) -> FileClaim | None:
-        file = OwnedFile(self._queue, name)
+        """Read a job that is ours now; one that can't be read is set aside, and reported there."""
+        file = OwnedFile(self._disk, name)
         try:
-            record = parse_record(file.path.read_bytes())
+            record = parse_record(Path(file.path).read_bytes())
             if record.job.id != name.job_id:
                 raise JobDamaged("the job's file has another job's name")
         except JobDamaged:
-            file.path.rename(self._queue.layout.damaged / f"{self._queue.clock():016x}.{name.job_id}")
+            rename(file.path, f"{self._layout.damaged}/{self._disk.clock():016x}.{name}")
             return None
-        return FileClaim(self._queue, file, record, exhausted=name.attempt > self._max_attempts)
+        return FileClaim(self._disk, file, record, exhausted=name.attempt > self._max_attempts)
 
     def _wake_parked(self) -> None:
-        now_ns = self._queue.clock()
-        for text in self._queue.layout.names(JobState.PARKED):
-            name = JobName.parse(JobState.PARKED, text)
-            if name is None or name.wake_ns is None:
-                continue
-            if name.wake_ns > now_ns:
+        now_ns = self._disk.clock()
+        for name in self._layout.names(JobState.PARKED):
+            if name.wake_ns is None or name.wake_ns > now_ns:
                 return
             with contextlib.suppress(FileNotFoundError):
-                self._queue.room.enter(self._queue.layout.parked / text, name.waiting())
+                enter(self._layout.waiting, self._layout.path(name), name.waiting())
 
     def _take_over(self) -> None:
         """Bring back what dead claimers left: a held or running job waits again, an ending one is ended."""
@@ -90,51 +108,55 @@ class FileSource:
         left = [
             name
             for state in (JobState.ACTIVE, JobState.ENDING)
-            for text in self._queue.layout.names(state)
-            if (name := JobName.parse(state, text)) is not None and name.claimer != mine
+            for name in self._layout.names(state)
+            if name.claimer != mine
         ]
         dead = self._obituaries.dead({name.claimer for name in left if name.claimer})
         for name in left:
             if name.claimer in dead:
-                self._inherit(name)
+                with contextlib.suppress(FileNotFoundError):  # another worker was faster
+                    self._inherit(name, mine)
 
-    def _inherit(self, name: JobName) -> None:
-        source = self._queue.layout.folder(name.state) / str(name)
-        if name.state is JobState.ENDING and name.outcome is not None:
-            after = name.ending(self._queue.claimer.id, name.outcome)
-            if _renamed(source, self._queue.layout.ending / str(after)):
-                self._queue.complete(after)
+    def _inherit(self, name: JobName, mine: str) -> None:
+        if name.outcome is not None:
+            after = name.ending(mine, name.outcome)
+            rename(self._layout.path(name), self._layout.path(after))
+            complete(self._disk, after)
             return
-        after = name.active(self._queue.claimer.id, name.attempt)
-        if not _renamed(source, self._queue.layout.active / str(after)):
-            return
-        file = OwnedFile(self._queue, after)
+        after = name.active(mine, name.attempt)
+        rename(self._layout.path(name), self._layout.path(after))
+        file = OwnedFile(self._disk, after)
         role = (name.claimer or "").partition("-")[0]
-        file.note_attempt_ended(f"the {role} process {name.claimer} died")
+        kind = {"web": "webserver", "work": "worker"}.get(role, role)
+        file.note_attempt_ended(f"the {kind} died ({name.claimer})")
         wait_s = back_off_s(name.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
         if wait_s > 0:
-            file.move(after.parked(self._queue.clock() + round(wait_s * 1e9)))
+            file.to_parked(self._disk.clock() + round(wait_s * 1e9))
         else:
-            file.move(after.waiting())
+            file.to_waiting()
 
     def wait(self, timeout_s: float) -> None:
         """Return when there may be work, or after `timeout_s` seconds."""
-        parked = self._queue.layout.names(JobState.PARKED)
-        name = JobName.parse(JobState.PARKED, parked[0]) if parked else None
-        if name is not None and name.wake_ns is not None:
-            timeout_s = min(timeout_s, max(0.0, (name.wake_ns - self._queue.clock()) / 1e9))
+        with queue_errors("can't be watched"):
+            first = next(self._layout.names(JobState.PARKED), None)
+        if first is not None and first.wake_ns is not None:
+            timeout_s = min(timeout_s, max(0.0, (first.wake_ns - self._disk.clock()) / 1e9))
         self._watch.wait(timeout_s)
 
     def unfinished(self) -> int:
-        """Count the jobs that have not ended."""
-        return self._queue.unfinished()
+        """Count the jobs that have not ended, but for those that only a new request can wake."""
+        with queue_errors("can't be counted"):
+            states = (JobState.ACTIVE, JobState.PARKED, JobState.ENDING)
+            names = [name for state in states for name in self._layout.names(state) if name.wake_ns != NEVER_NS]
+            waiting = (text for _, texts in walk(self._layout.waiting) for text in texts)
+            return len(names) + sum(JobName.parse(JobState.WAITING, text) is not None for text in waiting)
 
 
 class FileClaim:
     """See `slidehook.jobs.queue.Claim`."""
 
-    def __init__(self, queue: FileQueue, file: OwnedFile, record: JobRecord, *, exhausted: bool) -> None:
-        self._queue = queue
+    def __init__(self, disk: Disk, file: OwnedFile, record: JobRecord, *, exhausted: bool) -> None:
+        self._disk = disk
         self._file = file
         self.record = record
         self.exhausted = exhausted
@@ -157,36 +179,53 @@ class FileClaim:
 
     def check(self) -> None:
         """Prove that the claim is still this worker's own; raises ClaimLost."""
-        self._file.check()
+        with queue_errors("can't be read"):
+            self._file.check()
 
-    def token(self) -> str:
-        """Give the newest callback token for the job."""
-        notes = self._queue.notes(self.job, "token")
-        return notes[-1].read_text(encoding="utf-8") if notes else self.job.callback_token
+    def token(self) -> str | None:
+        """Give the newest callback token for the job; None when it has none any more."""
+        with queue_errors("can't be read"):
+            newest = self._disk.notes.newest_token(self.job.id)
+        return newest or (self.job.callback_token if self.job.has_token else None)
+
+    def cancel_wanted(self) -> bool:
+        """Say whether somebody asked for the job to stop."""
+        with queue_errors("can't be read"):
+            return bool(self._disk.notes.of(self.job.id, NoteKind.CANCEL))
 
     def note_result(self, result_id: int | str, version_id: int | str) -> None:
         """Note which result DPAT stored for the job; raises ClaimLost."""
-        self._file.note_result(result_id, version_id)
+        with queue_errors("can't note the result"):
+            self._file.note_result(result_id, version_id)
 
     def retry(self, reason: str, delay_s: float) -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""
-        self._file.note_attempt_ended(reason)
-        self._file.move(self._file.name.parked(self._queue.clock() + round(delay_s * 1e9)))
+        with queue_errors("can't take the job back"):
+            self._file.note_attempt_ended(reason)
+            self._file.to_parked(self._disk.clock() + round(delay_s * 1e9))
+
+    def park(self, reason: str) -> None:
+        """Give the job back until the same work is asked for again; raises ClaimLost."""
+        with queue_errors("can't take the job back"):
+            self._file.note_attempt_ended(reason)
+            self._file.to_parked(NEVER_NS, attempt=self.attempt - 1)
 
     def give_back(self) -> None:
         """Let another worker have the job at once, as if this attempt had not been; raises ClaimLost."""
-        self._file.note_attempt_ended("the worker left")
-        self._file.move(replace(self._file.name.waiting(), attempt=self.attempt - 1))
+        with queue_errors("can't take the job back"):
+            self._file.note_attempt_ended("the worker left")
+            self._file.to_waiting(attempt=self.attempt - 1)
 
     def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None) -> None:
         """End the job as done, failed or cancelled; raises ClaimLost."""
-        self._file.finish(outcome, reason, seconds)
+        with queue_errors("can't end the job"):
+            self._file.finish(outcome, reason, seconds)
 
 
-def _renamed(source: Path, target: Path) -> bool:
+def _renamed(source: str, target: str) -> bool:
     """Rename; False when another claimer was faster."""
     try:
-        source.rename(target)
+        rename(source, target)
     except FileNotFoundError:
         return False
     return True

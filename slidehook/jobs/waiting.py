@@ -7,13 +7,11 @@ jobs start from, so that neither a put nor a claim ever lists more than one buck
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from slidehook.jobs.durable import make_dir, sync_dir
+from slidehook.jobs.durable import make_dir, remove_dir, rename
 from slidehook.jobs.job import JobState
 from slidehook.jobs.names import JobName
 
@@ -24,143 +22,147 @@ SETTLED_NS = 50_000_000
 system's clock ticks in steps, so a second change in the same step would not show."""
 
 
+class WaitingRoom:
+    """The folder `waiting` as one claimer sees it. Not safe for use by several threads at once.
+
+    `trust_times`: whether a folder's time of change can be believed; on a share it is a cache's.
+    """
+
+    def __init__(self, root: str, *, trust_times: bool) -> None:
+        self.root = root
+        self._trust_times = trust_times
+        self._priorities = _Listing(root, trust_times)
+        self._levels: dict[str, _Listing] = {}
+        self._bucket = _Bucket("")
+
+    def first(self) -> Iterator[tuple[str, JobName]]:
+        """Give the waiting jobs in order, path and name, from what is on disk now.
+
+        The caller takes one by renaming it away, then calls `took`; a name that another took before stays out.
+        """
+        for priority in self._priorities.names():
+            if priority not in self._levels:
+                self._levels[priority] = _Listing(f"{self.root}/{priority}", self._trust_times)
+            buckets = self._levels[priority].names()
+            for bucket in buckets:
+                path = f"{self.root}/{priority}/{bucket}"
+                yield from self._jobs(path)
+                if bucket != buckets[-1]:  # the newest stays for the next put
+                    remove_dir(path)
+
+    def _jobs(self, path: str) -> Iterator[tuple[str, JobName]]:
+        if self._bucket.path != path:
+            self._bucket = _Bucket(path)
+        for text in self._bucket.remaining(self._trust_times):
+            if (name := JobName.parse(JobState.WAITING, text)) is not None:
+                yield f"{path}/{text}", name
+
+    def took(self) -> None:
+        """Tell that the job given last was taken, so that this change alone makes nobody list anew."""
+        self._bucket.took()
+
+
+def enter(root: str, source: str, name: JobName) -> str:
+    """Rename `source` to its place in the order below `root`; raises FileNotFoundError when it is gone."""
+    level = f"{root}/{name.priority}"
+    while True:
+        bucket = _bucket_for(level, name)
+        target = f"{bucket}/{name}"
+        try:
+            rename(source, target)
+        except FileNotFoundError:
+            # Either the source is gone, or the bucket is not there: new, or removed as empty a moment ago.
+            folder, _, text = source.rpartition("/")
+            if text not in os.listdir(folder):
+                raise
+            make_dir(level)
+            make_dir(bucket)
+            continue
+        return target
+
+
+def find(root: str, job_id: str) -> tuple[str, JobName] | None:
+    """Find a waiting job; its id says which buckets to look into."""
+    for priority in sorted(os.listdir(root)):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            level = f"{root}/{priority}"
+            for bucket in sorted((each for each in os.listdir(level) if each <= job_id[:16]), reverse=True):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    for text in os.listdir(f"{level}/{bucket}"):
+                        name = JobName.parse(JobState.WAITING, text) if text.startswith(job_id) else None
+                        if name is not None:
+                            return f"{level}/{bucket}/{text}", name
+    return None
+
+
+def walk(root: str) -> Iterator[tuple[str, list[str]]]:
+    """Give every bucket in order, with the sorted names in it, also those that are not ours."""
+    for priority in sorted(os.listdir(root)):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for bucket in sorted(os.listdir(f"{root}/{priority}")):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    path = f"{root}/{priority}/{bucket}"
+                    yield path, sorted(os.listdir(path))
+
+
 class _Listing:
     """One folder's sorted names, read again when the folder has changed."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str, trust_times: bool) -> None:
+        self._path = path
+        self._trust_times = trust_times
         self._names: list[str] = []
         self._mtime_ns: int | None = None
 
     def names(self) -> list[str]:
         """Give the sorted names; none where there is no such folder."""
         try:
-            mtime_ns = os.stat(self.path).st_mtime_ns  # noqa: PTH116 - on the path of every claim
-            if mtime_ns != self._mtime_ns:
-                listed_ns = time.time_ns()
-                self._names = sorted(os.listdir(self.path))  # noqa: PTH208 - a third of iterdir's time
-                self._mtime_ns = mtime_ns if listed_ns - mtime_ns > SETTLED_NS else None
-        except FileNotFoundError:
+            mtime_ns = os.stat(self._path).st_mtime_ns if self._trust_times else None
+            if mtime_ns is None or mtime_ns != self._mtime_ns:
+                settled = mtime_ns is not None and time.time_ns() - mtime_ns > SETTLED_NS
+                self._names = sorted(os.listdir(self._path))
+                self._mtime_ns = mtime_ns if settled else None
+        except (FileNotFoundError, NotADirectoryError):
             self._names, self._mtime_ns = [], None
         return self._names
-
-
-class WaitingRoom:
-    """The folder `waiting` as one process sees it. Not safe for use by several threads at once."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._priorities = _Listing(root)
-        self._levels: dict[str, _Listing] = {}
-        self._bucket = _Bucket(root)
-
-    def enter(self, source: Path, name: JobName) -> Path:
-        """Rename `source` to its place in the order, durably; raises FileNotFoundError when it is gone."""
-        level = self.root / str(name.priority)
-        make_dir(level)
-        while True:
-            bucket = level / _bucket_for(level, name)
-            make_dir(bucket)
-            target = bucket / str(name)
-            try:
-                source.rename(target)
-            except FileNotFoundError:
-                # Either the source is gone, or a claimer removed the bucket as empty a moment ago.
-                if source.name not in os.listdir(source.parent):  # noqa: PTH208
-                    raise
-                continue
-            sync_dir(bucket)
-            return target
-
-    def first(self) -> Iterator[tuple[Path, JobName]]:
-        """Give the waiting jobs in order, from what is on disk now.
-
-        The caller takes one by renaming it away, then calls `took`; a name that another took before stays out.
-        """
-        for priority in self._priorities.names():
-            if priority not in self._levels:
-                self._levels[priority] = _Listing(self.root / priority)
-            buckets = self._levels[priority].names()
-            for bucket in buckets:
-                path = self.root / priority / bucket
-                yield from self._jobs(path)
-                if bucket != buckets[-1]:  # the newest stays for the next put
-                    _remove_if_empty(path)
-
-    def _jobs(self, path: Path) -> Iterator[tuple[Path, JobName]]:
-        if self._bucket.path != path:
-            self._bucket = _Bucket(path)
-        for text in self._bucket.remaining():
-            if (name := JobName.parse(JobState.WAITING, text)) is not None:
-                yield path / text, name
-
-    def took(self) -> None:
-        """Tell that the job given last was taken, so that this change alone makes nobody list anew."""
-        self._bucket.took()
-
-    def find(self, job: JobName) -> Path | None:
-        """Find where a waiting job lies; its id says which buckets to look into."""
-        level = self.root / str(job.priority)
-        age = job.job_id.partition("-")[0]
-        with contextlib.suppress(FileNotFoundError):
-            older = [each for each in sorted(os.listdir(level)) if each <= age]  # noqa: PTH208
-            for bucket in reversed(older):
-                for text in os.listdir(level / bucket):  # noqa: PTH208
-                    if text.startswith(job.job_id):
-                        return level / bucket / text
-        return None
-
-    def walk(self) -> Iterator[Path]:
-        """Give every file that waits, in order, also those that are not ours."""
-        for priority in sorted(self.root.iterdir()):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                for bucket in sorted(priority.iterdir()):
-                    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                        yield from (bucket / text for text in sorted(os.listdir(bucket)))  # noqa: PTH208
 
 
 class _Bucket:
     """One bucket's jobs that this process has not tried yet."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self._names: list[str] = []
         self._mtime_ns: int | None = None
 
-    def remaining(self) -> Iterator[str]:
+    def remaining(self, trust_times: bool) -> Iterator[str]:
         """Give the names in order; lists anew when anybody else has changed the folder."""
         try:
-            mtime_ns = os.stat(self.path).st_mtime_ns  # noqa: PTH116
-            if mtime_ns != self._mtime_ns or not self._names:
-                self._names = sorted(os.listdir(self.path), reverse=True)  # noqa: PTH208
+            mtime_ns = os.stat(self.path).st_mtime_ns if trust_times else None
+            if mtime_ns is None or mtime_ns != self._mtime_ns or not self._names:
+                self._names = sorted(os.listdir(self.path), reverse=True)
                 self._mtime_ns = mtime_ns
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._names = []
         while self._names:
             yield self._names.pop()
 
     def took(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._mtime_ns = os.stat(self.path).st_mtime_ns  # noqa: PTH116
+            self._mtime_ns = os.stat(self.path).st_mtime_ns
 
 
-def _bucket_for(level: Path, name: JobName) -> str:
+def _bucket_for(level: str, name: JobName) -> str:
     """Choose the bucket that a job belongs to by its age, or name a new one."""
-    age = name.job_id.partition("-")[0]
-    older = [each for each in sorted(os.listdir(level)) if each <= age]  # noqa: PTH208
-    if not older:
-        return age
-    with contextlib.suppress(FileNotFoundError):
-        names = os.listdir(level / older[-1])  # noqa: PTH208
-        if len(names) >= BUCKET_SIZE and max(names) < name.job_id:
-            return age
-    return older[-1]
-
-
-def _remove_if_empty(path: Path) -> None:
     try:
-        path.rmdir()
-    except OSError as error:
-        # Not empty: a job came a moment ago, or a foreign file lies there. Gone: another claimer was faster.
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR}:
-            raise
+        older = [each for each in os.listdir(level) if each <= name.age]
+    except FileNotFoundError:
+        return f"{level}/{name.age}"
+    if not older:
+        return f"{level}/{name.age}"
+    newest = max(older)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        names = os.listdir(f"{level}/{newest}")
+        if len(names) >= BUCKET_SIZE and max(names) < name.job_id:
+            return f"{level}/{name.age}"
+    return f"{level}/{newest}"

@@ -18,7 +18,8 @@ class Callback(Record):
     """Where DPAT is to be called back, and the bearer token for it."""
 
     url: str = Field(min_length=1, max_length=2048)
-    token: str = Field(min_length=1, max_length=16384, repr=False)
+    token: str = Field(max_length=16384, pattern=r"^[!-~]+$", repr=False)
+    """Printable ASCII: anything else can't stand in a header."""
 
 
 class WholeSlideInput(Record):
@@ -122,12 +123,17 @@ def parse_notification(body: bytes) -> Notification:
 
 
 def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    fault = error.errors(include_url=False, include_input=False)[0]
     if fault["type"] == "json_invalid":
         return "The body is not valid JSON."
     tags = {"create", "modify", "delete", "cancel", "wholeSlide", "taggedPolygon", "multiArea", "primitive",
             "patchCollection"}  # fmt: skip
     where = ".".join(str(part) for part in fault["loc"] if part not in tags)
+    if fault["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        told_apart_by = fault["ctx"]["discriminator"].strip("'")
+        expected = fault["ctx"].get("expected_tags")
+        where = f"{where}.{told_apart_by}" if where else told_apart_by
+        return f"The field {where!r} must be one of {expected}." if expected else f"The field {where!r} is missing."
     reason = fault["msg"].rstrip(".")
     reason = reason[:1].lower() + reason[1:]
     return f"The field {where!r}: {reason}." if where else f"The body: {reason}."

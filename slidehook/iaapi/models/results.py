@@ -32,6 +32,11 @@ class Item(Record):
     polylines: list[Polygon] = []
     labels: list[Label] = []
 
+    @field_validator("polygons", "polylines", "labels", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return [] if value is None else value
+
 
 class Primitive(Record):
     """Shapes on the slide. `content` is always sent as a list: every kind of server takes that."""
@@ -86,6 +91,11 @@ class PatchContent(Record):
     magnification: float | None = None
     statuses: Statuses | None = None
     actions: list[Action] | None = None
+
+    @field_validator("patches", "tags", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return [] if value is None else value
 
 
 class PatchCollection(Record):

@@ -1,0 +1,82 @@
+"""Second names of live jobs: by the work they do, and by DPAT's cancellation token.
+
+An alias is a hard link to the job's file, made exclusively: of several processes that put the same work at once,
+one wins. It shows what has happened to the job wherever the job's file has been renamed to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from slidehook.errors import JobDamaged
+from slidehook.jobs.durable import link, make_dir, remove
+from slidehook.jobs.job import Job, JobRecord, parse_record
+
+
+class Aliases:
+    """The aliases of one queue directory, spread over 256 folders so that none grows large."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key[:2]}/{key}"
+
+    def live(self, key: str) -> JobRecord | None:
+        """Read the live job that is known by `key`; None when there is none."""
+        try:
+            record = parse_record(Path(self._path(key)).read_bytes())
+        except FileNotFoundError:
+            return None
+        except JobDamaged:
+            record = None
+        if record is None or record.ended:
+            # Left behind by a crash between a job's outcome and its last rename.
+            remove(self._path(key))
+            return None
+        return record
+
+    def make(self, source: str, key: str) -> bool:
+        """Make the job at `source` known by `key`; False when another job is.
+
+        Raises FileNotFoundError when there is no job at `source`.
+        """
+        try:
+            link(source, self._path(key))
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            make_dir(f"{self._root}/{key[:2]}")
+            return self._again(source, key)
+        return True
+
+    def _again(self, source: str, key: str) -> bool:
+        try:
+            link(source, self._path(key))
+        except FileExistsError:
+            return False
+        return True
+
+    def add(self, known: str, key: str) -> None:
+        """Make the job that is known by one key known by another too, if both are free to."""
+        with contextlib.suppress(FileNotFoundError):
+            self.make(self._path(known), key)
+
+    def drop(self, job: Job) -> None:
+        """Forget a job's own aliases. Those that later requests added lead to its outcome, until `sweep`."""
+        for key in (job.key, job.cancellation_key):
+            if key is None:
+                continue
+            with contextlib.suppress(FileNotFoundError, JobDamaged):
+                if parse_record(Path(self._path(key)).read_bytes()).job.id == job.id:
+                    remove(self._path(key))
+
+    def sweep(self) -> Iterator[str]:
+        """Remove the aliases of ended jobs; gives the keys."""
+        for folder in sorted(os.listdir(self._root)):
+            for key in sorted(os.listdir(f"{self._root}/{folder}")):
+                if self.live(key) is None:
+                    yield key

@@ -1,0 +1,201 @@
+"""What an operator may see and do: list, count, show, retry, cancel, purge. Works while everything runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slidehook.errors import IllegalTransition, JobDamaged, SlidehookError
+from slidehook.jobs.claimers import bury
+from slidehook.jobs.durable import remove, remove_dir
+from slidehook.jobs.filequeue import FileQueue, queue_errors
+from slidehook.jobs.job import ENDED, JobRecord, JobState, check_transition, parse_record
+from slidehook.jobs.names import NEVER_NS, JobName
+from slidehook.jobs.queue import Cancelled, JobSummary
+from slidehook.jobs.waiting import enter, walk
+
+LIVE = (JobState.ACTIVE, JobState.ENDING, JobState.WAITING, JobState.PARKED)
+"""The states of jobs that have not ended, in the order of a listing."""
+SHOWN = (*LIVE, JobState.FAILED, JobState.CANCELLED, JobState.DONE)
+ABANDONED_S = 86400.0
+"""How old a half-written file must be before it counts as a dead process's, in seconds."""
+
+
+class JobNotFound(SlidehookError):
+    """The queue knows no such job."""
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How much a purge removed."""
+
+    jobs: int
+    leftovers: int
+    """Half-written files, aliases, notes and locks that dead processes left."""
+
+
+class Ledger:
+    """A queue directory as an operator sees it. Raises QueueError when it can't be read."""
+
+    def __init__(self, queue: FileQueue) -> None:
+        self._queue = queue
+        self._disk = queue.disk
+        self._layout = queue.layout
+
+    # --- looking
+
+    def counts(self) -> dict[JobState | str, int]:
+        """Count the jobs of each state, and the damaged files, from listings alone."""
+        with queue_errors("can't be read"):
+            counts: dict[JobState | str, int] = dict.fromkeys(SHOWN, 0)
+            counts[JobState.WAITING] = sum(len(texts) for _, texts in walk(self._layout.waiting))
+            for state in (JobState.ACTIVE, JobState.ENDING, JobState.PARKED):
+                counts[state] = len(os.listdir(self._layout.folder(state)))
+            for state in ENDED:
+                counts[state] = sum(len(texts) for _, texts in _days(self._layout.folder(state)))
+            counts["damaged"] = len(os.listdir(self._layout.damaged))
+            return counts
+
+    def list(
+        self, states: tuple[JobState, ...] = SHOWN, *, app_id: str | None = None, limit: int | None = None
+    ) -> Iterator[JobSummary]:
+        """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
+        with queue_errors("can't be read"):
+            given = 0
+            for state in states:
+                for _, name in self._names(state):
+                    if app_id is not None and name.app_id != app_id:
+                        continue
+                    if limit is not None and given >= limit:
+                        return
+                    given += 1
+                    yield _summary(name)
+
+    def _names(self, state: JobState) -> Iterator[tuple[str, JobName]]:
+        if state is JobState.WAITING:
+            for folder, texts in walk(self._layout.waiting):
+                for text in texts:
+                    if (name := JobName.parse(state, text)) is not None:
+                        yield f"{folder}/{text}", name
+        elif state in ENDED:
+            yield from self._layout.ended(state)
+        else:
+            yield from ((self._layout.path(name), name) for name in self._layout.names(state))
+
+    def find(self, job_id: str) -> tuple[str, JobName]:
+        """Find a job in any state by its id, or by the beginning of its id where that is unambiguous.
+
+        Raises JobNotFound.
+        """
+        found = {
+            name.job_id: (path, name)
+            for state in SHOWN
+            for path, name in self._names(state)
+            if name.job_id.startswith(job_id)
+        }
+        if len(found) != 1:
+            several = f"{len(found)} jobs' ids begin with" if found else "no job has the id"
+            raise JobNotFound(f"{several} {job_id}")
+        return next(iter(found.values()))
+
+    def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
+        """Read one job and what has happened to it; raises JobNotFound, JobDamaged."""
+        with queue_errors("can't be read"):
+            path, name = self.find(job_id)
+            return _summary(name), self.read(path)
+
+    def read(self, path: str) -> JobRecord:
+        """Read the job at `path`; raises JobDamaged, JobNotFound when it went on meanwhile."""
+        try:
+            return parse_record(Path(path).read_bytes())
+        except FileNotFoundError as error:
+            raise JobNotFound("the job has gone on meanwhile; look again") from error
+
+    def records(
+        self, states: tuple[JobState, ...], *, app_id: str | None = None
+    ) -> Iterator[tuple[JobSummary, JobRecord]]:
+        """Read the jobs of some states; those that go on meanwhile, or are damaged, are passed over."""
+        with queue_errors("can't be read"):
+            for state in states:
+                for path, name in self._names(state):
+                    if app_id is None or name.app_id == app_id:
+                        with contextlib.suppress(JobNotFound, JobDamaged):
+                            yield _summary(name), self.read(path)
+
+    # --- acting
+
+    def retry(self, job_id: str) -> JobSummary:
+        """Let a failed job, or one that sleeps, run again now, with all its attempts.
+
+        Raises JobNotFound, IllegalTransition for another state or when the same work is queued already.
+        """
+        with queue_errors("can't retry the job"):
+            path, name = self.find(job_id)
+            after = name.waiting(attempt=0)
+            check_transition(name.state, after.state)
+            record = self.read(path)
+            if name.state is JobState.FAILED:
+                twin = self._disk.aliases.live(record.job.key)
+                if twin is not None and twin.job.id != name.job_id:
+                    raise IllegalTransition(f"the same work is queued already, as job {twin.job.id}")
+            target = enter(self._layout.waiting, path, after)
+            if name.state is JobState.FAILED:
+                self._disk.aliases.make(target, record.job.key)
+            return _summary(after)
+
+    def cancel(self, job_id: str) -> Cancelled:
+        """Stop a live job; raises JobNotFound, IllegalTransition when it has ended."""
+        with queue_errors("can't cancel the job"):
+            _, name = self.find(job_id)
+            cancelled = self._queue.cancel_job(name.job_id, "cancelled by an operator")
+            if cancelled is None:
+                raise IllegalTransition(f"job {name.job_id} has ended: {name.state}")
+            return cancelled
+
+    def purge(self, older_than_s: float, states: tuple[JobState, ...] = tuple(ENDED)) -> Purged:
+        """Remove ended jobs older than that, and what dead processes left; raises ValueError on a live state."""
+        if not set(states) <= ENDED:
+            raise ValueError("only ended jobs can be purged")
+        with queue_errors("can't be purged"):
+            before_s = self._disk.clock() / 1e9 - older_than_s
+            jobs = 0
+            for state in states:
+                for path, _ in self._layout.ended(state):
+                    with contextlib.suppress(FileNotFoundError):
+                        if os.stat(path).st_mtime < before_s and remove(path):
+                            jobs += 1
+                for folder, texts in _days(self._layout.folder(state)):
+                    if not texts:
+                        remove_dir(folder)
+            return Purged(jobs, self._sweep())
+
+    def _sweep(self) -> int:
+        now_ns = self._disk.clock()
+        before_ns = now_ns - round(ABANDONED_S * 1e9)
+        live = frozenset(name.job_id for state in LIVE for _, name in self._names(state))
+        active = {name.claimer for state in (JobState.ACTIVE, JobState.ENDING) for name in self._layout.names(state)}
+        swept = sum(1 for _ in self._disk.aliases.sweep())
+        swept += sum(1 for _ in self._disk.notes.sweep(live, before_ns))
+        swept += sum(1 for _ in bury(self._layout.root, {each for each in active if each}, before_ns / 1e9))
+        for text in os.listdir(self._layout.tmp):
+            path = f"{self._layout.tmp}/{text}"
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_mtime < before_ns / 1e9 and remove(path):
+                    swept += 1
+        return swept
+
+
+def _summary(name: JobName) -> JobSummary:
+    wakes_at = name.wake_ns / 1e9 if name.wake_ns is not None and name.wake_ns != NEVER_NS else None
+    return JobSummary(
+        name.job_id, name.app_id, name.state, name.priority, name.attempt, name.made_at, name.claimer, wakes_at
+    )
+
+
+def _days(folder: str) -> Iterator[tuple[str, list[str]]]:
+    for day in sorted(os.listdir(folder)):
+        with contextlib.suppress(NotADirectoryError, FileNotFoundError):
+            yield f"{folder}/{day}", os.listdir(f"{folder}/{day}")

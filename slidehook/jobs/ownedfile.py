@@ -1,0 +1,143 @@
+"""A job's file under a name that bears its claimer: who holds it, and the way to each other state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from slidehook.errors import ClaimLost, JobDamaged
+from slidehook.jobs.aliases import Aliases
+from slidehook.jobs.durable import append, make_dir, overwrite, remove, rename, sync_dir
+from slidehook.jobs.job import (
+    ENDED,
+    AttemptEnded,
+    Ended,
+    Event,
+    JobState,
+    ResultNoted,
+    blank_token,
+    check_transition,
+    parse_record,
+)
+from slidehook.jobs.layout import Layout
+from slidehook.jobs.names import JobName
+from slidehook.jobs.notes import Notes
+from slidehook.jobs.waiting import enter
+
+
+class Disk:
+    """What all parts of a queue share: its folders, and the time in ns since 1970."""
+
+    def __init__(self, layout: Layout, clock: Callable[[], int]) -> None:
+        self.layout = layout
+        self.clock = clock
+        self.aliases = Aliases(layout.aliases)
+        self.notes = Notes(layout.notes, layout.tmp)
+
+
+class OwnedFile:
+    """A claimed job's file. Whatever it is asked to do fails with ClaimLost when the file is another's."""
+
+    def __init__(self, disk: Disk, name: JobName) -> None:
+        self._disk = disk
+        self.name = name
+
+    @property
+    def path(self) -> str:
+        """Where the file lies while it is ours."""
+        return self._disk.layout.path(self.name)
+
+    def lost(self) -> ClaimLost:
+        """Give the error that says that the job is another's."""
+        return ClaimLost(f"job {self.name.job_id} is no longer this process's own (attempt {self.name.attempt})")
+
+    def check(self) -> None:
+        """Raise ClaimLost unless the file is still there: by listing, since `stat` may lie on a share."""
+        if str(self.name) not in os.listdir(self._disk.layout.folder(self.name.state)):
+            raise self.lost()
+
+    def note(self, event: Event) -> None:
+        """Append an event."""
+        try:
+            append(self.path, event.model_dump_json().encode() + b"\n")
+        except FileNotFoundError as error:
+            raise self.lost() from error
+
+    def note_result(self, result_id: int | str, version_id: int | str) -> None:
+        """Note which result DPAT stored."""
+        self.note(ResultNoted(at=self._now(), attempt=self.name.attempt, id=result_id, version_id=version_id))
+
+    def note_attempt_ended(self, reason: str) -> None:
+        """Note why this attempt ended without an outcome."""
+        self.note(AttemptEnded(at=self._now(), attempt=self.name.attempt, reason=reason))
+
+    def to_waiting(self, *, attempt: int | None = None) -> None:
+        """Let anybody claim the job."""
+        after = self.name.waiting(attempt=attempt)
+        check_transition(self.name.state, after.state)
+        try:
+            enter(self._disk.layout.waiting, self.path, after)
+        except FileNotFoundError as error:
+            raise self.lost() from error
+        self.name = after
+
+    def to_parked(self, wake_ns: int, *, attempt: int | None = None) -> None:
+        """Let the job sleep until `wake_ns`."""
+        self._move(self.name.parked(wake_ns, attempt=attempt))
+
+    def finish(self, outcome: JobState, reason: str, seconds: float | None) -> None:
+        """Note the outcome, then end the job; raises ValueError on a state that is no end."""
+        if outcome not in ENDED or self.name.claimer is None:
+            raise ValueError(f"a job that is {self.name.state} can't end as {outcome}")
+        values = {"at": self._now(), "attempt": self.name.attempt, "outcome": outcome, "reason": reason}
+        self.note(Ended.model_validate(values | {"seconds": seconds}))
+        self._move(self.name.ending(self.name.claimer, outcome))
+        complete(self._disk, self.name)
+
+    def withdraw(self) -> None:
+        """Take back a job that nobody was told of: it leaves no trace."""
+        check_transition(self.name.state, JobState.WITHDRAWN)
+        remove(self.path)
+
+    def _move(self, after: JobName) -> None:
+        check_transition(self.name.state, after.state)
+        try:
+            rename(self.path, self._disk.layout.path(after))
+        except FileNotFoundError as error:
+            raise self.lost() from error
+        self.name = after
+
+    def _now(self) -> float:
+        return self._disk.clock() / 1e9
+
+
+def complete(disk: Disk, name: JobName) -> None:
+    """Bring an ending job to rest: its aliases, notes and token go, then it gets its last name, durably.
+
+    Every step may be done twice, so whoever takes over from a dead claimer begins again. Raises FileNotFoundError
+    when another has done so.
+    """
+    path = disk.layout.path(name)
+    rest = name.ended()
+    check_transition(name.state, rest.state)
+    content = Path(path).read_bytes()
+    try:
+        job = parse_record(content).job
+    except JobDamaged:
+        rename(path, f"{disk.layout.damaged}/{disk.clock():016x}.{name}")
+        return
+    disk.aliases.drop(job)
+    disk.notes.drop(job.id)
+    if (blank := blank_token(content)) is not None:
+        overwrite(path, *blank)
+    day = datetime.fromtimestamp(disk.clock() / 1e9, UTC).strftime("%Y-%m-%d")
+    folder = f"{disk.layout.folder(rest.state)}/{day}"
+    try:
+        rename(path, f"{folder}/{rest}")
+    except FileNotFoundError:
+        make_dir(folder)
+        sync_dir(disk.layout.folder(rest.state))
+        rename(path, f"{folder}/{rest}")
+    sync_dir(folder)
