@@ -13,6 +13,7 @@ import structlog
 from slidehook.errors import SlidehookError
 from slidehook.jobs.claimers import Obituaries
 from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.ledger import Ledger
 from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
 from slidehook.registry import load_apps
@@ -49,8 +50,15 @@ def work(settings: Settings, *, drain: bool) -> None:
     queue = FileQueue(settings.queue_dir, "work")
     source = FileSource(queue, max_attempts=settings.max_attempts, apps=frozenset(registry))
     workspace = Workspace(settings.data_dir, queue.claimer.id)
-    workspace.tidy(Obituaries(settings.queue_dir), settings.keep_days)
-    worker = Worker(settings, source, registry, workspace)
+    obituaries = Obituaries(settings.queue_dir)
+
+    def upkeep() -> None:
+        workspace.tidy(obituaries, settings.keep_days)
+        purged = Ledger(queue).purge(settings.keep_days * 86400)
+        if purged.jobs:
+            log.info("purged", jobs=purged.jobs, older_than_days=settings.keep_days)
+
+    worker = Worker(settings, source, registry, workspace, upkeep=upkeep)
 
     def leave(number: int, _: types.FrameType | None) -> None:
         log.info("leaving", signal=signal.Signals(number).name)

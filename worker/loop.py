@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -22,6 +23,8 @@ from worker.workspace import Workspace
 
 IDLE_WAIT_S = 1.0
 """How long an idle worker waits at most before it looks for dead workers' jobs, in seconds."""
+UPKEEP_EVERY_S = 3600.0
+"""How often an idle worker removes what is no longer kept, in seconds."""
 QUEUE_AWAY_WAIT_S = 2.0
 """How long a worker waits that can't reach the queue, in seconds."""
 DPAT_TRIES = 4
@@ -38,9 +41,20 @@ def retry_wait_s(attempt: int, chance: float) -> float:
 
 
 class Worker:
-    """Works on the jobs of one queue, one after the other, until it is stopped."""
+    """Works on the jobs of one queue, one after the other, until it is stopped.
 
-    def __init__(self, settings: Settings, source: JobSource, registry: Registry, workspace: Workspace) -> None:
+    `upkeep` is called now and then while there is nothing to do.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: JobSource,
+        registry: Registry,
+        workspace: Workspace,
+        *,
+        upkeep: Callable[[], None],
+    ) -> None:
         self._settings = settings
         self._source = source
         self._registry = registry
@@ -48,6 +62,8 @@ class Worker:
         self._servers = DpatServers(settings)
         self._process: AppProcess | None = None
         self._stop = threading.Event()
+        self._upkeep = upkeep
+        self._kept_at = float("-inf")
 
     def stop(self) -> None:
         """Leave soon: a job that is being worked on goes back to the queue."""
@@ -82,6 +98,9 @@ class Worker:
             log.info("the queue is empty")
             return False
         else:
+            if time.monotonic() - self._kept_at >= UPKEEP_EVERY_S:
+                self._kept_at = time.monotonic()
+                self._upkeep()
             self._source.wait(IDLE_WAIT_S)
         return True
 

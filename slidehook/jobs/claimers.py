@@ -130,7 +130,7 @@ class Obituaries:
         if match is None or match["boot"] != self._boot:
             return False
         pid = int(match["pid"])
-        return pid == os.getpid() or not os.path.exists(f"/proc/{pid}")
+        return pid == os.getpid() or not _process_lives(pid)
 
     def _still(self, claimers: set[str]) -> set[str]:
         self._seen = {each: seen for each, seen in self._seen.items() if each in claimers}
@@ -146,6 +146,15 @@ class Obituaries:
             elif now - since >= self._still_s:
                 still.add(claimer)
         return still
+
+
+def _process_lives(pid: int) -> bool:
+    """Say whether a process runs on this host; one that only waits to be reaped does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
 
 
 def bury(root: Path, needed: set[str], before_s: float) -> Iterator[str]:

@@ -48,6 +48,7 @@ class FileSource:
         max_attempts: int,
         apps: frozenset[str] | None = None,
         obituaries: Obituaries | None = None,
+        take_over_every_s: float = TAKE_OVER_EVERY_S,
     ) -> None:
         self._queue = queue
         self._apps = apps
@@ -57,6 +58,7 @@ class FileSource:
         self._obituaries = obituaries or Obituaries(queue.layout.root)
         self._watch = QueueWatch(queue.layout)
         self._room = WaitingRoom(queue.layout.waiting, trust_times=not self._watch.remote)
+        self._take_over_every_s = take_over_every_s
         self._looked_at = float("-inf")
 
     def close(self) -> None:
@@ -67,7 +69,7 @@ class FileSource:
         """Take the first job by priority and age, or a dead worker's; None when there is none."""
         with queue_errors("can't be claimed from"):
             self._wake_parked()
-            if time.monotonic() - self._looked_at >= TAKE_OVER_EVERY_S:
+            if time.monotonic() - self._looked_at >= self._take_over_every_s:
                 self._take_over()
                 self._looked_at = time.monotonic()
             for path, name in self._room.first():
