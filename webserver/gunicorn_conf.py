@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 from slidehook.errors import SlidehookError
+from slidehook.jobs.layout import Layout
 from slidehook.settings import read_settings
 
 try:
     _settings = read_settings()
+    Layout(_settings.queue_dir)  # here one sentence says what is wrong with it; in a worker it were a traceback
 except SlidehookError as error:
     sys.exit(f"slidehook: {error}")
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import BadRequest, DpatError, DpatUnavailable, NotFound
+from slidehook.errors import BadRequest, DpatUnavailable, NotFound, QueueError
 from slidehook.iaapi.allowed import check_callback
 from slidehook.iaapi.client import DpatClient, DpatServers
 from slidehook.iaapi.models import (
@@ -112,11 +112,12 @@ class Intake:
     @_act.register
     def _cancel(self, call: Cancel, app: App) -> dict[str, Any]:
         """Stop the job; where it has no worker yet, say so on its slide."""
+        client = self._client(call)
         key = digest(call.cancellation_token) if call.cancellation_token else None
         cancelled = self._queue.cancel(key) if key else None
         log.info("cancel", app=app.id, job=cancelled.job_id if cancelled else "-")
         if cancelled is not None and cancelled.record is not None:
-            self._show_cancelled(app, cancelled.record, self._client(call))
+            self._show_cancelled(app, cancelled.record, client)
         return {}
 
     def _show_cancelled(self, app: App, record: JobRecord, client: DpatClient) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from slidehook.settings import Settings
 from slidehook.slide import find_slide_file, open_slide, render_thumbnail
 from worker.analysis import AppProcess, Found, Task
 from worker.fetching import fetch_files, fetch_label, fetch_thumbnail
+from worker.leaving import Leaving
 from worker.publisher import Publisher
 from worker.workspace import Workspace
 
@@ -29,10 +29,6 @@ STARTED, METADATA, DOWNLOAD, ANALYSIS = 5, 10, 20, 50
 """The percentages at which the steps begin; from the last on, the app itself says how far it is."""
 
 log = structlog.get_logger()
-
-
-class WorkerLeaving(SlidehookError):
-    """The worker is told to leave: its job goes back to the queue, and this attempt does not count."""
 
 
 class JobCancelled(SlidehookError):
@@ -51,7 +47,7 @@ class Attempt:
         publisher: Publisher,
         workspace: Workspace,
         settings: Settings,
-        stopping: threading.Event,
+        leaving: Leaving,
     ) -> None:
         self._claim = claim
         self._job = claim.job
@@ -60,7 +56,7 @@ class Attempt:
         self._publisher = publisher
         self._workspace = workspace
         self._settings = settings
-        self._stopping = stopping
+        self._leaving = leaving
         self._checked_at = time.monotonic()
 
     def run(self, process: AppProcess) -> Result:
@@ -83,7 +79,8 @@ class Attempt:
         phi = self._settings.store_phi
         info = self._job.image_info
         if info is None:
-            info = self._client.slide_info(self._job.slide_id, include_phi=phi)
+            with self._leaving.interruptible():
+                info = self._client.slide_info(self._job.slide_id, include_phi=phi)
         info = info if phi else info.without_phi()
         self._workspace.keep(self._job.id, "metadata.json", info.model_dump_json(by_alias=True, indent=1).encode())
         if (frame := frame_of(info)) is not None:
@@ -93,7 +90,8 @@ class Attempt:
 
     def _thumbnail(self, info: ImageInfo) -> Path | None:
         self._publisher.progress(METADATA, "fetching the overview")
-        picture = fetch_thumbnail(self._client, self._job.slide_id, info)
+        with self._leaving.interruptible():
+            picture = fetch_thumbnail(self._client, self._job.slide_id, info)
         if picture is None:
             return None
         log.info("thumbnail fetched", size=f"{picture.width}x{picture.height}")
@@ -111,7 +109,9 @@ class Attempt:
         return path
 
     def _label(self) -> None:
-        if (label := fetch_label(self._client, self._job.slide_id)) is not None:
+        with self._leaving.interruptible():
+            label = fetch_label(self._client, self._job.slide_id)
+        if label is not None:
             self._workspace.keep(self._job.id, "label.jpg", label)
             log.info("label fetched")
 
@@ -124,9 +124,10 @@ class Attempt:
             share = done / total if total else 0.5
             self._publisher.progress(DOWNLOAD + (ANALYSIS - DOWNLOAD) * share, "downloading the slide")
 
-        paths = fetch_files(
-            self._client, self._job.slide_id, lambda: self._workspace.slide_folder(self._job.id), received
-        )
+        with self._leaving.interruptible():
+            paths = fetch_files(
+                self._client, self._job.slide_id, lambda: self._workspace.slide_folder(self._job.id), received
+            )
         size_mb = sum(path.stat().st_size for path in paths) / 1e6
         log.info("slide downloaded", files=len(paths), mb=f"{size_mb:.1f}", s=f"{time.monotonic() - began:.1f}")
         return find_slide_file(paths[0].parent)
@@ -149,8 +150,7 @@ class Attempt:
 
     def _tick(self) -> None:
         """Do what is due while something long goes on."""
-        if self._stopping.is_set():
-            raise WorkerLeaving("the worker was told to leave")
+        self._leaving.check()
         if time.monotonic() - self._checked_at >= CHECK_CLAIM_EVERY_S:
             self._checked_at = time.monotonic()
             self._claim.check()

@@ -18,8 +18,12 @@ from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
 from slidehook.registry import load_apps
 from slidehook.settings import Settings, read_settings
+from worker.leaving import Leaving
 from worker.loop import Worker
 from worker.workspace import Workspace
+
+CANT_START = 78
+"""The exit status of a worker that can't start as things are: starting it again would not help (EX_CONFIG)."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,7 +42,8 @@ def main(processes: int, drain: bool) -> None:
         else:
             sys.exit(_supervise(processes, drain=drain))
     except SlidehookError as error:
-        sys.exit(f"slidehook: {error}")
+        click.echo(f"slidehook: {error}", err=True)
+        sys.exit(CANT_START)
 
 
 def work(settings: Settings, *, drain: bool) -> None:
@@ -53,16 +58,26 @@ def work(settings: Settings, *, drain: bool) -> None:
     obituaries = Obituaries(settings.queue_dir)
 
     def upkeep() -> None:
-        workspace.tidy(obituaries, settings.keep_days)
+        workspace.drop_dead(obituaries)
+        workspace.drop_old(settings.keep_days)
         purged = Ledger(queue).purge(settings.keep_days * 86400)
         if purged.jobs:
             log.info("purged", jobs=purged.jobs, older_than_days=settings.keep_days)
 
-    worker = Worker(settings, source, registry, workspace, upkeep=upkeep)
+    leaving = Leaving()
+    worker = Worker(
+        settings,
+        source,
+        registry,
+        workspace,
+        leaving=leaving,
+        upkeep=upkeep,
+        drop_dead=lambda: workspace.drop_dead(obituaries),
+    )
 
     def leave(number: int, _: types.FrameType | None) -> None:
         log.info("leaving", signal=signal.Signals(number).name)
-        worker.stop()
+        leaving.ask()
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, leave)
@@ -97,8 +112,12 @@ def _supervise(processes: int, *, drain: bool) -> int:
             except subprocess.TimeoutExpired:
                 continue
             workers.remove(each)
-            if code and not leaving:
+            if code == CANT_START and not leaving:
+                leave(signal.SIGTERM, None)
+                worst = code
+            elif code and not leaving:
                 log.error("a worker died and is started again", status=code)
                 workers.append(subprocess.Popen(command))  # noqa: S603
-            worst = max(worst, abs(code) if leaving else 0)
+            elif leaving:
+                worst = max(worst, abs(code))
     return worst

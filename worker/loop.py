@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable
 
@@ -17,7 +16,8 @@ from slidehook.jobs.queue import Claim, JobSource
 from slidehook.registry import Registry
 from slidehook.settings import Settings
 from worker.analysis import AppProcess
-from worker.attempt import Attempt, JobCancelled, WorkerLeaving
+from worker.attempt import Attempt, JobCancelled
+from worker.leaving import Leaving, WorkerLeaving
 from worker.publisher import Publisher, ResultDeletedByUser
 from worker.workspace import Workspace
 
@@ -41,9 +41,10 @@ def retry_wait_s(attempt: int, chance: float) -> float:
 
 
 class Worker:
-    """Works on the jobs of one queue, one after the other, until it is stopped.
+    """Works on the jobs of one queue, one after the other, until it is to leave.
 
-    `upkeep` is called now and then while there is nothing to do.
+    `leaving` says when to leave: a job that is being worked on goes back to the queue. `upkeep` is called now and
+    then while there is nothing to do, `drop_dead` when a job comes from a worker that may have left data here.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Worker:
         registry: Registry,
         workspace: Workspace,
         *,
+        leaving: Leaving,
         upkeep: Callable[[], None],
+        drop_dead: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._source = source
@@ -61,20 +64,17 @@ class Worker:
         self._workspace = workspace
         self._servers = DpatServers(settings)
         self._process: AppProcess | None = None
-        self._stop = threading.Event()
+        self._leaving = leaving
         self._upkeep = upkeep
+        self._drop_dead = drop_dead
         self._kept_at = float("-inf")
 
-    def stop(self) -> None:
-        """Leave soon: a job that is being worked on goes back to the queue."""
-        self._stop.set()
-
     def run(self, *, drain: bool = False) -> None:
-        """Work until `stop`; with `drain`, until no job is left that has not ended."""
+        """Work until it is to leave; with `drain`, until no job is left that has not ended."""
         self._child()
         away = False
         try:
-            while not self._stop.is_set():
+            while not self._leaving.asked:
                 try:
                     if not self._step(drain=drain):
                         return
@@ -83,7 +83,7 @@ class Worker:
                     if not away:
                         log.error("the queue can't be reached, waiting", reason=str(error))
                     away = True
-                    self._stop.wait(QUEUE_AWAY_WAIT_S)
+                    self._leaving.wait(QUEUE_AWAY_WAIT_S)
         finally:
             if self._process is not None:
                 self._process.kill()
@@ -115,6 +115,8 @@ class Worker:
             began = time.monotonic()
             log.info("claimed", app=claim.job.app_id, attempt=claim.attempt)
             try:
+                if claim.attempt > 1:
+                    self._drop_dead()
                 self._attempt(claim, began)
             except ClaimLost as error:
                 log.warning("claim lost, the work is dropped", reason=str(error))
@@ -158,7 +160,7 @@ class Worker:
             publisher=publisher,
             workspace=self._workspace,
             settings=self._settings,
-            stopping=self._stop,
+            leaving=self._leaving,
         )
         result = attempt.run(self._child())
         seconds = time.monotonic() - began

@@ -53,12 +53,15 @@ class Workspace:
         """Remove this worker's slides: it goes."""
         shutil.rmtree(self._mine, ignore_errors=True)
 
-    def tidy(self, obituaries: Obituaries, keep_days: float) -> None:
-        """Remove dead workers' slides, and small data older than `keep_days`."""
+    def drop_dead(self, obituaries: Obituaries) -> None:
+        """Remove the slides of workers that died."""
         if self._slides.is_dir():
             others = {path.name for path in self._slides.iterdir()} - {self._mine.name}
             for claimer in obituaries.dead(others):
                 shutil.rmtree(self._slides / claimer, ignore_errors=True)
+
+    def drop_old(self, keep_days: float) -> None:
+        """Remove small data older than `keep_days`."""
         if self._jobs.is_dir():
             oldest = time.time() - keep_days * 86400
             for folder in self._jobs.iterdir():

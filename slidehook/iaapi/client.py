@@ -15,6 +15,7 @@ from requests.auth import AuthBase
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from slidehook.errors import (
+    BadRequest,
     Conflict,
     DpatError,
     DpatTimeout,
@@ -92,7 +93,10 @@ class DpatServers:
 
 
 class DpatClient:
-    """The IA-API as an app calls it. Every method raises a DpatError of the kind that says what went wrong."""
+    """The IA-API as an app calls it. Every method raises a DpatError of the kind that says what went wrong.
+
+    An id that can't stand in an address is a BadRequest.
+    """
 
     def __init__(self, server: DpatServer, token: str, *, tries: int) -> None:
         self._server = server
@@ -199,6 +203,8 @@ class DpatClient:
         except requests.exceptions.SSLError as error:
             raise Refused(f"DPAT's certificate is not trusted here: {error}") from error
         except requests.RequestException as error:
+            if "timed out" in str(error):  # so requests says that an answer stopped halfway
+                raise DpatTimeout("DPAT did not answer in time.") from error
             raise DpatUnavailable("DPAT can't be reached.") from error
         if (theirs := response.headers.get(VERSION_HEADER)) is not None:  # a proxy's own error page names none
             server.version = lower(API_VERSION, theirs)
@@ -236,6 +242,10 @@ def _stored(response: requests.Response) -> StoredResult:
 
 
 def _part(text: str) -> str:
-    """Make one part of a path of a text, whatever it holds; `.` and `..` too must not be read as steps."""
-    quoted = quote(text, safe="")
-    return quoted.replace(".", "%2E") if quoted.strip(".") == "" else quoted
+    """Make one part of a path of a text, whatever it holds.
+
+    Raises BadRequest on `.` and `..`: requests would take them as steps, however they are written.
+    """
+    if text in {".", ".."}:
+        raise BadRequest(f"{text!r} can't be an id.")
+    return quote(text, safe="")

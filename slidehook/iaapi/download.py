@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,7 +90,9 @@ def _announced(value: str | None) -> int | None:
 
 
 def _file_name(disposition: str | None) -> str | None:
-    return parse_options_header(disposition)[1].get("filename") if disposition else None
+    # A Windows path is often sent with its backslashes as they are, where each should stand twice.
+    plain = re.sub(r'\\(?!["\\])', "/", disposition or "")
+    return parse_options_header(plain)[1].get("filename")
 
 
 def safe_name(name: str | None, number: int) -> str:

@@ -40,14 +40,14 @@ class Aliases:
         return record
 
     def make(self, source: str, key: str) -> bool:
-        """Make the job at `source` known by `key`; False when another job is.
+        """Make the job at `source` known by `key`; False when another live job is.
 
         Raises FileNotFoundError when there is no job at `source`.
         """
         try:
             link(source, self._path(key))
         except FileExistsError:
-            return False
+            return self.live(key) is None and self._again(source, key)
         except FileNotFoundError:
             make_dir(f"{self._root}/{key[:2]}")
             return self._again(source, key)
@@ -64,6 +64,12 @@ class Aliases:
         """Make the job that is known by one key known by another too, if both are free to."""
         with contextlib.suppress(FileNotFoundError):
             self.make(self._path(known), key)
+
+    def restore(self, source: str, job: Job) -> None:
+        """Make the job at `source` known by its own keys again, where no other live job is."""
+        for key in (job.key, job.cancellation_key):
+            if key is not None:
+                self.make(source, key)
 
     def drop(self, job: Job) -> None:
         """Forget a job's own aliases. Those that later requests added lead to its outcome, until `sweep`."""

@@ -194,5 +194,4 @@ class FileHold:
     def withdraw(self) -> None:
         """Take back a job that was not acknowledged: it leaves no trace."""
         with queue_errors("can't take the job back"):
-            self._queue.disk.aliases.drop(self.job)
             self._held.withdraw()

@@ -5,36 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from slidehook.errors import IllegalTransition, JobDamaged, SlidehookError
 from slidehook.jobs.claimers import bury
-from slidehook.jobs.durable import remove, remove_dir
+from slidehook.jobs.durable import append, remove, remove_dir, sync_dir
 from slidehook.jobs.filequeue import FileQueue, queue_errors
-from slidehook.jobs.job import ENDED, JobRecord, JobState, check_transition, parse_record
+from slidehook.jobs.job import ENDED, AttemptEnded, JobRecord, JobState, check_transition, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName
-from slidehook.jobs.queue import Cancelled, JobSummary
+from slidehook.jobs.queue import Cancelled, JobSummary, Purged
 from slidehook.jobs.waiting import enter, walk
 
 LIVE = (JobState.ACTIVE, JobState.ENDING, JobState.WAITING, JobState.PARKED)
 """The states of jobs that have not ended, in the order of a listing."""
 SHOWN = (*LIVE, JobState.FAILED, JobState.CANCELLED, JobState.DONE)
+RETRIED = frozenset({JobState.FAILED, JobState.PARKED})
+"""The states that an operator may let a job run again from."""
 ABANDONED_S = 86400.0
 """How old a half-written file must be before it counts as a dead process's, in seconds."""
 
 
 class JobNotFound(SlidehookError):
     """The queue knows no such job."""
-
-
-@dataclass(frozen=True)
-class Purged:
-    """How much a purge removed."""
-
-    jobs: int
-    leftovers: int
-    """Half-written files, aliases, notes and locks that dead processes left."""
 
 
 class Ledger:
@@ -135,16 +127,25 @@ class Ledger:
         with queue_errors("can't retry the job"):
             path, name = self.find(job_id)
             after = name.waiting(attempt=0)
+            if name.state not in RETRIED:  # the table lets a running job wait again, but only by its own worker
+                raise IllegalTransition(f"a job that is {name.state} can't be tried again")
             check_transition(name.state, after.state)
             record = self.read(path)
             if name.state is JobState.FAILED:
                 twin = self._disk.aliases.live(record.job.key)
                 if twin is not None and twin.job.id != name.job_id:
                     raise IllegalTransition(f"the same work is queued already, as job {twin.job.id}")
+                self._reopen(path, name)
             target = enter(self._layout.waiting, path, after)
-            if name.state is JobState.FAILED:
-                self._disk.aliases.make(target, record.job.key)
+            sync_dir(os.path.dirname(target))
+            with contextlib.suppress(FileNotFoundError):  # a worker has it already
+                self._disk.aliases.restore(target, record.job)
             return _summary(after)
+
+    def _reopen(self, path: str, name: JobName) -> None:
+        """Note that a job goes on: by the last event in its file the aliases tell whether it has ended."""
+        event = AttemptEnded(at=self._disk.clock() / 1e9, attempt=name.attempt, reason="an operator lets it run again")
+        append(path, event.model_dump_json().encode() + b"\n")
 
     def cancel(self, job_id: str) -> Cancelled:
         """Stop a live job; raises JobNotFound, IllegalTransition when it has ended."""

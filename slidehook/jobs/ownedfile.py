@@ -15,6 +15,7 @@ from slidehook.jobs.job import (
     AttemptEnded,
     Ended,
     Event,
+    Job,
     JobState,
     ResultNoted,
     blank_token,
@@ -91,15 +92,30 @@ class OwnedFile:
         """Note the outcome, then end the job; raises ValueError on a state that is no end."""
         if outcome not in ENDED or self.name.claimer is None:
             raise ValueError(f"a job that is {self.name.state} can't end as {outcome}")
-        values = {"at": self._now(), "attempt": self.name.attempt, "outcome": outcome, "reason": reason}
-        self.note(Ended.model_validate(values | {"seconds": seconds}))
+        self._note_ended(outcome, reason, seconds)
+        self.end_as_noted(outcome)
+
+    def end_as_noted(self, outcome: JobState) -> None:
+        """Bring the job to the end that its file tells of already."""
+        if self.name.claimer is None:
+            raise ValueError(f"a job that is {self.name.state} can't end as {outcome}")
         self._move(self.name.ending(self.name.claimer, outcome))
         complete(self._disk, self.name)
 
     def withdraw(self) -> None:
-        """Take back a job that nobody was told of: it leaves no trace."""
+        """Take back a job that nobody was told of: it leaves no trace.
+
+        Its end is noted all the same: who joined it meanwhile has links to its file, and finds that it has ended.
+        """
         check_transition(self.name.state, JobState.WITHDRAWN)
+        self._note_ended(JobState.CANCELLED, "withdrawn", None)
+        content = Path(self.path).read_bytes()
+        _forget(self._disk, self.path, content, parse_record(content).job)
         remove(self.path)
+
+    def _note_ended(self, outcome: JobState, reason: str, seconds: float | None) -> None:
+        values = {"at": self._now(), "attempt": self.name.attempt, "outcome": outcome, "reason": reason}
+        self.note(Ended.model_validate(values | {"seconds": seconds}))
 
     def _move(self, after: JobName) -> None:
         check_transition(self.name.state, after.state)
@@ -128,10 +144,7 @@ def complete(disk: Disk, name: JobName) -> None:
     except JobDamaged:
         rename(path, f"{disk.layout.damaged}/{disk.clock():016x}.{name}")
         return
-    disk.aliases.drop(job)
-    disk.notes.drop(job.id)
-    if (blank := blank_token(content)) is not None:
-        overwrite(path, *blank)
+    _forget(disk, path, content, job)
     day = datetime.fromtimestamp(disk.clock() / 1e9, UTC).strftime("%Y-%m-%d")
     folder = f"{disk.layout.folder(rest.state)}/{day}"
     try:
@@ -141,3 +154,11 @@ def complete(disk: Disk, name: JobName) -> None:
         sync_dir(disk.layout.folder(rest.state))
         rename(path, f"{folder}/{rest}")
     sync_dir(folder)
+
+
+def _forget(disk: Disk, path: str, content: bytes, job: Job) -> None:
+    """Remove a job's aliases, its notes, and the token in its file."""
+    disk.aliases.drop(job)
+    disk.notes.drop(job.id)
+    if (blank := blank_token(content)) is not None:
+        overwrite(path, *blank)

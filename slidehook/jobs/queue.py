@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,7 +90,10 @@ class Claim(Protocol):
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again."""
 
     def park(self, reason: str) -> None:
-        """Give the job back: it waits until the same work is asked for again. This attempt does not count."""
+        """Give the job back: it waits until the same work is asked for again. This attempt does not count.
+
+        Where it was asked for again since `token` was given, the job waits for a worker at once.
+        """
 
     def give_back(self) -> None:
         """Let another worker have the job at once; this attempt does not count."""
@@ -124,3 +128,39 @@ class JobSummary:
     claimer: str | None = None
     wakes_at: float | None = None
     """When a parked job is woken; None: it waits for a new request, since it has no valid token."""
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How much a purge removed."""
+
+    jobs: int
+    leftovers: int
+    """Half-written files, aliases, notes and locks that dead processes left."""
+
+
+class JobLedger(Protocol):
+    """All that an operator asks of a queue. A job is named by its id, or by an unambiguous beginning of it."""
+
+    def counts(self) -> dict[JobState | str, int]:
+        """Count the jobs of each state, and those that are `damaged`."""
+
+    def list(
+        self, states: tuple[JobState, ...] = ..., *, app_id: str | None = None, limit: int | None = None
+    ) -> Iterator[JobSummary]:
+        """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
+
+    def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
+        """Read one job and what has happened to it; raises JobNotFound."""
+
+    def retry(self, job_id: str) -> JobSummary:
+        """Let a failed job, or one that sleeps, run again now, with all its attempts.
+
+        Raises JobNotFound, IllegalTransition for another state or when the same work is queued already.
+        """
+
+    def cancel(self, job_id: str) -> Cancelled:
+        """Stop a live job; raises JobNotFound, IllegalTransition when it has ended."""
+
+    def purge(self, older_than_s: float, states: tuple[JobState, ...] = ...) -> Purged:
+        """Remove jobs that ended longer ago than that; raises ValueError on a state that is no end."""

@@ -35,6 +35,13 @@ def back_off_s(attempt: int, chance: float) -> float:
     return float(min(BACK_OFF_S * 2 ** (attempt - 2), BACK_OFF_MOST_S) * (0.5 + chance))
 
 
+def death_of(claimer: str) -> str:
+    """Say for the job's record that a claimer died; its name begins with its role."""
+    role = claimer.partition("-")[0]
+    kind = {"web": "webserver", "work": "worker"}.get(role, role)
+    return f"the {kind} died ({claimer})"
+
+
 class FileSource:
     """The jobs of a queue as a worker sees them. For one thread. See `slidehook.jobs.queue.JobSource`.
 
@@ -128,9 +135,7 @@ class FileSource:
         after = name.active(mine, name.attempt)
         rename(self._layout.path(name), self._layout.path(after))
         file = OwnedFile(self._disk, after)
-        role = (name.claimer or "").partition("-")[0]
-        kind = {"web": "webserver", "work": "worker"}.get(role, role)
-        file.note_attempt_ended(f"the {kind} died ({name.claimer})")
+        file.note_attempt_ended(death_of(name.claimer or ""))
         wait_s = back_off_s(name.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
         if wait_s > 0:
             file.to_parked(self._disk.clock() + round(wait_s * 1e9))

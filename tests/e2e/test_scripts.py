@@ -1,0 +1,94 @@
+"""The scripts as an administrator meets them: options, wrong settings, and the ways to stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slidehook.jobs.job import JobState
+from tests.e2e.conftest import Dpat, Site
+from tests.e2e.running import HOUSE, living, wait_for
+
+
+@pytest.mark.parametrize(
+    ("script", "options"), [("worker_run.sh", ["--processes", "--drain"]), ("demo_run.sh", ["--once", "--out"])]
+)
+def test_help_tells_the_options_from_any_working_directory(tmp_path: Path, script: str, options: list[str]) -> None:
+    command = [str(HOUSE / script), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: {script}")
+    assert all(each in done.stdout for each in options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "setting", "value"),
+    [
+        ("flask_run.sh", "port", "banana"),
+        ("worker_run.sh", "demo_seconds", "banana"),
+        ("flask_run.sh", "queue_dir", "/proc/nowhere"),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_one_clear_sentence(
+    new_site: Callable[..., Site], script: str, setting: str, value: str
+) -> None:
+    site = new_site()
+    program = site.start(script, **{setting: value})
+    assert program.ended(30) not in (0, None)
+    (line,) = program.text().splitlines()
+    assert line.startswith("slidehook: ")
+    assert f"SLIDEHOOK_{setting.upper()}" in line or value in line
+
+
+def test_an_unusable_queue_ends_several_workers_too(new_site: Callable[..., Site]) -> None:
+    program = new_site(queue_dir="/proc/nowhere").start("worker_run.sh", "--processes", "2")
+    assert program.ended(10) != 0
+    assert "/proc/nowhere" in program.text()
+
+
+def test_a_draining_worker_does_all_that_waits_and_leaves(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
+) -> None:
+    site = new_site()
+    web = site.start_web()
+    dpat = new_dpat(site)
+    slides = [dpat.add_slide() for _ in range(3)]
+    for each in slides:
+        dpat.create(each)
+    worker = site.start("worker_run.sh", "--drain")
+    assert worker.ended(30) == 0
+    assert [dpat.shown(each)["displayResult"] for each in slides] == ["ANSWER: 42"] * 3
+    assert [job.state for each in slides for job in site.jobs(each)] == [JobState.DONE] * 3
+    web.kill(signal.SIGTERM)
+    assert web.ended(10) == 0
+    assert living(site.mark) == {}
+
+
+def test_two_processes_work_at_once_are_replaced_when_they_die_and_end_together(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
+) -> None:
+    site = new_site(demo_seconds="600")
+    site.start_web()
+    workers = site.start_worker("--processes", "2")
+    dpat = new_dpat(site)
+    slides = [dpat.add_slide(), dpat.add_slide()]
+    for each in slides:
+        dpat.create(each)
+    wait_for(lambda: workers.text().count("percent=60") == 2, "both compute", within_s=30)
+    first, second = workers.children()
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: len(re.findall("worker ready", workers.text())) == 3, "the dead one is replaced", within_s=30)
+    assert second in workers.children()
+    workers.kill(signal.SIGTERM)
+    assert workers.ended(10) == 0
+    assert set(living(site.mark)) == {site.programs[0].pid, *site.programs[0].children()}
+    assert site.downloads() == []
+    states = {job.state for each in slides for job in site.jobs(each)}
+    assert states <= {JobState.WAITING, JobState.PARKED}

@@ -1,0 +1,77 @@
+"""Bearer tokens: in private files of the queue while a job needs them, and nowhere else, ever."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+
+from slidehook.jobs.job import JobState
+from tests.e2e.conftest import Dpat, Site
+from tests.e2e.running import traces
+
+
+def public_files(folder: Path) -> list[str]:
+    """Give the files that others than their owner may use."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return [f"{stat.filemode(path.stat().st_mode)} {path}" for path in files if path.stat().st_mode & 0o777 != 0o600]
+
+
+def test_tokens_are_in_private_files_only_and_gone_when_the_jobs_have_ended(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
+) -> None:
+    site = new_site(max_attempts="1")
+    site.start_web()
+    dpat = new_dpat(site)
+    good, bad, imported = dpat.add_slide(), dpat.add_slide(), dpat.add_slide()
+    bodies = [dpat.body(each) for each in (good, good, bad, imported)]
+    tokens = [each["callbackInfo"]["token"] for each in bodies]
+    for body in bodies[:3]:
+        assert site.post(body).status_code == 200
+    notification = bodies[3] | {"action": "newImageFiles", "imageInfo": dpat.image_record(imported)}
+    assert site.post(notification, "/imagenotification").status_code == 200
+    assert {each for held in traces(site.queue, *tokens).values() for each in held} == set(tokens)
+    assert public_files(site.queue) == []
+
+    dpat.add_fault(f"{bad}/files", "html", count=100)
+    worker = site.start("worker_run.sh", "--drain")
+    assert worker.ended(30) == 0
+    assert dpat.final(good)["displayResult"] == dpat.final(imported)["displayResult"] == "ANSWER: 42"
+    site.job_in(JobState.DONE, good)
+    site.job_in(JobState.FAILED, bad)
+    assert public_files(site.queue) == []
+    for folder in (site.queue, site.data, site.logs):
+        assert traces(folder, *tokens) == {}
+
+
+def test_no_token_is_in_a_log_or_an_answer_whatever_goes_wrong(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
+) -> None:
+    site = new_site()
+    site.start_web()
+    dpat = new_dpat(site)
+    slide_id = dpat.add_slide()
+    bodies = [
+        dpat.body(slide_id),
+        dpat.body(slide_id, action="explode"),
+        dpat.body(slide_id, input={"type": "freehand"}),
+        dpat.body("no such slide"),
+    ]
+    foreign = dpat.body(slide_id)
+    foreign["callbackInfo"]["url"] = "http://192.0.2.1/v1"
+    strange = dpat.body(slide_id)
+    strange["callbackInfo"]["token"] = strange_token = "tök\r\nen: " + dpat.token()
+    bodies += [foreign, strange]
+    tokens = [each["callbackInfo"]["token"] for each in bodies]
+    dpat.add_fault(f"{slide_id}/info", "status", status=401)
+    texts = [site.post(body).text for body in bodies]
+    texts += [requests.get(site.url + page, timeout=10).text for page in ("/", "/healthz", "/nowhere")]
+    html = requests.get(f"{site.url}/", headers={"Accept": "text/html"}, timeout=10)
+    assert html.ok
+    logged = site.programs[0].text()
+    assert "request refused" in logged
+    for text in (*texts, html.text, logged):
+        assert [each for each in (*tokens, strange_token.split()[-1]) if each in text] == []
