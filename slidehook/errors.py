@@ -89,6 +89,12 @@ class SlideUnreadable(SlidehookError):
     """OpenSlide cannot read the slide; trying again will not help."""
 
 
+class SlideMismatch(SlidehookError):
+    """The slide's file has another size than DPAT says: results would lie in the wrong place."""
+
+    retryable = True
+
+
 class AppError(SlidehookError):
     """The app can't analyse this slide, or has a fault of its own."""
 

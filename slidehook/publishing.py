@@ -45,7 +45,7 @@ class RecordMaker:
 
     def in_progress(self, percent: float, text: str) -> ResultRecord:
         """Make the orange frame round the whole slide, with the text and the percentage at its top."""
-        shown = max(0, min(100, round(percent)))
+        shown = round(max(0, min(100, percent)))
         properties: dict[str, str | int | float | None] = {"Status": text, "Progress (%)": shown}
         return self._record(f"{text}, {shown} %", properties, self._framed(ORANGE, f"{text}, {shown} %"))
 

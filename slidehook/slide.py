@@ -7,9 +7,12 @@ from pathlib import Path
 from openslide import PROPERTY_NAME_MPP_X, OpenSlide, OpenSlideError
 from PIL import Image
 
-from slidehook.errors import SlideUnreadable
+from slidehook.errors import SlideMismatch, SlideUnreadable
 from slidehook.geometry import Frame
 from slidehook.iaapi.models import ImageInfo
+
+SIZE_TOLERANCE = 0.01
+"""How far a file's size may be from DPAT's, as a part of the file's."""
 
 
 class Slide:
@@ -44,8 +47,20 @@ class Slide:
 
     @property
     def frame(self) -> Frame:
-        """The slide's extent in level-0 pixels, from the file itself."""
-        return Frame(*self.open().dimensions)
+        """The slide's extent in level-0 pixels, as DPAT's record says, or the file where that does not say it.
+
+        The file may be larger by the padding of its last tiles; raises SlideMismatch when the two differ by over
+        `SIZE_TOLERANCE`, since results would then lie in the wrong place.
+        """
+        width, height = self.open().dimensions
+        told = self.info.image_size
+        if told is None or told.width <= 0 or told.height <= 0:
+            return Frame(width, height)
+        if abs(width - told.width) > SIZE_TOLERANCE * width or abs(height - told.height) > SIZE_TOLERANCE * height:
+            raise SlideMismatch(
+                f"the slide's file has {width} x {height} pixels, but DPAT says {told.width} x {told.height}"
+            )
+        return Frame(told.width, told.height)
 
     def thumbnail(self) -> Image.Image:
         """Give an RGB overview of the whole slide at about 64 µm per pixel.

@@ -5,11 +5,9 @@ The child lives on between jobs, so that what an app loads in `setup` stays load
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -18,18 +16,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from slidehook.app import App
-from slidehook.errors import AppCrashed, AppError, AppTimeout, SlidehookError, SlideUnreadable
+from slidehook.errors import AppCrashed, AppError, AppTimeout, SlidehookError
 from slidehook.geometry import Frame
 from slidehook.iaapi.models import ImageInfo
 from slidehook.registry import load_apps
 from slidehook.result import Result
 from slidehook.settings import Settings
 from slidehook.slide import Slide
+from worker.supervisor import end_with
 
 TICK_S = 0.25
 """How often the worker is asked for its own duties while an app computes, in seconds."""
 STOP_S = 5.0
-_PR_SET_PDEATHSIG = 1
+"""How long a child that closed its pipe may take to die, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ class AppProcess:
     ) -> Found:
         """Have one slide analysed; `tick` is called about four times a second and may raise to stop it.
 
-        Raises AppError, AppTimeout, AppCrashed, SlideUnreadable. After anything but a plain AppError or
-        SlideUnreadable the child is gone.
+        Raises what the app raised as an AppError, errors of ours as they are, AppTimeout and AppCrashed. After
+        anything that the child did not tell itself, it is gone.
         """
         until = time.monotonic() + timeout_s
         try:
@@ -105,19 +104,27 @@ class AppProcess:
                     if isinstance(message, Found):
                         return message
                     if isinstance(message, _Fault):
-                        raise _told(message)
+                        raise _Told(_error(message))
                     progress(message.percent, message.text)
                 tick()
                 if time.monotonic() > until:
                     raise AppTimeout(f"the analysis needed longer than {timeout_s:g} s")
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            self._process.join(STOP_S)
-            self.kill()  # should it have lost its pipe only
+            self._end()
             raise AppCrashed(f"the analysis process died ({_ending(self._process.exitcode)})") from error
-        except BaseException as error:
-            if not isinstance(error, AppError | SlideUnreadable) or isinstance(error, AppTimeout):
-                self.kill()
+        except _Told as told:
+            raise told.error from None
+        except BaseException:
+            self.kill()
             raise
+
+    def _end(self) -> None:
+        """Give a child whose pipe is closed the time to die of itself, which tells why; then kill it."""
+        until = time.monotonic() + STOP_S
+        # Not `join`: of a child that closed its files but lives on, that waits for ever.
+        while self._process.is_alive() and time.monotonic() < until:
+            time.sleep(0.01)
+        self.kill()
 
     def kill(self) -> None:
         """End the child at once."""
@@ -132,7 +139,14 @@ class AppTrace(AppError):
     trace = ""
 
 
-def _told(fault: _Fault) -> SlidehookError:
+class _Told(Exception):
+    """An error that the child lived to tell."""
+
+    def __init__(self, error: SlidehookError) -> None:
+        self.error = error
+
+
+def _error(fault: _Fault) -> SlidehookError:
     if fault.trace:
         error = AppTrace(fault.sentence)
         error.trace = fault.trace
@@ -153,9 +167,7 @@ def _serve(pipe: Connection, settings: Settings, parent: int) -> None:
     """Analyse what comes through the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the worker died before its child began")
+    end_with(parent, signal.SIGKILL)
     apps = load_apps(settings)
     ready: set[str] = set()
     while True:
@@ -182,8 +194,9 @@ def _analyse(app: App | None, task: Task, ready: set[str], pipe: Connection) -> 
             if not isinstance(result, Result):
                 raise TypeError(f"analyze gave {type(result).__name__}, not a Result")
             return Found(result, slide.frame)
-    except (AppError, SlideUnreadable) as error:
-        kind = SlideUnreadable if isinstance(error, SlideUnreadable) else AppError
+    except SlidehookError as error:
+        # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
+        kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError
         return _Fault(kind, str(error), "")
     except Exception as error:
         # An app may raise anything: the slide gets one sentence, the log the traceback.

@@ -24,7 +24,7 @@ from worker.workspace import Workspace
 IDLE_WAIT_S = 1.0
 """How long an idle worker waits at most before it looks for dead workers' jobs, in seconds."""
 UPKEEP_EVERY_S = 3600.0
-"""How often an idle worker removes what is no longer kept, in seconds."""
+"""How often a worker removes what is no longer kept, in seconds."""
 QUEUE_AWAY_WAIT_S = 2.0
 """How long a worker waits that can't reach the queue, in seconds."""
 DPAT_TRIES = 4
@@ -44,7 +44,7 @@ class Worker:
     """Works on the jobs of one queue, one after the other, until it is to leave.
 
     `leaving` says when to leave: a job that is being worked on goes back to the queue. `upkeep` is called now and
-    then while there is nothing to do, `drop_dead` when a job comes from a worker that may have left data here.
+    then between two jobs, `drop_dead` when a job comes from a worker that may have left data here.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class Worker:
 
     def _step(self, *, drain: bool) -> bool:
         """Work on one job, or wait for one; False when a draining worker has nothing left to do."""
+        if time.monotonic() - self._kept_at >= UPKEEP_EVERY_S:
+            self._kept_at = time.monotonic()
+            self._upkeep()
         claim = self._source.claim()
         if claim is not None:
             self._work(claim)
         elif drain and self._source.unfinished() == 0:
-            log.info("the queue is empty")
+            log.info("nothing left to work on")
             return False
         else:
-            if time.monotonic() - self._kept_at >= UPKEEP_EVERY_S:
-                self._kept_at = time.monotonic()
-                self._upkeep()
             self._source.wait(IDLE_WAIT_S)
         return True
 
@@ -150,7 +150,8 @@ class Worker:
 
     def _try(self, claim: Claim, app: App, token: str, publisher: Publisher, began: float) -> None:
         if claim.exhausted:
-            reason = f"gave up after {claim.attempt - 1} attempts: {claim.last_reason}"
+            tried = claim.attempt - 1
+            reason = f"gave up after {tried} attempt{'s' if tried > 1 else ''}: {claim.last_reason}"
             self._give_up(claim, publisher, reason, began)
             return
         attempt = Attempt(

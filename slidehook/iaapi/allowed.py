@@ -33,6 +33,15 @@ def check_callback(url: str, prefixes: tuple[str, ...]) -> str:
     return url.rstrip("/")
 
 
+def is_prefix(url: str) -> bool:
+    """Say whether `url` can be one of the prefixes."""
+    try:
+        _read(url)
+    except CallbackNotAllowed:
+        return False
+    return True
+
+
 def _read(url: str) -> _Address:
     try:
         parts = urlsplit(url)

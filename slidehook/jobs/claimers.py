@@ -43,6 +43,12 @@ def new_claimer_id(role: str) -> str:
     return f"{role}-{host}-{boot_id()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
+def boot_of(claimer: str) -> str | None:
+    """Say which running kernel a claimer works under, from its name; None when that is no claimer's."""
+    match = _CLAIMER.fullmatch(claimer)
+    return match["boot"] if match else None
+
+
 def lock_at(root: Path, claimer: str) -> FileLock:
     """Give the lock of a claimer, not yet taken."""
     path = root / "claimers" / f"{claimer}.lock"

@@ -177,7 +177,8 @@ def _history(record: JobRecord) -> Iterator[tuple[float, str]]:
         if isinstance(event, ResultNoted):
             yield event.at, f"result {event.id} stored at DPAT"
         elif isinstance(event, AttemptEnded):
-            yield event.at, f"attempt {event.attempt} ended: {event.reason}"
+            who = f" ({event.claimer})" if event.claimer else ""
+            yield event.at, f"attempt {event.attempt} ended: {event.reason}{who}"
         elif isinstance(event, Ended):
             took = f" in {event.seconds:.1f} s" if event.seconds is not None else ""
             yield event.at, f"{event.outcome}{took}{': ' + event.reason if event.reason else ''}"

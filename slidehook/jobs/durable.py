@@ -32,20 +32,33 @@ def write_new(path: str, content: bytes) -> None:
 
 
 def append(path: str, content: bytes) -> None:
-    """Append to a file that exists; raises FileNotFoundError rather than create it."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    """Append lines to a file that exists; raises FileNotFoundError rather than create it.
+
+    A line that was cut off before, as by a full disk, is ended first: what comes now must not be lost with it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
-        _write_all(fd, content)
+        size = os.fstat(fd).st_size
+        whole = size == 0 or os.pread(fd, 1, size - 1) == b"\n"
+        _write_all(fd, content if whole else b"\n" + content)
     finally:
         os.close(fd)
 
 
 def overwrite(path: str, offset: int, content: bytes) -> None:
-    """Write `content` at `offset` of a file that exists, and fsync the whole file."""
+    """Write `content` at `offset` of a file that exists."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.lseek(fd, offset, os.SEEK_SET)
         _write_all(fd, content)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: str) -> None:
+    """Make a file's content durable, and with it, where names are journaled in order, the renames before."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -77,7 +78,7 @@ class Job(BaseModel):
     callback_token: str = Field(repr=False)
     """The bearer token; in the file it stands last, and is overwritten when the job ends."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names the work: equal for the same app, slide and input of one DPAT (hex)."""
         return digest(self.callback_url, self.app_id, self.slide_id, self.input.model_dump_json(exclude_none=True))
@@ -109,6 +110,8 @@ class AttemptEnded(BaseModel):
     at: float
     attempt: int
     reason: str
+    claimer: str | None = None
+    """Who died, if that is why."""
 
 
 class Ended(BaseModel):
@@ -144,16 +147,22 @@ class JobRecord(BaseModel):
 
 
 def parse_record(content: bytes) -> JobRecord:
-    """Read a job's file; a last line that was cut off is passed over. Raises JobDamaged with the reason."""
+    """Read a job's file; an event that was cut off is passed over. Raises JobDamaged with the reason."""
     head, *rest = content.split(b"\n")
     if not rest:
         raise JobDamaged("the job's file ends before its first line does")
     try:
         job = Job.model_validate_json(head)
-        return JobRecord.model_construct(job=job, events=[_EVENT.validate_json(line) for line in rest[:-1]])
+        events = [_EVENT.validate_json(line) for line in rest[:-1] if not _was_cut_off(line)]
+        return JobRecord.model_construct(job=job, events=events)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise JobDamaged(f"the job's file can't be read: {fault['loc']}: {fault['msg']}") from error
+
+
+def _was_cut_off(line: bytes) -> bool:
+    """Say whether an event's writing was ended by a full disk or a loss of power."""
+    return not (line.startswith(b"{") and line.endswith(b"}"))
 
 
 def blank_token(content: bytes) -> tuple[int, bytes] | None:

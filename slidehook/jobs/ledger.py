@@ -144,7 +144,9 @@ class Ledger:
 
     def _reopen(self, path: str, name: JobName) -> None:
         """Note that a job goes on: by the last event in its file the aliases tell whether it has ended."""
-        event = AttemptEnded(at=self._disk.clock() / 1e9, attempt=name.attempt, reason="an operator lets it run again")
+        event = AttemptEnded(
+            at=self._disk.clock() / 1e9, attempt=name.attempt, reason="an operator lets it run again"
+        )
         append(path, event.model_dump_json().encode() + b"\n")
 
     def cancel(self, job_id: str) -> Cancelled:

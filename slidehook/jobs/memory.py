@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Condition
 
@@ -419,7 +419,7 @@ class MemoryLedger:
             ]
         return iter(found[:limit])
 
-    def _sorted(self, state: JobState) -> list[_Entry]:
+    def _sorted(self, state: JobState) -> Sequence[_Entry]:
         found = [each for each in self._queue.entries.values() if each.state is state]
         if state is JobState.PARKED:
             return sorted(found, key=lambda each: (each.wake_ns, each.job.id))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slidehook.jobs.job import ENDED, JobState
 
-_CORE = r"(?P<id>[0-9a-f]{16}-[0-9a-f]{8})\.p(?P<priority>\d)\.(?P<app>[a-z0-9-]{1,64})\.a(?P<attempt>\d{1,6})"
+_CORE = r"(?P<id>[0-9a-f]{16}-[0-9a-f]{8})\.p(?P<priority>[0-9])\.(?P<app>[a-z0-9-]{1,64})\.a(?P<attempt>[0-9]{1,6})"
 _NAMES = {
     JobState.WAITING: re.compile(_CORE),
     JobState.ACTIVE: re.compile(_CORE + r"\.(?P<claimer>[a-z0-9-]{1,96})"),

@@ -7,6 +7,8 @@ under an old name may never be seen.
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +23,9 @@ class NoteKind(StrEnum):
     CANCEL = "cancel"
 
 
+_NAME = re.compile(rf"[0-9a-f]{{16}}-[0-9a-f]{{8}}\.[0-9a-f]{{16}}\.({'|'.join(NoteKind)})")
+
+
 class Notes:
     """The notes of one queue directory: `<job>.<ns>.<kind>`."""
 
@@ -29,22 +34,27 @@ class Notes:
         self._tmp = tmp
 
     def post(self, job_id: str, kind: NoteKind, now_ns: int, content: bytes = b"") -> None:
-        """Leave a note, durably."""
+        """Leave a note, durably; it is newer than those that are there, whatever the clock says."""
+        if last := self.newest(job_id, kind):
+            now_ns = max(now_ns, int(last.split(".")[1], 16) + 1)
         name = f"{job_id}.{now_ns:016x}.{kind}"
-        write_new(f"{self._tmp}/{name}", content)
-        rename(f"{self._tmp}/{name}", f"{self._root}/{name}")
+        aside = f"{self._tmp}/{name}.{secrets.token_hex(4)}"
+        write_new(aside, content)
+        rename(aside, f"{self._root}/{name}")
         sync_dir(self._root)
 
     def of(self, job_id: str, kind: NoteKind | None = None) -> list[str]:
         """List the names of a job's notes, of one kind or of all, oldest first."""
-        ending = f".{kind}" if kind else ""
-        return sorted(each for each in os.listdir(self._root) if each.startswith(job_id) and each.endswith(ending))
+        names = [each for each in os.listdir(self._root) if each.startswith(job_id) and _NAME.fullmatch(each)]
+        return sorted(each for each in names if kind is None or each.endswith(f".{kind}"))
 
-    def newest_token(self, job_id: str) -> str | None:
-        """Read the token that came last; None when none came."""
-        for name in reversed(self.of(job_id, NoteKind.TOKEN)):
-            return Path(f"{self._root}/{name}").read_text(encoding="utf-8")
-        return None
+    def newest(self, job_id: str, kind: NoteKind) -> str:
+        """Give the name of the note that came last; empty when none came."""
+        return max(self.of(job_id, kind), default="")
+
+    def read(self, name: str) -> str:
+        """Read a note."""
+        return Path(f"{self._root}/{name}").read_text(encoding="utf-8")
 
     def drop(self, job_id: str) -> None:
         """Remove a job's notes."""
@@ -55,5 +65,6 @@ class Notes:
         """Remove the notes, older than `before_ns`, of jobs that are not in `live`; gives their names."""
         for name in sorted(os.listdir(self._root)):
             job_id, _, rest = name.partition(".")
-            if job_id not in live and rest.partition(".")[0] < f"{before_ns:016x}" and remove(f"{self._root}/{name}"):
+            old = _NAME.fullmatch(name) and rest.partition(".")[0] < f"{before_ns:016x}"
+            if old and job_id not in live and remove(f"{self._root}/{name}"):
                 yield name

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slidehook.errors import ClaimLost, JobDamaged
 from slidehook.jobs.aliases import Aliases
-from slidehook.jobs.durable import append, make_dir, overwrite, remove, rename, sync_dir
+from slidehook.jobs.durable import append, make_dir, overwrite, remove, rename, sync_dir, sync_file
 from slidehook.jobs.job import (
     ENDED,
     AttemptEnded,
@@ -56,11 +56,13 @@ class OwnedFile:
 
     def check(self) -> None:
         """Raise ClaimLost unless the file is still there: by listing, since `stat` may lie on a share."""
-        if str(self.name) not in os.listdir(self._disk.layout.folder(self.name.state)):
+        if self.name.claimer is None or str(self.name) not in os.listdir(self._disk.layout.folder(self.name.state)):
             raise self.lost()
 
     def note(self, event: Event) -> None:
         """Append an event."""
+        if self.name.claimer is None:  # given back: what lies under the name now is anybody's
+            raise self.lost()
         try:
             append(self.path, event.model_dump_json().encode() + b"\n")
         except FileNotFoundError as error:
@@ -70,9 +72,9 @@ class OwnedFile:
         """Note which result DPAT stored."""
         self.note(ResultNoted(at=self._now(), attempt=self.name.attempt, id=result_id, version_id=version_id))
 
-    def note_attempt_ended(self, reason: str) -> None:
-        """Note why this attempt ended without an outcome."""
-        self.note(AttemptEnded(at=self._now(), attempt=self.name.attempt, reason=reason))
+    def note_attempt_ended(self, reason: str, *, claimer: str | None = None) -> None:
+        """Note why this attempt ended without an outcome, and of a dead claimer, who it was."""
+        self.note(AttemptEnded(at=self._now(), attempt=self.name.attempt, reason=reason, claimer=claimer))
 
     def to_waiting(self, *, attempt: int | None = None) -> None:
         """Let anybody claim the job."""
@@ -90,7 +92,7 @@ class OwnedFile:
 
     def finish(self, outcome: JobState, reason: str, seconds: float | None) -> None:
         """Note the outcome, then end the job; raises ValueError on a state that is no end."""
-        if outcome not in ENDED or self.name.claimer is None:
+        if outcome not in ENDED:
             raise ValueError(f"a job that is {self.name.state} can't end as {outcome}")
         self._note_ended(outcome, reason, seconds)
         self.end_as_noted(outcome)
@@ -98,9 +100,12 @@ class OwnedFile:
     def end_as_noted(self, outcome: JobState) -> None:
         """Bring the job to the end that its file tells of already."""
         if self.name.claimer is None:
-            raise ValueError(f"a job that is {self.name.state} can't end as {outcome}")
+            raise self.lost()
         self._move(self.name.ending(self.name.claimer, outcome))
-        complete(self._disk, self.name)
+        try:
+            complete(self._disk, self.name)
+        except FileNotFoundError as error:
+            raise self.lost() from error
 
     def withdraw(self) -> None:
         """Take back a job that nobody was told of: it leaves no trace.
@@ -153,7 +158,9 @@ def complete(disk: Disk, name: JobName) -> None:
         make_dir(folder)
         sync_dir(disk.layout.folder(rest.state))
         rename(path, f"{folder}/{rest}")
-    sync_dir(folder)
+    # One fsync for the outcome, the token's end and the rename: should a power cut undo the rename alone, the job
+    # is ended once more from where it was.
+    sync_file(f"{folder}/{rest}")
 
 
 def _forget(disk: Disk, path: str, content: bytes, job: Job) -> None:

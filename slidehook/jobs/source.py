@@ -39,7 +39,7 @@ def death_of(claimer: str) -> str:
     """Say for the job's record that a claimer died; its name begins with its role."""
     role = claimer.partition("-")[0]
     kind = {"web": "webserver", "work": "worker"}.get(role, role)
-    return f"the {kind} died ({claimer})"
+    return f"the {kind} died"
 
 
 class FileSource:
@@ -84,6 +84,7 @@ class FileSource:
                     continue
                 mine = name.active(self._queue.claimer.id, name.attempt + 1)
                 if not _renamed(path, self._layout.path(mine)):
+                    self._room.lost()
                     continue
                 self._room.took()
                 if (claim := self._open(mine)) is not None:
@@ -135,7 +136,7 @@ class FileSource:
         after = name.active(mine, name.attempt)
         rename(self._layout.path(name), self._layout.path(after))
         file = OwnedFile(self._disk, after)
-        file.note_attempt_ended(death_of(name.claimer or ""))
+        file.note_attempt_ended(death_of(name.claimer or ""), claimer=name.claimer)
         wait_s = back_off_s(name.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
         if wait_s > 0:
             file.to_parked(self._disk.clock() + round(wait_s * 1e9))
@@ -167,6 +168,7 @@ class FileClaim:
         self._file = file
         self.record = record
         self.exhausted = exhausted
+        self._token_note = ""
 
     @property
     def job(self) -> Job:
@@ -192,7 +194,8 @@ class FileClaim:
     def token(self) -> str | None:
         """Give the newest callback token for the job; None when it has none any more."""
         with queue_errors("can't be read"):
-            newest = self._disk.notes.newest_token(self.job.id)
+            self._token_note = self._disk.notes.newest(self.job.id, NoteKind.TOKEN)
+            newest = self._disk.notes.read(self._token_note) if self._token_note else None
         return newest or (self.job.callback_token if self.job.has_token else None)
 
     def cancel_wanted(self) -> bool:
@@ -212,10 +215,14 @@ class FileClaim:
             self._file.to_parked(self._disk.clock() + round(delay_s * 1e9))
 
     def park(self, reason: str) -> None:
-        """Give the job back until the same work is asked for again; raises ClaimLost."""
+        """Give the job back until the same work is asked for again, or was since `token`; raises ClaimLost."""
         with queue_errors("can't take the job back"):
             self._file.note_attempt_ended(reason)
             self._file.to_parked(NEVER_NS, attempt=self.attempt - 1)
+            if self._disk.notes.newest(self.job.id, NoteKind.TOKEN) != self._token_note:
+                # It came after the worker had looked, and before whoever left it could see the job parked.
+                with contextlib.suppress(FileNotFoundError):
+                    enter(self._disk.layout.waiting, self._file.path, self._file.name.waiting())
 
     def give_back(self) -> None:
         """Let another worker have the job at once, as if this attempt had not been; raises ClaimLost."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import re
 import time
 from collections.abc import Iterator
 
@@ -20,6 +22,12 @@ BUCKET_SIZE = 256
 SETTLED_NS = 50_000_000
 """A listing is trusted while its folder's time stands still, and was older than this when listed: a file
 system's clock ticks in steps, so a second change in the same step would not show."""
+
+_BUCKET = re.compile(r"[0-9a-f]{16}")
+CROWD = 16
+CROWD_S = 0.05
+LOSSES = 3
+"""See `_Bucket.remaining`."""
 
 
 class WaitingRoom:
@@ -60,6 +68,10 @@ class WaitingRoom:
     def took(self) -> None:
         """Tell that the job given last was taken, so that this change alone makes nobody list anew."""
         self._bucket.took()
+
+    def lost(self) -> None:
+        """Tell that another claimer was faster: keep out of the others' way for the rest of this listing."""
+        self._bucket.lost()
 
 
 def enter(root: str, source: str, name: JobName) -> str:
@@ -134,28 +146,48 @@ class _Bucket:
         self.path = path
         self._names: list[str] = []
         self._mtime_ns: int | None = None
+        self._crowded_until = 0.0
+        self._losses = 0
 
     def remaining(self, trust_times: bool) -> Iterator[str]:
-        """Give the names in order; lists anew when anybody else has changed the folder."""
+        """Give the names in order; lists anew when anybody else has changed the folder.
+
+        Several claimers that all want the first name would list after each other's every claim, and lose most of
+        their races. Who has just lost one therefore stays with its listing for `CROWD_S`, until it has lost
+        `LOSSES` in a row, and takes any of the first `CROWD` names in it: as the others take theirs at the same
+        moment, no order between them is given up.
+        """
+        crowded = time.monotonic() < self._crowded_until and self._losses < LOSSES
         try:
-            mtime_ns = os.stat(self.path).st_mtime_ns if trust_times else None
-            if mtime_ns is None or mtime_ns != self._mtime_ns or not self._names:
+            mtime_ns = os.stat(self.path).st_mtime_ns if trust_times and not crowded else None
+            if not self._names or not (crowded or (mtime_ns is not None and mtime_ns == self._mtime_ns)):
                 self._names = sorted(os.listdir(self.path), reverse=True)
                 self._mtime_ns = mtime_ns
+                self._losses = 0
         except (FileNotFoundError, NotADirectoryError):
             self._names = []
         while self._names:
-            yield self._names.pop()
+            if self._losses >= LOSSES:
+                yield from self.remaining(trust_times)
+                return
+            skip = random.randrange(CROWD) if time.monotonic() < self._crowded_until else 0  # noqa: S311
+            yield self._names.pop(max(-1 - skip, -len(self._names)))
 
     def took(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._mtime_ns = os.stat(self.path).st_mtime_ns
+        self._losses = 0
+        if time.monotonic() >= self._crowded_until:
+            with contextlib.suppress(FileNotFoundError):
+                self._mtime_ns = os.stat(self.path).st_mtime_ns
+
+    def lost(self) -> None:
+        self._losses += 1
+        self._crowded_until = time.monotonic() + CROWD_S
 
 
 def _bucket_for(level: str, name: JobName) -> str:
     """Choose the bucket that a job belongs to by its age, or name a new one."""
     try:
-        older = [each for each in os.listdir(level) if each <= name.age]
+        older = [each for each in os.listdir(level) if each <= name.age and _BUCKET.fullmatch(each)]
     except FileNotFoundError:
         return f"{level}/{name.age}"
     if not older:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -16,18 +19,34 @@ STEP_MS = 10
 """How long inotify's events are gathered before they wake the worker."""
 POLL_FIRST_S, POLL_MOST_S = 0.1, 1.5
 """How often a share is looked at: at first, and after long idleness."""
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+"""How `/proc/mounts` writes a space, a tab, a line's end and a backslash."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A line of `/proc/mounts`: the type of file system, where it is mounted, and how."""
+
+    kind: str
+    point: str
+    options: frozenset[str]
+
+
+def mount_of(path: Path, mounts: str) -> Mount:
+    """Say which mount holds `path`, from the text of `/proc/mounts`."""
+    best = Mount("unknown", "", frozenset())
+    for line in mounts.splitlines():
+        _, point, kind, options, *_ = line.split(" ")
+        point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), point)
+        inside = str(path) == point or str(path).startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best.point):
+            best = Mount(kind, point, frozenset(options.split(",")))
+    return best
 
 
 def file_system_of(path: Path, mounts: str) -> str:
     """Say which type of file system holds `path`, from the text of `/proc/mounts`."""
-    best, kind = "", "unknown"
-    for line in mounts.splitlines():
-        _, point, found, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
-        inside = str(path) == point or str(path).startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, found
-    return kind
+    return mount_of(path, mounts).kind
 
 
 class QueueWatch:
@@ -51,7 +70,8 @@ class QueueWatch:
             if time.monotonic() - began >= self._idle_s:
                 self._idle_s = min(self._idle_s * 1.5, POLL_MOST_S)
             return
-        if timeout_s > 0 and self._notify.watch(STEP_MS, STEP_MS, round(timeout_s * 1000), self._stop) == "signal":
+        timeout_ms = math.ceil(timeout_s * 1000)  # never rounded to 0, which means: without end
+        if timeout_s > 0 and self._notify.watch(STEP_MS, STEP_MS, timeout_ms, self._stop) == "signal":
             raise KeyboardInterrupt
 
     def busy(self) -> None:

@@ -121,9 +121,13 @@ class Site:
         (job,) = self.jobs(slide_id)
         return self.data / "jobs" / job.record.job.id
 
-    def downloads(self) -> list[Path]:
-        """Give all files of slides that lie on the site's disk."""
-        return [path for path in (self.data / "slides").rglob("*") if path.is_file()]
+    def keeps_no_slide(self) -> bool:
+        """Say whether no file of any slide is left on the site's disk; it goes a moment after the job's end."""
+
+        def empty() -> bool:
+            return not [path for path in (self.data / "slides").rglob("*") if path.is_file()]
+
+        return wait_for(empty, "the slides are gone", within_s=3)
 
     def _answers(self, web: Program) -> bool:
         assert web.process.poll() is None, "the webserver ended"
@@ -228,7 +232,8 @@ def new_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     with contextlib.ExitStack() as stack:
 
         def make(**settings: str) -> Site:
-            return stack.enter_context(running_site(tmp_path / f"site-{uuid.uuid4().hex[:4]}", **settings))
+            folder = tmp_path / f"site-{uuid.uuid4().hex[:4]}"
+            return stack.enter_context(running_site(folder, **{"web_processes": "1"} | settings))
 
         yield make
 

@@ -23,7 +23,7 @@ LEAVE_S = 5.0
 @pytest.fixture
 def dying_site(new_site: Callable[..., Site]) -> Site:
     """A site of this test's own, with a webserver and no worker."""
-    site = new_site()
+    site = new_site(web_processes="2")
     site.start_web()
     return site
 
@@ -66,7 +66,7 @@ def test_a_killed_workers_child_dies_with_it_and_the_next_worker_takes_the_job_o
     final = dpat.final(slide_id)
     assert (final["displayResult"], final["id"]) == ("ANSWER: 42", first)
     assert dying_site.job_in(JobState.DONE, slide_id).attempt == 2
-    assert dying_site.downloads() == []
+    assert dying_site.keeps_no_slide()
 
 
 def test_a_job_that_kills_its_worker_at_every_attempt_fails_visibly(dying_site: Site, dpat: Dpat) -> None:
@@ -120,7 +120,7 @@ def test_a_worker_that_is_told_to_leave_hands_its_job_to_the_next(dying_site: Si
     worker.kill(signal.SIGTERM)
     assert worker.ended(LEAVE_S) == 0
     assert [each.state for each in dying_site.jobs(slide_id)] == [JobState.WAITING]
-    assert dying_site.downloads() == []
+    assert dying_site.keeps_no_slide()
     dying_site.start_worker()
     final = dpat.final(slide_id)
     assert (final["displayResult"], final["id"]) == ("ANSWER: 42", first)

@@ -21,7 +21,7 @@ def failed(dpat: Dpat, site: Site, slide_id: str) -> dict[str, Any]:
     assert frame["style"]["strokeStyle"] == RED
     job = site.job_in(JobState.FAILED, slide_id)
     assert job.path.is_relative_to(site.queue / "failed")
-    assert site.downloads() == []
+    assert site.keeps_no_slide()
     return final
 
 
@@ -36,7 +36,7 @@ def test_a_cut_download_is_tried_again_and_ends_right(dpat: Dpat, site: Site, li
     assert sent[:-1] == [100_000] * times
     assert sent[-1] > 100_000
     assert site.job_in(JobState.DONE, slide_id).attempt == 1
-    assert site.downloads() == []
+    assert site.keeps_no_slide()
 
 
 @pytest.mark.parametrize("like", ["immuno", "immuno-dicom"], ids=["one file", "several files"])

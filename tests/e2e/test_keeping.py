@@ -107,7 +107,7 @@ def test_identifying_fields_that_come_unasked_do_not_reach_the_queue(quiet_dpat:
 @pytest.fixture(scope="module")
 def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site that keeps what identifies a patient."""
-    with running_site(tmp_path_factory.mktemp("open"), store_phi="true", max_attempts="1") as site:
+    with running_site(tmp_path_factory.mktemp("open"), store_phi="true", web_processes="1") as site:
         site.start_web()
         site.start_worker()
         yield site

@@ -1,0 +1,1 @@
+"""Measurements: each prints JSON, with ratios within one run, since machines differ and are noisy."""

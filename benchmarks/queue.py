@@ -1,0 +1,281 @@
+"""How fast the queue is: `python -m benchmarks.queue [--jobs N] [--dir DIR]`; prints JSON.
+
+Beside it the same work on other queues that live in files, where their packages are installed
+(`uv sync --group benchmark`): huey's file storage, persist-queue and litequeue.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.other_queues import others
+from slidehook.iaapi.models import WholeSlideInput
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.job import Job, JobState, new_job_id
+from slidehook.jobs.ledger import Ledger
+from slidehook.jobs.source import FileSource
+
+CALLBACK = "http://127.0.0.1/SectraPathologyServer/external/imageanalysis/v1"
+FEW, MANY = 100, 100_000
+CLAIMED = 2_000
+"""How many jobs one claim-and-finish measurement takes."""
+NOTICED = 200
+ROUNDS = 5
+PAYLOAD = b"x" * 450
+"""About as long as a job's line."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--jobs", default=MANY, show_default=True, help="How many jobs wait in the large queue.")
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), help="Where to measure; default: a temporary folder."
+)
+def main(jobs: int, folder: Path | None) -> None:
+    """Measure the queue and print JSON."""
+    with scratch(folder) as base:
+        figures: dict[str, Any] = {"jobs": jobs}
+        for name, measure in {
+            "put": lambda: puts(base),
+            "claim_and_finish": lambda: claims(base, jobs),
+            "processes": lambda: side_by_side(base),
+            "noticed_ms": lambda: noticed(base),
+            "idle": lambda: idle(base),
+            "others": lambda: others(base),
+        }.items():
+            print(f"{name} …", file=sys.stderr)
+            figures[name] = measure()
+        print(json.dumps(figures, indent=2))
+
+
+@contextmanager
+def scratch(folder: Path | None) -> Iterator[Path]:
+    """Give a folder that is gone afterwards."""
+    base = Path(tempfile.mkdtemp(prefix="slidehook-benchmark-", dir=folder))
+    try:
+        yield base
+    finally:
+        shutil.rmtree(base)
+
+
+def make_job(number: int) -> Job:
+    """Make a job for a slide of its own."""
+    return Job(
+        id=new_job_id(time.time_ns()),
+        app_id="wholeslide",
+        slide_id=f"slide-{number}",
+        created_at=time.time(),
+        origin="user",
+        input=WholeSlideInput(),
+        callback_url=CALLBACK,
+        callback_token="t" * 40,
+    )
+
+
+def rate(count: int, work: Callable[[], None]) -> float:
+    """Give how many a second `work` does of `count` things."""
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
+
+
+# --- putting
+
+
+def puts(base: Path) -> dict[str, float]:
+    """Compare a durable put with the least that durability takes: write, fsync, rename, and fsync of the folder."""
+    count = 1_000
+    ours, bare, bare_dir = [], [], []
+    for number in range(ROUNDS):
+        jobs = [make_job(each) for each in range(count)]
+        queue = FileQueue(base / f"put-{number}", "web")
+        bare.append(rate(count, lambda n=number: _write_bare(base / f"bare-{n}", count, folder_too=False)))  # type: ignore[misc]
+        ours.append(rate(count, lambda q=queue, js=jobs: [q.put(job) for job in js]))  # type: ignore[misc]
+        bare_dir.append(rate(count, lambda n=number: _write_bare(base / f"bared-{n}", count, folder_too=True)))  # type: ignore[misc]
+        queue.close()
+    return {
+        "per_s": round(statistics.median(ours)),
+        "bare_write_fsync_rename_per_s": round(statistics.median(bare)),
+        "bare_with_folder_fsync_per_s": round(statistics.median(bare_dir)),
+        "ratio_to_bare": _ratio(ours, bare),
+        "ratio_to_bare_with_folder_fsync": _ratio(ours, bare_dir),
+    }
+
+
+def _ratio(ours: list[float], other: list[float]) -> float:
+    return round(statistics.median(a / b for a, b in zip(ours, other, strict=True)), 2)
+
+
+def _write_bare(folder: Path, count: int, *, folder_too: bool) -> None:
+    folder.mkdir()
+    for number in range(count):
+        aside = f"{folder}/aside"
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(fd, PAYLOAD)
+        os.fsync(fd)
+        os.close(fd)
+        os.rename(aside, f"{folder}/{number}")
+        if folder_too:
+            fd = os.open(folder, os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
+
+
+# --- claiming
+
+
+def claims(base: Path, many: int) -> dict[str, Any]:
+    """Compare claiming and finishing with few and with many jobs waiting; and the listing for a dashboard."""
+    few, large = base / "few", base / "many"
+    _fill(large, many)
+    rates: dict[str, list[float]] = {"few": [], "many": [], "few_claim": [], "many_claim": []}
+    for _ in range(ROUNDS):
+        _fill(few, FEW)
+        for name, root, count in (("few", few, FEW), ("many", large, CLAIMED // ROUNDS)):
+            whole, claim = _drain(root, count)
+            rates[name].append(whole)
+            rates[f"{name}_claim"].append(claim)
+    listing_ms = min(_list_ms(large) for _ in range(ROUNDS))
+    return {
+        f"with_{FEW}_per_s": round(statistics.median(rates["few"])),
+        f"with_{many}_per_s": round(statistics.median(rates["many"])),
+        "ratio_many_to_few": _ratio(rates["many"], rates["few"]),
+        f"claim_alone_with_{FEW}_per_s": round(statistics.median(rates["few_claim"])),
+        f"claim_alone_with_{many}_per_s": round(statistics.median(rates["many_claim"])),
+        "claim_alone_ratio_many_to_few": _ratio(rates["many_claim"], rates["few_claim"]),
+        f"listing_{many}_ms": round(listing_ms, 1),
+    }
+
+
+def _fill(root: Path, count: int) -> None:
+    queue = FileQueue(root, "web")
+    for number in range(count):
+        queue.put(make_job(number))
+    queue.close()
+
+
+def _drain(root: Path, count: int) -> tuple[float, float]:
+    """Claim and finish `count` jobs: gives jobs a second for both, and for the claims alone."""
+    queue = FileQueue(root, "work")
+    source = FileSource(queue, max_attempts=3)
+    claiming = 0.0
+    began = time.perf_counter()
+    for _ in range(count):
+        before = time.perf_counter()
+        claim = source.claim()
+        claiming += time.perf_counter() - before
+        if claim is None:
+            raise RuntimeError("the queue ran empty")
+        claim.finish(JobState.DONE)
+    whole = time.perf_counter() - began
+    source.close()
+    queue.close()
+    return count / whole, count / claiming
+
+
+def _list_ms(root: Path) -> float:
+    ledger = Ledger(FileQueue(root, "admin"))
+    began = time.perf_counter()
+    ledger.counts()
+    list(ledger.list(limit=100))
+    return (time.perf_counter() - began) * 1e3
+
+
+# --- many processes
+
+
+def side_by_side(base: Path) -> dict[str, float]:
+    """Let 1, 2, 4 and 8 processes drain one queue: jobs a second of all together."""
+    figures: dict[str, float] = {}
+    for processes in (1, 2, 4, 8):
+        root = base / f"processes-{processes}"
+        _fill(root, CLAIMED)
+        context = multiprocessing.get_context("spawn")
+        start = context.Barrier(processes + 1)
+        workers = [context.Process(target=_drain_all, args=(root, start)) for _ in range(processes)]
+        for each in workers:
+            each.start()
+        start.wait()
+        began = time.perf_counter()
+        for each in workers:
+            each.join()
+        figures[str(processes)] = round(CLAIMED / (time.perf_counter() - began))
+    return figures
+
+
+def _drain_all(root: Path, start: Any) -> None:
+    queue = FileQueue(root, "work")
+    source = FileSource(queue, max_attempts=3)
+    start.wait()
+    while (claim := source.claim()) is not None:
+        claim.finish(JobState.DONE)
+    queue.close()
+
+
+# --- waiting
+
+
+def noticed(base: Path) -> dict[str, float]:
+    """Measure from a put to the claim in a waiting worker, in ms."""
+    root = base / "noticed"
+    putting, working = FileQueue(root, "web"), FileQueue(root, "work")
+    source = FileSource(working, max_attempts=3)
+    delays: list[float] = []
+    claimed = threading.Event()
+    put_at = [0.0]
+
+    def put_some() -> None:
+        for number in range(NOTICED):
+            job = make_job(number)
+            put_at[0] = time.perf_counter()
+            putting.put(job)
+            claimed.wait(10)
+            claimed.clear()
+
+    thread = threading.Thread(target=put_some)
+    thread.start()
+    while len(delays) < NOTICED:
+        claim = source.claim()
+        if claim is None:
+            source.wait(1.0)
+            continue
+        delays.append((time.perf_counter() - put_at[0]) * 1e3)
+        claim.finish(JobState.DONE)
+        claimed.set()
+    thread.join()
+    source.close()
+    for each in (putting, working):
+        each.close()
+    delays.sort()
+    return {"median": round(delays[len(delays) // 2], 1), "p99": round(delays[int(len(delays) * 0.99)], 1)}
+
+
+def idle(base: Path, seconds: float = 10.0) -> dict[str, float]:
+    """Measure how much of a core a waiting worker takes, in percent."""
+    queue = FileQueue(base / "idle", "work")
+    source = FileSource(queue, max_attempts=3)
+    before, until = time.process_time(), time.monotonic() + seconds
+    while time.monotonic() < until:
+        source.claim()
+        source.wait(1.0)
+    spent = time.process_time() - before
+    source.close()
+    queue.close()
+    return {"percent_of_a_core": round(spent / seconds * 100, 2)}
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks.queue")

@@ -1,0 +1,208 @@
+"""Every command and snippet of the README and of docs/ works as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.job import Job
+from slidehook.jobs.layout import FOLDERS
+from slidehook.settings import Settings
+from tests.e2e.running import HOUSE, Program, free_port, wait_for
+
+DOCUMENTS = [HOUSE / "README.md", *sorted((HOUSE / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+JOB_ID = "18e9f2fabeeb44cd-9f5e25c3"
+"""The job whose id begins as the one in the documents does."""
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Give the snippets of a language: the document's name and each line that is not empty."""
+    return [
+        (path.name, line)
+        for path in DOCUMENTS
+        for found, text in BLOCK.findall(path.read_text())
+        if found == language
+        for line in text.splitlines()
+        if line.strip()
+    ]
+
+
+class Reader:
+    """Somebody who types what the documents say, with a queue and data of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.env = {
+            "SLIDEHOOK_QUEUE_DIR": str(folder / "queue"),
+            "SLIDEHOOK_DATA_DIR": str(folder / "data"),
+            "SLIDEHOOK_PORT": str(self.port),
+            "SLIDEHOOK_HOST": "127.0.0.1",
+        }
+
+    def starts(self, line: str, ready: Callable[[Program], bool]) -> None:
+        """Start a command that stays, wait until it is ready, and end it as Ctrl-C does."""
+        program = self.program(line)
+        try:
+            wait_for(lambda: ready(program), f"{line}: {program.text()}", within_s=30)
+        finally:
+            program.process.terminate()
+            assert program.ended() == 0, program.text()
+
+    def ends(self, line: str, within_s: float) -> str:
+        """Run a command that ends by itself; gives what it printed."""
+        program = self.program(line)
+        try:
+            assert program.ended(within_s) == 0, program.text()
+        finally:
+            program.process.kill()
+            program.process.wait()
+        return program.text()
+
+    def program(self, line: str) -> Program:
+        command = shlex.split(line, comments=True)
+        log = self.folder / f"{command[0].strip('./').replace('/', '-')}.log"
+        return Program(command, env=self.env, mark=str(self.folder), log=log, cwd=HOUSE)
+
+    def answers(self) -> bool:
+        try:
+            return bool(requests.get(f"http://127.0.0.1:{self.port}/healthz", timeout=5).json() == {"status": "ok"})
+        except requests.ConnectionError:
+            return False
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    return Reader(tmp_path)
+
+
+def _demo(reader: Reader, line: str) -> None:
+    assert "ANSWER: 42" in reader.ends(f"{line.partition('#')[0]} --once --out {reader.folder}", within_s=90)
+
+
+def _tests(reader: Reader, line: str) -> None:
+    # This test is run by that command: that its own checks are still called is what can be seen from here.
+    text = (HOUSE / shlex.split(line, comments=True)[0]).read_text()
+    assert all(check in text for check in ("ruff check", "mypy", "exec pytest"))
+
+
+def _web(reader: Reader, line: str) -> None:
+    reader.starts(line, lambda _: reader.answers())
+
+
+def _worker(reader: Reader, line: str) -> None:
+    count = 4 if "--processes 4" in line else 1
+    reader.starts(line, lambda program: program.text().count("worker ready") == count)
+
+
+def _jobs(reader: Reader, line: str) -> None:
+    queue = FileQueue(reader.folder / "queue", "web")
+    queue.put(
+        Job.model_validate(
+            {
+                "id": JOB_ID,
+                "app_id": "wholeslide",
+                "slide_id": "S-17",
+                "created_at": 1795233085.2,
+                "origin": "user",
+                "input": {"type": "wholeSlide"},
+                "callback_url": "http://127.0.0.1:1/v1",
+                "callback_token": "secret",
+            }
+        )
+    )
+    queue.close()
+    shown = reader.ends(line, within_s=20)
+    assert JOB_ID in shown
+    assert "secret" not in shown
+
+
+COMMANDS: dict[str, Callable[[Reader, str], None]] = {
+    "./demo_run.sh": _demo,
+    "./test_run.sh": _tests,
+    "./flask_run.sh": _web,
+    "./worker_run.sh": _worker,
+    ".venv/bin/slidehook jobs": _jobs,
+}
+
+
+@pytest.mark.parametrize(("document", "line"), blocks("bash"))
+def test_every_command_does_what_its_document_says(document: str, line: str, reader: Reader) -> None:
+    run = next((each for start, each in COMMANDS.items() if line.startswith(start)), None)
+    assert run is not None, f"{document}: nobody has tried {line!r}"
+    run(reader, line)
+
+
+@pytest.mark.parametrize(("document", "line"), blocks("ini"))
+def test_every_setting_in_a_snippet_is_read(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, value = (part.strip() for part in line.split("=", 1))
+    if not name.startswith("SLIDEHOOK_"):
+        assert name == "socket options", f"{document}: {line!r} is neither ours nor Samba's"
+        return
+    monkeypatch.setenv(name, value)
+    read = getattr(Settings(), name.removeprefix("SLIDEHOOK_").lower())
+    assert value in (str(read), *(read if isinstance(read, tuple) else ()))
+
+
+def test_the_settings_table_names_settings_and_their_defaults() -> None:
+    rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \| ([^|]+) \|", (HOUSE / "README.md").read_text(), re.M)
+    fields = Settings.model_fields
+    for names, defaults in rows:
+        for name, default in zip(re.findall(r"[A-Z_]+", names), defaults.split(", "), strict=False):
+            value = fields[name.lower()].default
+            if re.fullmatch(r"[\d.]+", default.strip()):
+                assert default.strip() == str(value), name
+    assert len(rows) > 10
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    text = path.read_text()
+    anchors = {
+        re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in re.findall(r"^#+ (.+)$", text, re.M)
+    }
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in anchors, link
+        elif "://" not in link:
+            assert (path.parent / link).exists(), link
+
+
+def test_the_queues_page_names_every_folder() -> None:
+    text = (HOUSE / "docs" / "queue.md").read_text()
+    assert [name for name in FOLDERS if f"`{name}/" not in text and f"`…/{name}" not in text] in (
+        [],
+        ["failed", "cancelled"],
+    )
+    assert "`failed/…`" in text
+    assert "`cancelled/…`" in text
+
+
+def test_help_of_every_program_is_complete() -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SLIDEHOOK_")}
+    for command in (["-m", "worker"], ["-m", "demo"], ["-m", "simulator"], ["-m", "slidehook.cli"]):
+        if command[-1] == "slidehook.cli":
+            found = subprocess.run(
+                [".venv/bin/slidehook", "--help"], cwd=HOUSE, env=env, capture_output=True, text=True, check=True
+            )
+        else:
+            found = subprocess.run(
+                [".venv/bin/python", *command, "--help"],
+                cwd=HOUSE,
+                env=env,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        assert "Usage:" in found.stdout
+        assert "--help" in found.stdout
