@@ -5,9 +5,10 @@ What each promises differs, and stands beside its figures: none of them takes ov
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def others(base: Path) -> dict[str, Figures]:
         "litequeue": ("litequeue", _litequeue),
     }
     return {
-        name: measure(base) if importlib.util.find_spec(module) else {"not installed": "uv sync --group benchmark"}
+        name: measure(base) if find_spec(module) else {"not installed": "uv sync --group benchmark"}
         for name, (module, measure) in known.items()
     }
 
@@ -43,24 +44,18 @@ def _timed(put: Callable[[int], object], take: Callable[[], object]) -> Figures:
 
 
 def _huey(base: Path) -> Figures:
-    from huey.storage import FileStorage  # noqa: PLC0415 - an optional package
-
-    storage = FileStorage("benchmark", str(base / "huey"))
+    storage = import_module("huey.storage").FileStorage("benchmark", str(base / "huey"))
     figures = _timed(lambda _: storage.enqueue(PAYLOAD.encode()), storage.dequeue)
     return figures | {"durable": False, "job_survives_its_worker": False}
 
 
 def _persist_queue(base: Path) -> Figures:
-    from persistqueue import SQLiteAckQueue  # noqa: PLC0415
-
-    queue = SQLiteAckQueue(str(base / "persist"), auto_commit=True)
+    queue = import_module("persistqueue").SQLiteAckQueue(str(base / "persist"), auto_commit=True)
     figures = _timed(lambda _: queue.put(PAYLOAD), lambda: queue.ack(queue.get()))
     return figures | {"durable": True, "job_survives_its_worker": "when one process restarts alone"}
 
 
 def _litequeue(base: Path) -> Figures:
-    from litequeue import LiteQueue  # noqa: PLC0415
-
-    queue = LiteQueue(str(base / "lite.sqlite3"))
+    queue = import_module("litequeue").LiteQueue(str(base / "lite.sqlite3"))
     figures = _timed(lambda _: queue.put(PAYLOAD), lambda: queue.done(queue.pop().message_id))
     return figures | {"durable": "by SQLite's WAL", "job_survives_its_worker": "by a lease of its user's own"}

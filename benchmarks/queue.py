@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,15 @@ def main(jobs: int, folder: Path | None) -> None:
     """Measure the queue and print JSON."""
     with scratch(folder) as base:
         figures: dict[str, Any] = {"jobs": jobs}
-        for name, measure in {
-            "put": lambda: puts(base),
-            "claim_and_finish": lambda: claims(base, jobs),
-            "processes": lambda: side_by_side(base),
-            "noticed_ms": lambda: noticed(base),
-            "idle": lambda: idle(base),
-            "others": lambda: others(base),
-        }.items():
+        measures: dict[str, Callable[[], object]] = {
+            "put": partial(puts, base),
+            "claim_and_finish": partial(claims, base, jobs),
+            "processes_per_s": partial(side_by_side, base),
+            "noticed_ms": partial(noticed, base),
+            "idle": partial(idle, base),
+            "others": partial(others, base),
+        }
+        for name, measure in measures.items():
             print(f"{name} …", file=sys.stderr)
             figures[name] = measure()
         print(json.dumps(figures, indent=2))
@@ -85,7 +87,7 @@ def make_job(number: int) -> Job:
     )
 
 
-def rate(count: int, work: Callable[[], None]) -> float:
+def _rate(count: int, work: Callable[[], object]) -> float:
     """Give how many a second `work` does of `count` things."""
     began = time.perf_counter()
     work()
@@ -102,9 +104,9 @@ def puts(base: Path) -> dict[str, float]:
     for number in range(ROUNDS):
         jobs = [make_job(each) for each in range(count)]
         queue = FileQueue(base / f"put-{number}", "web")
-        bare.append(rate(count, lambda n=number: _write_bare(base / f"bare-{n}", count, folder_too=False)))  # type: ignore[misc]
-        ours.append(rate(count, lambda q=queue, js=jobs: [q.put(job) for job in js]))  # type: ignore[misc]
-        bare_dir.append(rate(count, lambda n=number: _write_bare(base / f"bared-{n}", count, folder_too=True)))  # type: ignore[misc]
+        bare.append(_rate(count, partial(_write_bare, base / f"bare-{number}", count, folder_too=False)))
+        ours.append(_rate(count, partial(_put_all, queue, jobs)))
+        bare_dir.append(_rate(count, partial(_write_bare, base / f"bare-synced-{number}", count, folder_too=True)))
         queue.close()
     return {
         "per_s": round(statistics.median(ours)),
@@ -113,6 +115,11 @@ def puts(base: Path) -> dict[str, float]:
         "ratio_to_bare": _ratio(ours, bare),
         "ratio_to_bare_with_folder_fsync": _ratio(ours, bare_dir),
     }
+
+
+def _put_all(queue: FileQueue, jobs: list[Job]) -> None:
+    for job in jobs:
+        queue.put(job)
 
 
 def _ratio(ours: list[float], other: list[float]) -> float:

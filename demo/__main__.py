@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from demo.dpat import DemoFailed, SimulatedDpat
 from demo.stage import PYTHON, Stage, free_port
 from slidehook.errors import SlidehookError
-from slidehook.iaapi.models import StoredResult
+from slidehook.iaapi.models import ResultRecord
 from slidehook.picture import draw_result
 from slidehook.slide import find_slide_file, open_slide
 
@@ -140,7 +140,7 @@ def _paint(out: Path, slide_id: str, result: dict[str, Any]) -> Path:
     with open_slide(path) as slide:
         overview = slide.get_thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
     target = out / f"{slide_id}.png"
-    draw_result(overview, StoredResult.model_validate(result)).save(target)
+    draw_result(overview, ResultRecord.model_validate(result)).save(target)
     return target
 
 

@@ -17,7 +17,7 @@ from slidehook.iaapi.models import (
     Primitive,
     ResultData,
     ResultRecord,
-    StoredResult,
+    Stored,
     Style,
 )
 from slidehook.jobs.job import Job
@@ -117,15 +117,15 @@ class ResultOnSlide:
         self._app = app
         self._job = job
         self._known: tuple[int | str, int | str] | None = None
+        self._looked = False
 
     def know(self, result_id: int | str, version_id: int | str) -> None:
         """Take over what was noted of the result: no call is needed to find it."""
         self._known = (result_id, version_id)
 
-    def show(self, record: ResultRecord) -> StoredResult:
+    def show(self, record: ResultRecord) -> Stored:
         """Store `record` as the job's one result."""
-        if self._known is None:
-            self._find()
+        self.find()
         if self._known is None:
             stored = self.client.create_result(self._app.id, record)
         else:
@@ -133,23 +133,23 @@ class ResultOnSlide:
         self._known = (stored.id, stored.version_id)
         return stored
 
-    def _find(self) -> None:
-        """Look for a result to update: a whole-slide app has one on each slide; one with regions has many."""
-        if not isinstance(self._app.input, WholeSlide):
+    def find(self) -> None:
+        """Look for a result to update, once: a whole-slide app has one on each slide; one with regions has many."""
+        if self._looked or self._known is not None or not isinstance(self._app.input, WholeSlide):
             return
+        self._looked = True
         if (stored := newest(self.client.results_on_slide(self._app.id, self._job.slide_id))) is not None:
             self._known = (stored.id, stored.version_id)
 
-    def current(self) -> StoredResult | None:
+    def current(self) -> Stored | None:
         """Read the result as DPAT has it now; None when there is none."""
-        if self._known is None:
-            self._find()
+        self.find()
         try:
             return self.client.result(self._app.id, self._known[0]) if self._known else None
         except NotFound:
             return None
 
 
-def newest(results: list[StoredResult]) -> StoredResult | None:
+def newest(results: list[Stored]) -> Stored | None:
     """Give the result with the highest number; None of none."""
     return max(results, key=lambda each: (len(str(each.id)), str(each.id)), default=None)

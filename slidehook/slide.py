@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 from openslide import PROPERTY_NAME_MPP_X, OpenSlide, OpenSlideError
@@ -94,7 +95,7 @@ def render_thumbnail(slide: OpenSlide) -> Image.Image:
         mpp = float(slide.properties.get(PROPERTY_NAME_MPP_X, 0))
     except ValueError:
         mpp = 0.0
-    shrink = THUMBNAIL_MPP / mpp if mpp > 0 else max(width, height) / THUMBNAIL_PIXELS
+    shrink = THUMBNAIL_MPP / mpp if 0 < mpp < inf else max(width, height) / THUMBNAIL_PIXELS
     size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
     try:
         return slide.get_thumbnail(size).convert("RGB")

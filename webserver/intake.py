@@ -9,7 +9,7 @@ from typing import Any, Literal
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import BadRequest, DpatUnavailable, NotFound, QueueError
+from slidehook.errors import BadRequest, DpatUnavailable, Malformed, NotFound, QueueError
 from slidehook.iaapi.allowed import check_callback
 from slidehook.iaapi.client import DpatClient, DpatServers
 from slidehook.iaapi.models import (
@@ -20,7 +20,7 @@ from slidehook.iaapi.models import (
     Input,
     Modify,
     Notification,
-    StoredResult,
+    Stored,
     WholeSlideInput,
 )
 from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
@@ -62,17 +62,7 @@ class Intake:
         if twin is not None:
             log.info("already at work", job=hold.job.id, app=app.id)
             return
-        try:
-            stored = self._announce(app, hold, client)
-        except DpatUnavailable:
-            # Nobody sits before this slide to ask again: the job stays, and its worker makes the result.
-            hold.release()
-            log.warning("queued without a result on the slide", job=job.id, app=app.id)
-            raise
-        except Exception:
-            hold.withdraw()
-            raise
-        self._release(hold, stored)
+        self._announce(app, hold, client)
 
     @singledispatchmethod
     def _act(self, call: _Call, app: App) -> dict[str, Any]:
@@ -88,20 +78,13 @@ class Intake:
         hold, twin = self._hold(job)
         if twin is not None:
             return self._current(app, twin, client)
-        try:
-            stored = self._announce(app, hold, client)
-        except Exception:
-            # The user is told that it failed, so nothing may happen behind that.
-            hold.withdraw()
-            raise
-        self._release(hold, stored)
-        return stored.answer
+        return self._announce(app, hold, client).answer
 
     @_act.register
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
         """Store the result as the user changed it: the app has nothing to add to that."""
-        stored = self._client(call).update_result(app.id, call.input, call.input.id, call.input.version_id)
-        return stored.answer
+        changed = call.input.with_buttons_released()
+        return self._client(call).update_result(app.id, changed, changed.id, changed.version_id).answer
 
     @_act.register
     def _delete(self, call: Delete, app: App) -> dict[str, Any]:
@@ -135,7 +118,7 @@ class Intake:
 
     def _client(self, call: _Call | Notification) -> DpatClient:
         url = check_callback(call.callback_info.url, self._settings.dpat_urls)
-        return self._servers.at(url).client(call.callback_info.token)
+        return self._servers.at(url).client(call.callback_info.token, tries=2)
 
     def _accepts(self, app: App, info: ImageInfo) -> bool:
         try:
@@ -191,12 +174,32 @@ class Intake:
             time.sleep(JOINED_LOOK_S)
         return None
 
-    def _announce(self, app: App, hold: Hold, client: DpatClient) -> StoredResult:
-        """Show the job on its slide."""
-        maker = RecordMaker(app, hold.job, frame_of(hold.job.image_info))
-        return ResultOnSlide(client, app, hold.job).show(maker.in_progress(0, QUEUED))
+    def _announce(self, app: App, hold: Hold, client: DpatClient) -> Stored:
+        """Show the job on its slide, then let the workers have it.
 
-    def _release(self, hold: Hold, stored: StoredResult) -> None:
+        On an error the job is taken back, since its user is told; but it stays where its worker must bring the slide
+        to an end: DPAT may have stored "queued" and not said so, and before an imported slide nobody asks again.
+        """
+        result = ResultOnSlide(client, app, hold.job)
+        stays = hold.job.origin == "import"
+        try:
+            result.find()
+            stays = True
+            stored = result.show(RecordMaker(app, hold.job, frame_of(hold.job.image_info)).in_progress(0, QUEUED))
+        except (DpatUnavailable, Malformed):
+            if stays:
+                hold.release()
+                log.warning("queued without a result on the slide", job=hold.job.id, app=app.id)
+            else:
+                hold.withdraw()
+            raise
+        except Exception:
+            hold.withdraw()
+            raise
+        self._release(hold, stored)
+        return stored
+
+    def _release(self, hold: Hold, stored: Stored) -> None:
         """Let the workers have a job that its slide shows."""
         try:
             hold.note_result(stored.id, stored.version_id)

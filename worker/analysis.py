@@ -198,6 +198,6 @@ def _analyse(app: App | None, task: Task, ready: set[str], pipe: Connection) -> 
         # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
         kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError
         return _Fault(kind, str(error), "")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # An app may raise anything: the slide gets one sentence, the log the traceback.
         return _Fault(AppError, f"the app has a fault: {type(error).__name__}: {error}", traceback.format_exc())

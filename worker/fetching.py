@@ -31,8 +31,12 @@ def thumbnail_level(width: int, height: int, mpp: float | None) -> int:
     Without a pixel size (none, or not above 0): the level whose longer side is nearest to `THUMBNAIL_PIXELS`.
     """
     top = max(0, math.ceil(math.log2(max(width, height))))
-    shrink = THUMBNAIL_MPP / mpp if mpp is not None and mpp > 0 else max(width, height) / THUMBNAIL_PIXELS
-    level = top - round(math.log2(max(1.0, shrink)))
+    # Differences of logarithms, since a quotient overflows with a pixel size next to 0.
+    if mpp is not None and mpp > 0:
+        halvings = math.log2(THUMBNAIL_MPP) - math.log2(mpp)
+    else:
+        halvings = math.log2(max(width, height)) - math.log2(THUMBNAIL_PIXELS)
+    level = top - round(max(0.0, halvings))
     return max(0, min(top, level, math.ceil(math.log2(MAX_THUMBNAIL_PIXELS))))
 
 

@@ -25,7 +25,7 @@ from slidehook.errors import (
     Refused,
     TokenExpired,
 )
-from slidehook.iaapi.models import ImageInfo, ResultRecord, StoredResult
+from slidehook.iaapi.models import ImageInfo, ResultRecord, Stored
 from slidehook.iaapi.versions import API_VERSION, VERSION_HEADER, lower
 from slidehook.settings import Settings
 
@@ -42,7 +42,7 @@ TRY_PUT_AFTER = frozenset({400, 404, 405, 415, 501})
 CONFLICT_ROUNDS = 5
 """How often an update is applied anew to a result that somebody else keeps changing."""
 CONNECTIONS = 64
-_RESULTS = TypeAdapter(list[StoredResult])
+_RESULTS = TypeAdapter(list[Stored])
 
 
 class _Bearer(AuthBase):
@@ -137,23 +137,21 @@ class DpatClient:
 
     # --- results
 
-    def results_on_slide(self, app_id: str, slide_id: str) -> list[StoredResult]:
+    def results_on_slide(self, app_id: str, slide_id: str) -> list[Stored]:
         """Read the app's results on a slide."""
         response = self._get(f"/applications/{_part(app_id)}/results/slide/{_part(slide_id)}")
         stored = _read(_RESULTS, response, "the list of results")
         return [each.with_answer(answer) for each, answer in zip(stored, response.json(), strict=True)]
 
-    def result(self, app_id: str, result_id: int | str) -> StoredResult:
+    def result(self, app_id: str, result_id: int | str) -> Stored:
         """Read one stored result."""
         return _stored(self._get(f"/applications/{_part(app_id)}/results/{_part(str(result_id))}"))
 
-    def create_result(self, app_id: str, record: ResultRecord) -> StoredResult:
+    def create_result(self, app_id: str, record: ResultRecord) -> Stored:
         """Store a new result. Never tried twice: a second try could make a second result."""
         return _stored(self._send("POST", f"/applications/{_part(app_id)}/results", json=record.to_wire()))
 
-    def update_result(
-        self, app_id: str, record: ResultRecord, result_id: int | str, version_id: int | str
-    ) -> StoredResult:
+    def update_result(self, app_id: str, record: ResultRecord, result_id: int | str, version_id: int | str) -> Stored:
         """Replace a stored result; on a conflict its present version is read and the update applied to that.
 
         Raises NotFound when the user has deleted it: it is never made anew.
@@ -237,8 +235,8 @@ def _read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _
         raise Malformed(f"DPAT's answer is not {what}: {where}: {fault['msg']}.") from error
 
 
-def _stored(response: requests.Response) -> StoredResult:
-    return _read(TypeAdapter(StoredResult), response, "the stored result").with_answer(response.json())
+def _stored(response: requests.Response) -> Stored:
+    return _read(TypeAdapter(Stored), response, "the stored result").with_answer(response.json())
 
 
 def _part(text: str) -> str:

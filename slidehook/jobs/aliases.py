@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from slidehook.errors import JobDamaged
-from slidehook.jobs.durable import link, make_dir, remove
+from slidehook.jobs.durable import link, make_dir, read_whole, remove
 from slidehook.jobs.job import Job, JobRecord, parse_record
+
+_KEY = re.compile(r"[0-9a-f]{40}")
 
 
 class Aliases:
@@ -28,7 +30,7 @@ class Aliases:
     def live(self, key: str) -> JobRecord | None:
         """Read the live job that is known by `key`; None when there is none."""
         try:
-            record = parse_record(Path(self._path(key)).read_bytes())
+            record = parse_record(read_whole(self._path(key)))
         except FileNotFoundError:
             return None
         except JobDamaged:
@@ -77,12 +79,13 @@ class Aliases:
             if key is None:
                 continue
             with contextlib.suppress(FileNotFoundError, JobDamaged):
-                if parse_record(Path(self._path(key)).read_bytes()).job.id == job.id:
+                if job.owns(read_whole(self._path(key))):
                     remove(self._path(key))
 
     def sweep(self) -> Iterator[str]:
         """Remove the aliases of ended jobs; gives the keys."""
         for folder in sorted(os.listdir(self._root)):
-            for key in sorted(os.listdir(f"{self._root}/{folder}")):
-                if self.live(key) is None:
-                    yield key
+            with contextlib.suppress(NotADirectoryError):
+                for key in sorted(os.listdir(f"{self._root}/{folder}")):
+                    if _KEY.fullmatch(key) and self.live(key) is None:
+                        yield key

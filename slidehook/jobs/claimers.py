@@ -24,6 +24,8 @@ from slidehook.jobs.durable import PRIVATE_FILE, remove, rename
 
 BEAT_S = 2.0
 """Seconds between two heartbeats."""
+LATE_S = 3.0
+"""How many seconds late a heartbeat must come for its host to count as having been asleep or cut off."""
 STILL_S = 10.0
 """Seconds that a heartbeat on another host must have stood still before its claimer counts as dead."""
 
@@ -80,6 +82,7 @@ class Claimer:
 
     def __init__(self, root: Path, role: str, *, beat_s: float = BEAT_S) -> None:
         self.id = new_claimer_id(role)
+        self._root = root
         self._beats = root / "beats"
         self._lock = lock_at(root, self.id)
         self._lock.acquire(blocking=False)
@@ -91,6 +94,8 @@ class Claimer:
 
     def _run(self, beat_s: float) -> None:
         number = 0
+        late_s = beat_s + LATE_S
+        beaten_at = time.time()  # not monotonic: that stands still while a host sleeps
         while not self._stop.wait(beat_s):
             number += 1
             after = str(self._beats / f"{self.id}.{number}")
@@ -102,6 +107,25 @@ class Claimer:
             except OSError:
                 continue  # the share is away: the next beat tries again
             self._beat = after
+            cut_off = abs(time.time() - beaten_at) > late_s
+            if not cut_off or self._take_lock_anew():
+                beaten_at = time.time()
+
+    def _take_lock_anew(self) -> bool:
+        """Take the lock that the server may have taken from a host that it did not hear of; False: try again.
+
+        The kernel takes it back too, but some 10 s later, and not if another looked at the lock just then. While it
+        is free, the beats alone show that this process lives.
+        """
+        with contextlib.suppress(OSError):
+            self._lock.release()
+        lock = lock_at(self._root, self.id)
+        try:
+            lock.acquire(blocking=False)
+        except (OSError, Timeout):
+            return False
+        self._lock = lock
+        return True
 
     def close(self) -> None:
         """Stop beating and give the lock back; nothing is left of a claimer that goes in order."""
@@ -127,9 +151,11 @@ class Obituaries:
 
         On this host the process is looked for; elsewhere, its heartbeat must have stood still for `still_s`.
         """
-        free = {each for each in claimers if lock_is_free(self._root, each)}
+        # Who was seen free already is asked once more at the end only: as looking at a lock takes it for a moment,
+        # several watchers would hide from each other that it is free.
+        free = {each for each in claimers if each in self._seen or lock_is_free(self._root, each)}
         gone = {each for each in free if self._gone_here(each)}
-        return gone | self._still(free - gone)
+        return gone | {each for each in self._still(free - gone) if lock_is_free(self._root, each)}
 
     def _gone_here(self, claimer: str) -> bool:
         match = _CLAIMER.fullmatch(claimer)
@@ -147,8 +173,10 @@ class Obituaries:
         for claimer in claimers:
             number = numbers.get(claimer, -1)
             last, since = self._seen.get(claimer, (None, now))
-            if number != last:
+            if last is None:
                 self._seen[claimer] = (number, now)
+            elif number != last:
+                del self._seen[claimer]
             elif now - since >= self._still_s:
                 still.add(claimer)
         return still
@@ -167,6 +195,8 @@ def bury(root: Path, needed: set[str], before_s: float) -> Iterator[str]:
     """Remove the locks and beats of the dead that own no job, if older than `before_s` (s since 1970)."""
     for name in sorted(os.listdir(root / "claimers")):
         claimer = name.removesuffix(".lock")
+        if _CLAIMER.fullmatch(claimer) is None:
+            continue
         path = root / "claimers" / name
         with contextlib.suppress(FileNotFoundError):
             old = path.stat().st_mtime < before_s

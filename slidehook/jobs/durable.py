@@ -12,6 +12,7 @@ import os
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
+READ_BYTES = 1 << 16
 _UNSYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
 """What file systems answer that can't fsync a folder, and need not."""
 
@@ -29,6 +30,18 @@ def write_new(path: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(path)
         raise
+
+
+def read_whole(path: str) -> bytes:
+    """Read a file; raises FileNotFoundError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pieces = []
+        while piece := os.read(fd, READ_BYTES):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(fd)
 
 
 def append(path: str, content: bytes) -> None:

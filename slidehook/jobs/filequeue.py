@@ -8,6 +8,7 @@ finds no file under the name it knew. docs/queue.md draws the whole.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from threading import Lock
 
 from slidehook.errors import JobDamaged, QueueError
 from slidehook.jobs.claimers import Claimer
-from slidehook.jobs.durable import remove, rename, sync_dir, write_new
+from slidehook.jobs.durable import read_whole, remove, rename, sync_dir, write_new
 from slidehook.jobs.job import Job, JobRecord, JobState, parse_record
 from slidehook.jobs.layout import Layout
 from slidehook.jobs.names import NEVER_NS, JobName
@@ -109,7 +110,8 @@ class FileQueue:
         for name in self.layout.names(JobState.PARKED):
             if name.job_id == twin.id and name.wake_ns == NEVER_NS:
                 with contextlib.suppress(FileNotFoundError):
-                    enter(self.layout.waiting, self.layout.path(name), name.waiting())
+                    target = enter(self.layout.waiting, self.layout.path(name), name.waiting())
+                    sync_dir(os.path.dirname(target))
 
     def peek(self, job: Job) -> JobRecord | None:
         """Read what has happened to the work that `job` asks for; None when none is queued or running."""
@@ -144,7 +146,7 @@ class FileQueue:
 
     def _end_cancelled(self, file: OwnedFile, reason: str) -> Cancelled:
         try:
-            record = parse_record(Path(file.path).read_bytes())
+            record = parse_record(read_whole(file.path))
         except JobDamaged:
             record = None
         file.finish(JobState.CANCELLED, reason, None)

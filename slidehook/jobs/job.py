@@ -88,6 +88,10 @@ class Job(BaseModel):
         """Whether the job's own token is still there: it goes when the job ends."""
         return self.callback_token.strip(BLANK) != ""
 
+    def owns(self, content: bytes) -> bool:
+        """Say whether a job's file is this job's, by its first words, without reading it as a job."""
+        return f'"id":"{self.id}"'.encode() in content[:64]
+
     def to_line(self) -> bytes:
         """Give the first line of the job's file."""
         return self.model_dump_json(exclude_none=True).encode() + b"\n"
@@ -138,7 +142,13 @@ class JobRecord(BaseModel):
     @property
     def ended(self) -> bool:
         """Whether the last that was noted is an outcome."""
-        return bool(self.events) and isinstance(self.events[-1], Ended)
+        return self.outcome is not None
+
+    @property
+    def outcome(self) -> JobState | None:
+        """How the job ended, if that is the last that was noted."""
+        last = self.events[-1] if self.events else None
+        return last.outcome if isinstance(last, Ended) else None
 
     @property
     def result(self) -> ResultNoted | None:
@@ -146,23 +156,35 @@ class JobRecord(BaseModel):
         return next((each for each in reversed(self.events) if isinstance(each, ResultNoted)), None)
 
 
-def parse_record(content: bytes) -> JobRecord:
-    """Read a job's file; an event that was cut off is passed over. Raises JobDamaged with the reason."""
-    head, *rest = content.split(b"\n")
-    if not rest:
+def parse_job(content: bytes) -> Job:
+    """Read the job in a job's file; raises JobDamaged with the reason."""
+    head, end, _ = content.partition(b"\n")
+    if not end:
         raise JobDamaged("the job's file ends before its first line does")
     try:
-        job = Job.model_validate_json(head)
-        events = [_EVENT.validate_json(line) for line in rest[:-1] if not _was_cut_off(line)]
-        return JobRecord.model_construct(job=job, events=events)
+        return Job.model_validate_json(head)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise JobDamaged(f"the job's file can't be read: {fault['loc']}: {fault['msg']}") from error
+        raise _damaged(error) from error
+
+
+def parse_record(content: bytes) -> JobRecord:
+    """Read a job's file; an event that was cut off is passed over. Raises JobDamaged with the reason."""
+    job = parse_job(content)
+    try:
+        events = [_EVENT.validate_json(line) for line in content.split(b"\n")[1:-1] if not _was_cut_off(line)]
+    except ValidationError as error:
+        raise _damaged(error) from error
+    return JobRecord.model_construct(job=job, events=events)
 
 
 def _was_cut_off(line: bytes) -> bool:
     """Say whether an event's writing was ended by a full disk or a loss of power."""
     return not (line.startswith(b"{") and line.endswith(b"}"))
+
+
+def _damaged(error: ValidationError) -> JobDamaged:
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return JobDamaged(f"the job's file can't be read: {fault['loc']}: {fault['msg']}")
 
 
 def blank_token(content: bytes) -> tuple[int, bytes] | None:

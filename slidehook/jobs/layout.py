@@ -68,6 +68,7 @@ class Layout:
             )
         for name in FOLDERS:
             make_dir(f"{self.root}/{name}")
+            os.listdir(f"{self.root}/{name}")  # or it is something else that can't be used
         sync_dir(str(self.root))
 
     def folder(self, state: JobState) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from slidehook.errors import IllegalTransition, JobDamaged, SlidehookError
 from slidehook.jobs.claimers import bury
-from slidehook.jobs.durable import append, remove, remove_dir, sync_dir
+from slidehook.jobs.durable import append, read_whole, remove, remove_dir, sync_dir
 from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import ENDED, AttemptEnded, JobRecord, JobState, check_transition, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName
@@ -43,11 +42,8 @@ class Ledger:
         """Count the jobs of each state, and the damaged files, from listings alone."""
         with queue_errors("can't be read"):
             counts: dict[JobState | str, int] = dict.fromkeys(SHOWN, 0)
-            counts[JobState.WAITING] = sum(len(texts) for _, texts in walk(self._layout.waiting))
-            for state in (JobState.ACTIVE, JobState.ENDING, JobState.PARKED):
-                counts[state] = len(os.listdir(self._layout.folder(state)))
-            for state in ENDED:
-                counts[state] = sum(len(texts) for _, texts in _days(self._layout.folder(state)))
+            for state in SHOWN:
+                counts[state] = sum(JobName.is_one(state, text) for text in self._texts(state))
             counts["damaged"] = len(os.listdir(self._layout.damaged))
             return counts
 
@@ -65,6 +61,15 @@ class Ledger:
                         return
                     given += 1
                     yield _summary(name)
+
+    def _texts(self, state: JobState) -> Iterator[str]:
+        """List the names of the files of a state, also those that are not ours."""
+        folder = self._layout.folder(state)
+        if state is JobState.WAITING or state in ENDED:
+            for _, texts in walk(folder) if state is JobState.WAITING else _days(folder):
+                yield from texts
+        else:
+            yield from os.listdir(folder)
 
     def _names(self, state: JobState) -> Iterator[tuple[str, JobName]]:
         if state is JobState.WAITING:
@@ -102,7 +107,7 @@ class Ledger:
     def read(self, path: str) -> JobRecord:
         """Read the job at `path`; raises JobDamaged, JobNotFound when it went on meanwhile."""
         try:
-            return parse_record(Path(path).read_bytes())
+            return parse_record(read_whole(path))
         except FileNotFoundError as error:
             raise JobNotFound("the job has gone on meanwhile; look again") from error
 
@@ -148,6 +153,7 @@ class Ledger:
             at=self._disk.clock() / 1e9, attempt=name.attempt, reason="an operator lets it run again"
         )
         append(path, event.model_dump_json().encode() + b"\n")
+        sync_file(path)
 
     def cancel(self, job_id: str) -> Cancelled:
         """Stop a live job; raises JobNotFound, IllegalTransition when it has ended."""
@@ -185,7 +191,7 @@ class Ledger:
         swept += sum(1 for _ in bury(self._layout.root, {each for each in active if each}, before_ns / 1e9))
         for text in os.listdir(self._layout.tmp):
             path = f"{self._layout.tmp}/{text}"
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 if os.stat(path).st_mtime < before_ns / 1e9 and remove(path):
                     swept += 1
         return swept

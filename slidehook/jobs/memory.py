@@ -131,9 +131,10 @@ class MemoryQueue:
         entry.attempt = entry.attempt if attempt is None else attempt
         self.woken()
 
-    def note_attempt_ended(self, entry: _Entry, reason: str) -> None:
-        """Note why an attempt ended without an outcome."""
-        entry.events.append(AttemptEnded(at=self.clock() / 1e9, attempt=entry.attempt, reason=reason))
+    def note_attempt_ended(self, entry: _Entry, reason: str, claimer: str | None = None) -> None:
+        """Note why an attempt ended without an outcome, and whose it was where that claimer is gone."""
+        at = self.clock() / 1e9
+        entry.events.append(AttemptEnded(at=at, attempt=entry.attempt, reason=reason, claimer=claimer))
 
     def finish(self, entry: _Entry, outcome: JobState, reason: str, seconds: float | None) -> None:
         """End an active job; raises ValueError on a state that is no end."""
@@ -175,11 +176,11 @@ class MemoryQueue:
     def take_over(self, mine: str) -> None:
         """Bring back what the dead left."""
         for entry in self.entries.values():
-            if entry.state is not JobState.ACTIVE or entry.owner not in self._dead:
+            if entry.state is not JobState.ACTIVE or entry.owner is None or entry.owner not in self._dead:
                 continue
-            reason = death_of(entry.owner or "")
+            dead = entry.owner
             entry.move(JobState.ACTIVE, owner=mine)
-            self.note_attempt_ended(entry, reason)
+            self.note_attempt_ended(entry, death_of(dead), dead)
             wait_s = back_off_s(entry.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
             if wait_s > 0:
                 self.to_parked(entry, self.clock() + round(wait_s * 1e9))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 from slidehook.errors import ClaimLost, JobDamaged
 from slidehook.jobs.aliases import Aliases
-from slidehook.jobs.durable import append, make_dir, overwrite, remove, rename, sync_dir, sync_file
+from slidehook.jobs.durable import append, make_dir, overwrite, read_whole, remove, rename, sync_file
 from slidehook.jobs.job import (
     ENDED,
     AttemptEnded,
@@ -20,6 +19,7 @@ from slidehook.jobs.job import (
     ResultNoted,
     blank_token,
     check_transition,
+    parse_job,
     parse_record,
 )
 from slidehook.jobs.layout import Layout
@@ -76,6 +76,11 @@ class OwnedFile:
         """Note why this attempt ended without an outcome, and of a dead claimer, who it was."""
         self.note(AttemptEnded(at=self._now(), attempt=self.name.attempt, reason=reason, claimer=claimer))
 
+    def note_ended(self, outcome: JobState, reason: str, seconds: float | None) -> None:
+        """Note how the job ended, and after how many seconds of work."""
+        values = {"at": self._now(), "attempt": self.name.attempt, "outcome": outcome, "reason": reason}
+        self.note(Ended.model_validate(values | {"seconds": seconds}))
+
     def to_waiting(self, *, attempt: int | None = None) -> None:
         """Let anybody claim the job."""
         after = self.name.waiting(attempt=attempt)
@@ -94,7 +99,7 @@ class OwnedFile:
         """Note the outcome, then end the job; raises ValueError on a state that is no end."""
         if outcome not in ENDED:
             raise ValueError(f"a job that is {self.name.state} can't end as {outcome}")
-        self._note_ended(outcome, reason, seconds)
+        self.note_ended(outcome, reason, seconds)
         self.end_as_noted(outcome)
 
     def end_as_noted(self, outcome: JobState) -> None:
@@ -113,14 +118,10 @@ class OwnedFile:
         Its end is noted all the same: who joined it meanwhile has links to its file, and finds that it has ended.
         """
         check_transition(self.name.state, JobState.WITHDRAWN)
-        self._note_ended(JobState.CANCELLED, "withdrawn", None)
-        content = Path(self.path).read_bytes()
-        _forget(self._disk, self.path, content, parse_record(content).job)
+        self.note_ended(JobState.CANCELLED, "withdrawn", None)
+        content = read_whole(self.path)
+        _forget(self._disk, self.path, content, parse_job(content))
         remove(self.path)
-
-    def _note_ended(self, outcome: JobState, reason: str, seconds: float | None) -> None:
-        values = {"at": self._now(), "attempt": self.name.attempt, "outcome": outcome, "reason": reason}
-        self.note(Ended.model_validate(values | {"seconds": seconds}))
 
     def _move(self, after: JobName) -> None:
         check_transition(self.name.state, after.state)
@@ -143,29 +144,36 @@ def complete(disk: Disk, name: JobName) -> None:
     path = disk.layout.path(name)
     rest = name.ended()
     check_transition(name.state, rest.state)
-    content = Path(path).read_bytes()
+    content = read_whole(path)
     try:
-        job = parse_record(content).job
+        record = parse_record(content)
     except JobDamaged:
         rename(path, f"{disk.layout.damaged}/{disk.clock():016x}.{name}")
         return
-    _forget(disk, path, content, job)
+    if not record.ended:  # lost with the power, though the rename that followed it was not
+        OwnedFile(disk, name).note_ended(rest.state, "", None)
+    _forget(disk, path, content, record.job)
     day = datetime.fromtimestamp(disk.clock() / 1e9, UTC).strftime("%Y-%m-%d")
     folder = f"{disk.layout.folder(rest.state)}/{day}"
-    try:
-        rename(path, f"{folder}/{rest}")
-    except FileNotFoundError:
-        make_dir(folder)
-        sync_dir(disk.layout.folder(rest.state))
-        rename(path, f"{folder}/{rest}")
-    # One fsync for the outcome, the token's end and the rename: should a power cut undo the rename alone, the job
-    # is ended once more from where it was.
-    sync_file(f"{folder}/{rest}")
+    while True:
+        try:
+            rename(path, f"{folder}/{rest}")
+        except FileNotFoundError:
+            # Either the job is gone, or its day's folder is not there: new, or purged as empty a moment ago.
+            if str(name) not in os.listdir(disk.layout.folder(name.state)):
+                raise
+            make_dir(folder)
+            continue
+        return
 
 
 def _forget(disk: Disk, path: str, content: bytes, job: Job) -> None:
-    """Remove a job's aliases, its notes, and the token in its file."""
+    """Remove a job's aliases, its notes, and the token in its file; make that and its outcome durable.
+
+    Only then may it get its last name, or none: should a power cut undo that, it is ended once more from here.
+    """
     disk.aliases.drop(job)
     disk.notes.drop(job.id)
     if (blank := blank_token(content)) is not None:
         overwrite(path, *blank)
+    sync_file(path)

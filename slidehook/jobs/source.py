@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from enum import Enum, auto
 
-from slidehook.errors import JobDamaged
+from slidehook.errors import ClaimLost, JobDamaged, QueueError
 from slidehook.jobs.claimers import Obituaries
-from slidehook.jobs.durable import rename
+from slidehook.jobs.durable import read_whole, rename
 from slidehook.jobs.filequeue import FileQueue, queue_errors
-from slidehook.jobs.job import AttemptEnded, Job, JobRecord, JobState, parse_record
+from slidehook.jobs.job import AttemptEnded, Ended, Job, JobRecord, JobState, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName
 from slidehook.jobs.notes import NoteKind
 from slidehook.jobs.ownedfile import Disk, OwnedFile, complete
@@ -67,6 +68,8 @@ class FileSource:
         self._room = WaitingRoom(queue.layout.waiting, trust_times=not self._watch.remote)
         self._take_over_every_s = take_over_every_s
         self._looked_at = float("-inf")
+        self._claims: dict[str, FileClaim] = {}
+        self._inheriting: set[str] = set()
 
     def close(self) -> None:
         """Stop watching the directory."""
@@ -89,20 +92,28 @@ class FileSource:
                 self._room.took()
                 if (claim := self._open(mine)) is not None:
                     self._watch.busy()
+                    self._claims[name.job_id] = claim
                     return claim
         return None
 
     def _open(self, name: JobName) -> FileClaim | None:
         """Read a job that is ours now; one that can't be read is set aside, and reported there."""
         file = OwnedFile(self._disk, name)
+        if (record := self._read(file)) is None:
+            return None
+        if any(isinstance(each, Ended) for each in record.events):  # tried again by an operator, who may have died
+            self._disk.aliases.restore(file.path, record.job)
+        return FileClaim(self._disk, file, record, exhausted=name.attempt > self._max_attempts)
+
+    def _read(self, file: OwnedFile) -> JobRecord | None:
         try:
-            record = parse_record(Path(file.path).read_bytes())
-            if record.job.id != name.job_id:
+            record = parse_record(read_whole(file.path))
+            if record.job.id != file.name.job_id:
                 raise JobDamaged("the job's file has another job's name")
         except JobDamaged:
-            rename(file.path, f"{self._layout.damaged}/{self._disk.clock():016x}.{name}")
+            rename(file.path, f"{self._layout.damaged}/{self._disk.clock():016x}.{file.name}")
             return None
-        return FileClaim(self._disk, file, record, exhausted=name.attempt > self._max_attempts)
+        return record
 
     def _wake_parked(self) -> None:
         now_ns = self._disk.clock()
@@ -115,17 +126,46 @@ class FileSource:
     def _take_over(self) -> None:
         """Bring back what dead claimers left: a held or running job waits again, an ending one is ended."""
         mine = self._queue.claimer.id
-        left = [
-            name
-            for state in (JobState.ACTIVE, JobState.ENDING)
-            for name in self._layout.names(state)
-            if name.claimer != mine
-        ]
+        names = [name for state in (JobState.ACTIVE, JobState.ENDING) for name in self._layout.names(state)]
+        self._claims = {key: claim for key, claim in self._claims.items() if claim.standing is not Standing.OVER}
+        for name in names:
+            if name.claimer == mine and self._is_astray(name):
+                with contextlib.suppress(FileNotFoundError, ClaimLost):
+                    self._settle(name)
+        left = [name for name in names if name.claimer != mine]
         dead = self._obituaries.dead({name.claimer for name in left if name.claimer})
         for name in left:
             if name.claimer in dead:
+                self._inheriting.add(name.job_id)
                 with contextlib.suppress(FileNotFoundError):  # another worker was faster
                     self._inherit(name, mine)
+                self._inheriting.discard(name.job_id)
+
+    def _is_astray(self, name: JobName) -> bool:
+        """Say whether nothing here works on a job that bears this process's name.
+
+        So it is when the network takes the answer to a rename that was done, or breaks off one of several steps. A
+        job that this process itself put, and has not released, was never claimed.
+        """
+        claim = self._claims.get(name.job_id)
+        if claim is not None:
+            return claim.standing is Standing.BROKEN
+        return name.attempt > 0 or name.job_id in self._inheriting
+
+    def _settle(self, name: JobName) -> None:
+        """End a job that is astray as its claim wanted to end it, else let it wait again."""
+        if name.outcome is not None:
+            complete(self._disk, name)
+            return
+        file = OwnedFile(self._disk, name)
+        claim = self._claims.get(name.job_id)
+        if claim is not None and claim.wanted is not None:
+            file.finish(*claim.wanted)
+            return
+        file.note_attempt_ended("the worker lost touch with the queue")
+        begun = claim is not None or name.job_id in self._inheriting
+        file.to_waiting(attempt=name.attempt if begun else name.attempt - 1)
+        self._inheriting.discard(name.job_id)
 
     def _inherit(self, name: JobName, mine: str) -> None:
         if name.outcome is not None:
@@ -136,6 +176,12 @@ class FileSource:
         after = name.active(mine, name.attempt)
         rename(self._layout.path(name), self._layout.path(after))
         file = OwnedFile(self._disk, after)
+        if (record := self._read(file)) is None:
+            return
+        if record.outcome is not None:  # it died on the way to the end, when the slide had been told
+            file.end_as_noted(record.outcome)
+            return
+        self._disk.aliases.restore(file.path, record.job)  # it may have died before it made them
         file.note_attempt_ended(death_of(name.claimer or ""), claimer=name.claimer)
         wait_s = back_off_s(name.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
         if wait_s > 0:
@@ -160,8 +206,17 @@ class FileSource:
             return len(names) + sum(JobName.parse(JobState.WAITING, text) is not None for text in waiting)
 
 
+class Standing(Enum):
+    """What has become of a claim."""
+
+    LIVE = auto()
+    OVER = auto()
+    BROKEN = auto()
+    """The queue could not be reached: the source brings the job on when it can be again."""
+
+
 class FileClaim:
-    """See `slidehook.jobs.queue.Claim`."""
+    """See `slidehook.jobs.queue.Claim`. It is broken by any QueueError but ClaimLost, and then no longer used."""
 
     def __init__(self, disk: Disk, file: OwnedFile, record: JobRecord, *, exhausted: bool) -> None:
         self._disk = disk
@@ -169,6 +224,25 @@ class FileClaim:
         self.record = record
         self.exhausted = exhausted
         self._token_note = ""
+        self.standing = Standing.LIVE
+        self.wanted: tuple[JobState, str, float | None] | None = None
+        """How `finish` was to end the job, and could not."""
+
+    @contextlib.contextmanager
+    def _acting(self, what: str, *, last: bool = False) -> Iterator[None]:
+        """Translate errors, and keep the claim's standing; `last`: the claim is over afterwards."""
+        try:
+            with queue_errors(what):
+                yield
+        except ClaimLost:
+            self.standing = Standing.OVER
+            raise
+        except QueueError:
+            if self.standing is Standing.LIVE:
+                self.standing = Standing.BROKEN
+            raise
+        if last:
+            self.standing = Standing.OVER
 
     @property
     def job(self) -> Job:
@@ -188,35 +262,35 @@ class FileClaim:
 
     def check(self) -> None:
         """Prove that the claim is still this worker's own; raises ClaimLost."""
-        with queue_errors("can't be read"):
+        with self._acting("can't be read"):
             self._file.check()
 
     def token(self) -> str | None:
         """Give the newest callback token for the job; None when it has none any more."""
-        with queue_errors("can't be read"):
+        with self._acting("can't be read"):
             self._token_note = self._disk.notes.newest(self.job.id, NoteKind.TOKEN)
             newest = self._disk.notes.read(self._token_note) if self._token_note else None
         return newest or (self.job.callback_token if self.job.has_token else None)
 
     def cancel_wanted(self) -> bool:
         """Say whether somebody asked for the job to stop."""
-        with queue_errors("can't be read"):
+        with self._acting("can't be read"):
             return bool(self._disk.notes.of(self.job.id, NoteKind.CANCEL))
 
     def note_result(self, result_id: int | str, version_id: int | str) -> None:
         """Note which result DPAT stored for the job; raises ClaimLost."""
-        with queue_errors("can't note the result"):
+        with self._acting("can't note the result"):
             self._file.note_result(result_id, version_id)
 
     def retry(self, reason: str, delay_s: float) -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""
-        with queue_errors("can't take the job back"):
+        with self._acting("can't take the job back", last=True):
             self._file.note_attempt_ended(reason)
             self._file.to_parked(self._disk.clock() + round(delay_s * 1e9))
 
     def park(self, reason: str) -> None:
         """Give the job back until the same work is asked for again, or was since `token`; raises ClaimLost."""
-        with queue_errors("can't take the job back"):
+        with self._acting("can't take the job back", last=True):
             self._file.note_attempt_ended(reason)
             self._file.to_parked(NEVER_NS, attempt=self.attempt - 1)
             if self._disk.notes.newest(self.job.id, NoteKind.TOKEN) != self._token_note:
@@ -226,14 +300,18 @@ class FileClaim:
 
     def give_back(self) -> None:
         """Let another worker have the job at once, as if this attempt had not been; raises ClaimLost."""
-        with queue_errors("can't take the job back"):
+        with self._acting("can't take the job back", last=True):
             self._file.note_attempt_ended("the worker left")
             self._file.to_waiting(attempt=self.attempt - 1)
 
     def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None) -> None:
         """End the job as done, failed or cancelled; raises ClaimLost."""
-        with queue_errors("can't end the job"):
-            self._file.finish(outcome, reason, seconds)
+        try:
+            with self._acting("can't end the job", last=True):
+                self._file.finish(outcome, reason, seconds)
+        except QueueError:
+            self.wanted = (outcome, reason, seconds)
+            raise
 
 
 def _renamed(source: str, target: str) -> bool:

@@ -27,6 +27,7 @@ from slidehook.iaapi.models.results import (
     Primitive,
     ResultData,
     ResultRecord,
+    Stored,
     StoredResult,
     Style,
 )
@@ -35,6 +36,6 @@ __all__ = [
     "Attachment", "Callback", "Cancel", "Create", "Delete", "ImageInfo", "Input", "InputTemplate", "Invocation",
     "Item", "Label", "Modify", "MultiAreaInput", "Named", "Notification", "PatchCollection", "PatchContent",
     "Point", "Polygon", "Primitive", "Record", "Registration", "ResultData", "ResultRecord", "Size",
-    "StoredResult", "Style", "TaggedPolygonInput", "VersionInfo", "WholeSlideInput", "parse_invocation",
+    "Stored", "StoredResult", "Style", "TaggedPolygonInput", "VersionInfo", "WholeSlideInput", "parse_invocation",
     "parse_notification",
 ]  # fmt: skip

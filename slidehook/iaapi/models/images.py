@@ -60,7 +60,7 @@ class QualityControl(Record):
     version_id: str | int | None = None
 
 
-class ImageInfo(Record):
+class ImageInfo(Record, coerce_numbers_to_str=True):
     """What DPAT tells of a slide. Everything but the id may be missing: servers differ.
 
     `image_size` in level-0 pixels, `tile_size` in pixels of the tile's own level, `microns_per_pixel` in µm.

@@ -148,6 +148,23 @@ class StoredResult(ResultRecord):
 
     id: int | str
     version_id: int | str
+
+    def with_buttons_released(self) -> StoredResult:
+        """Give the result with every button's state 0, as a pressed one must be answered."""
+        found = self.data.result
+        if not isinstance(found, PatchCollection) or not found.content.actions:
+            return self
+        actions = [each.model_copy(update={"state": 0}) for each in found.content.actions]
+        content = found.content.model_copy(update={"actions": actions})
+        result = found.model_copy(update={"content": content})
+        return self.model_copy(update={"data": self.data.model_copy(update={"result": result})})
+
+
+class Stored(Record):
+    """What an update needs to know of a stored result, whatever else DPAT or an older app keeps in it."""
+
+    id: int | str
+    version_id: int | str
     _answer: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
@@ -155,7 +172,7 @@ class StoredResult(ResultRecord):
         """The result exactly as DPAT answered it, with the fields that only DPAT knows."""
         return self._answer or self.to_wire()
 
-    def with_answer(self, answer: dict[str, Any]) -> StoredResult:
+    def with_answer(self, answer: dict[str, Any]) -> Stored:
         """Give this result with what DPAT answered."""
         self._answer = answer
         return self

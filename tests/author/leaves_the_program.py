@@ -1,0 +1,5 @@
+"""A module that ends the program when it is imported, as scripts without a guard do."""
+
+import sys
+
+sys.exit("bye")

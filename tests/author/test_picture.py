@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from slidehook.app import App
+from slidehook.geometry import Frame, PixelPoint
+from slidehook.iaapi.models import PatchCollection, PatchContent, ResultData, ResultRecord
+from slidehook.jobs.job import Job
+from slidehook.picture import draw_result
+from slidehook.publishing import RecordMaker
+from slidehook.result import Result
+
+WHITE, RED = (255, 255, 255), (255, 0, 0)
+
+
+@pytest.fixture
+def maker(app: App, job: Job, frame: Frame) -> RecordMaker:
+    return RecordMaker(app, job, frame)
+
+
+@pytest.fixture
+def overview() -> Image.Image:
+    """A white slide of 2000 x 1000, five times smaller."""
+    return Image.new("RGB", (400, 200), WHITE)
+
+
+def test_a_polygon_is_drawn_where_it_lies_on_the_slide(
+    maker: RecordMaker, overview: Image.Image, frame: Frame
+) -> None:
+    square = frame.rectangle(0.25, 0.5, 0.75, 1)
+    picture = draw_result(overview, maker.done(Result("x").polygon(square, colour="#FF0000"), frame))
+    for on_line in ((100, 150), (300, 150), (200, 100), (100, 100)):
+        assert picture.getpixel(on_line) == RED
+    for off_line in ((200, 150), (50, 150), (200, 50)):
+        assert picture.getpixel(off_line) == WHITE
+
+
+def test_an_open_line_is_not_closed(maker: RecordMaker, overview: Image.Image, frame: Frame) -> None:
+    corner = [PixelPoint(500, 250), PixelPoint(1500, 250), PixelPoint(1500, 750)]
+    picture = draw_result(overview, maker.done(Result("x").polyline(corner, colour="#FF0000"), frame))
+    assert picture.getpixel((200, 50)) == RED
+    assert picture.getpixel((300, 100)) == RED
+    assert picture.getpixel((200, 100)) == WHITE
+
+
+def test_a_label_is_written_below_and_right_of_its_place(
+    maker: RecordMaker, overview: Image.Image, frame: Frame
+) -> None:
+    picture = draw_result(
+        overview, maker.done(Result("x").label(PixelPoint(1000, 500), "HHH", colour="#FF0000"), frame)
+    )
+    drawn = [(x, y) for x in range(400) for y in range(200) if picture.getpixel((x, y)) != WHITE]
+    assert drawn
+    assert min(x for x, _ in drawn) >= 200
+    assert min(y for _, y in drawn) >= 100
+
+
+def test_the_overview_itself_is_left_as_it_was(maker: RecordMaker, overview: Image.Image) -> None:
+    grey = overview.convert("L")
+    picture = draw_result(grey, maker.failed("no slide"))
+    assert picture.mode == "RGB"
+    assert grey.getextrema() == (255, 255)
+    assert picture.convert("L").getextrema() != (255, 255)
+
+
+def test_what_lies_outside_the_slide_is_cut_off(maker: RecordMaker, overview: Image.Image, frame: Frame) -> None:
+    result = Result("x").polyline([PixelPoint(-9e6, -9e6), PixelPoint(9e6, 9e6)]).label(PixelPoint(9e6, -9e6), "far")
+    assert draw_result(overview, maker.done(result, frame)).size == overview.size
+
+
+def test_a_gallery_has_no_shapes_to_draw(overview: Image.Image) -> None:
+    gallery = ResultRecord(
+        slide_id="S-1",
+        display_result="x",
+        application_version="1",
+        data=ResultData(result=PatchCollection(content=PatchContent())),
+    )
+    assert draw_result(overview, gallery).tobytes() == overview.tobytes()

@@ -1,0 +1,45 @@
+"""A little DPAT, and a client that speaks to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from slidehook.iaapi.client import DpatClient, DpatServer
+from slidehook.iaapi.models import Item, Primitive, ResultData, ResultRecord
+from slidehook.settings import Settings
+from tests.iaapi.little_dpat import LittleDpat
+
+
+@pytest.fixture
+def dpat() -> Iterator[LittleDpat]:
+    with LittleDpat() as dpat:
+        yield dpat
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(_env_file=None, read_timeout="0.4s")
+
+
+@pytest.fixture
+def server(dpat: LittleDpat, settings: Settings) -> Iterator[DpatServer]:
+    server = DpatServer(dpat.url, settings)
+    with server.session:
+        yield server
+
+
+@pytest.fixture
+def client(server: DpatServer) -> DpatClient:
+    return server.client("the-token")
+
+
+@pytest.fixture
+def record() -> ResultRecord:
+    return ResultRecord(
+        slide_id="S-1",
+        display_result="12 %",
+        application_version="1.0",
+        data=ResultData(result=Primitive(content=[Item()])),
+    )

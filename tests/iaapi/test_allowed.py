@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+
+from slidehook.errors import CallbackNotAllowed
+from slidehook.iaapi.allowed import check_callback
+
+SITE = ("https://dpat.example/SectraPathologyServer/external",)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:5000/v1",
+        "http://127.8.9.1",
+        "https://localhost/v1",
+        "http://[::1]:80/v1",
+        "http://LOCALHOST./",
+    ],
+)
+def test_without_prefixes_loopback_may_be_called(url: str) -> None:
+    assert check_callback(url, ()) == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://dpat.example/v1",
+        "http://localhost.evil/v1",
+        "http://127.0.0.1.evil/v1",
+        "http://0.0.0.0/v1",
+        "http://2130706433/v1",
+        "http://[::]/v1",
+        "http://169.254.169.254/latest/meta-data",
+        "http://127.0.0.1@evil/v1",
+        "http://evil#127.0.0.1",
+    ],
+)
+def test_without_prefixes_nothing_else_may(url: str) -> None:
+    with pytest.raises(CallbackNotAllowed):
+        check_callback(url, ())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://dpat.example/SectraPathologyServer/external",
+        "https://dpat.example/SectraPathologyServer/external/",
+        "https://dpat.example/SectraPathologyServer/external/imageanalysis/v1",
+        "https://dpat.example:443/SectraPathologyServer/external/v1",
+        "HTTPS://DPAT.Example/SectraPathologyServer/external/v1",
+        "https://dpat.example./SectraPathologyServer/external/v1",
+        "https://dpat.example/SectraPathologyServer//external/./v1",
+    ],
+)
+def test_what_lies_below_a_prefix_may_be_called(url: str) -> None:
+    assert check_callback(url, SITE) == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://dpat.example/SectraPathologyServer/external/v1",
+        "https://dpat.example:8443/SectraPathologyServer/external/v1",
+        "https://dpat.example:0/SectraPathologyServer/external/v1",
+        "https://dpat.example/SectraPathologyServer/externalities",
+        "https://dpat.example/sectrapathologyserver/external",
+        "https://dpat.example/",
+        "https://dpat.example.evil/SectraPathologyServer/external",
+        "https://dpat.evil/SectraPathologyServer/external",
+        "https://dpat.example@evil/SectraPathologyServer/external",
+        "https://user@dpat.example/SectraPathologyServer/external",
+        "https://:@dpat.example/SectraPathologyServer/external",
+        "https://evil\\@dpat.example/SectraPathologyServer/external",
+        "https://dpat.example\\.evil/SectraPathologyServer/external",
+        "https://dpat.example%2eevil/SectraPathologyServer/external",
+        "https://\uff44pat.example/SectraPathologyServer/external",
+        "https://dpat.example/SectraPathologyServer/external/../admin",
+        "https://dpat.example/SectraPathologyServer/external/%2e%2e/admin",
+        "https://dpat.example/SectraPathologyServer/external/.%2E/admin",
+        "https://dpat.example/SectraPathologyServer/external%2f..%2fadmin",
+        "https://dpat.example/SectraPathologyServer/external/..%5cadmin",
+        "https://dpat.example/SectraPathologyServer/external?to=evil",
+        "https://dpat.example/SectraPathologyServer/external#evil",
+        "https://dpat.example/SectraPathologyServer/external/\r\nX-Evil: 1",
+        "https://dpat.example/SectraPathologyServer/external/ x",
+        "\thttps://dpat.example/SectraPathologyServer/external",
+        "//dpat.example/SectraPathologyServer/external",
+        "ftp://dpat.example/SectraPathologyServer/external",
+        "file:///etc/passwd",
+        "https://",
+        "https://[::1/v1",
+        "https://dpat.example:port/",
+        "https://dpat.example:99999/",
+        "",
+        "\x00",
+    ],
+)
+def test_what_only_looks_like_it_lies_below_a_prefix_is_refused(url: str) -> None:
+    with pytest.raises(CallbackNotAllowed) as caught:
+        check_callback(url, SITE)
+    assert not url or url not in str(caught.value)
+
+
+def test_with_prefixes_loopback_is_refused_like_any_other() -> None:
+    with pytest.raises(CallbackNotAllowed):
+        check_callback("http://127.0.0.1/v1", SITE)
+
+
+def test_a_prefix_of_a_whole_server_allows_all_its_paths_on_its_port_only() -> None:
+    assert check_callback("http://dpat:8080/any/path", ("http://dpat:8080/",))
+    with pytest.raises(CallbackNotAllowed):
+        check_callback("http://dpat:80/any/path", ("http://dpat:8080/",))
+    with pytest.raises(CallbackNotAllowed):
+        check_callback("http://dpat:8080/any/path", ("http://dpat/",))
+
+
+def test_any_one_of_several_prefixes_is_enough() -> None:
+    assert check_callback("https://b/v1", ("https://a", "https://b"))
+
+
+@pytest.mark.parametrize("host", ["[2001:db8::1]", "[2001:DB8::1]"])
+def test_an_address_of_the_sixth_version_is_compared_whole(host: str) -> None:
+    prefixes = ("https://[2001:db8::1]/v1",)
+    assert check_callback(f"https://{host}/v1", prefixes)
+    with pytest.raises(CallbackNotAllowed):
+        check_callback("https://[2001:db8::11]/v1", prefixes)
+    with pytest.raises(CallbackNotAllowed):
+        check_callback("https://[2001:db8::1%25eth0]/v1", prefixes)

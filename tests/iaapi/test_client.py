@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from slidehook.errors import (
+    BadRequest,
+    Conflict,
+    DpatError,
+    DpatTimeout,
+    DpatUnavailable,
+    Malformed,
+    NotFound,
+    Refused,
+    TokenExpired,
+)
+from slidehook.iaapi.client import DpatClient, DpatServer, DpatServers
+from slidehook.iaapi.models import ResultRecord
+from slidehook.settings import Settings
+from tests.iaapi.little_dpat import BASE, Call, LittleDpat, Reply
+
+INFO = "/slides/S-1/info"
+ONE = "/applications/app/results/1"
+
+
+@pytest.fixture
+def stored(client: DpatClient, record: ResultRecord) -> dict[str, Any]:
+    """A result that DPAT has, as it answered it."""
+    return client.create_result("app", record).answer
+
+
+def update(client: DpatClient, record: ResultRecord, version: str = "v1") -> dict[str, Any]:
+    return client.update_result("app", record, 1, version).answer
+
+
+def test_every_call_bears_the_token_and_the_version(
+    dpat: LittleDpat, client: DpatClient, record: ResultRecord
+) -> None:
+    dpat.answer("GET", "/slides/S-1/files", Reply(body=b"x"))
+    client.slide_info("S-1")
+    client.create_result("app", record)
+    update(client, record)
+    client.result("app", 1)
+    client.results_on_slide("app", "S-1")
+    with client.files("S-1"):
+        pass
+    for path in ("/slides/S-1/label", "/images/S-1_files/3/0_1.jpg"):
+        dpat.answer("GET", path, Reply(body=b"JPEG"))
+    assert client.label("S-1") == b"JPEG"
+    assert client.tile("S-1", 3, 0, 1, "jpg") == b"JPEG"
+    assert len(dpat.calls) == 8
+    for call in dpat.calls:
+        assert call.headers["Authorization"] == "Bearer the-token"
+        assert call.headers["X-Sectra-ApiVersion"] == "1.10"
+
+
+def test_the_version_is_lowered_to_the_servers(dpat: LittleDpat, client: DpatClient) -> None:
+    dpat.version = "1.9"
+    client.slide_info("S-1")
+    client.slide_info("S-1")
+    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.10", "1.9"]
+
+
+def test_a_newer_server_is_spoken_to_in_our_version_and_an_upgraded_one_in_its_new(
+    dpat: LittleDpat, client: DpatClient
+) -> None:
+    for theirs in ("1.8", "2.3", "1.9"):
+        dpat.version = theirs
+        client.slide_info("S-1")
+    client.slide_info("S-1")
+    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.10", "1.8", "1.10", "1.9"]
+
+
+def test_an_answer_without_a_version_leaves_the_known_one(dpat: LittleDpat, client: DpatClient) -> None:
+    dpat.version = "1.8"
+    client.slide_info("S-1")
+    dpat.version = None
+    client.slide_info("S-1")
+    client.slide_info("S-1")
+    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.10", "1.8", "1.8"]
+
+
+@pytest.mark.parametrize(("phi", "asked"), [(False, None), (True, ["true"])])
+def test_identifying_fields_are_asked_for_only_when_wanted(
+    dpat: LittleDpat, client: DpatClient, phi: bool, asked: list[str] | None
+) -> None:
+    assert client.slide_info("S-1", include_phi=phi).id == "S-1"
+    assert dpat.calls[0].query.get("includePHI") == asked
+    assert dpat.calls[0].query["scope"] == ["extended"]
+
+
+def test_a_stored_result_is_given_as_dpat_answered_it(client: DpatClient, stored: dict[str, Any]) -> None:
+    assert stored["onlyDpatKnows"] == {"a": None}
+    assert client.result("app", 1).answer == stored
+    assert [each.answer for each in client.results_on_slide("app", "S-1")] == [stored]
+
+
+@pytest.mark.usefixtures("stored")
+def test_an_update_names_the_version_it_replaces(dpat: LittleDpat, client: DpatClient, record: ResultRecord) -> None:
+    assert update(client, record)["versionId"] == "v2"
+    (patch,) = dpat.made("PATCH")
+    assert patch.json == record.to_wire() | {"id": 1, "versionId": "v1"}
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("status", [400, 404, 405, 415, 501])
+def test_a_server_that_takes_no_patch_is_asked_with_put_and_that_is_remembered(
+    dpat: LittleDpat, client: DpatClient, record: ResultRecord, status: int
+) -> None:
+    dpat.answer("PATCH", ONE, Reply(status))
+    update(client, record, "v1")
+    update(client, record, "v2")
+    methods = [call.method for call in dpat.calls]
+    assert methods == ["POST", "PATCH", "PUT", "PUT"]
+    assert dpat.calls[1].body == dpat.calls[2].body
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("status", [401, 403, 409, 422, 500, 503])
+def test_any_other_answer_to_a_patch_is_not_taken_for_a_wrong_method(
+    dpat: LittleDpat, client: DpatClient, record: ResultRecord, status: int
+) -> None:
+    dpat.answer("PATCH", ONE, Reply(status))
+    with pytest.raises(DpatError):
+        update(client, record)
+    assert not dpat.made("PUT")
+
+
+def test_a_result_that_is_gone_is_not_found_by_either_method(
+    dpat: LittleDpat, client: DpatClient, server: DpatServer, record: ResultRecord
+) -> None:
+    with pytest.raises(NotFound):
+        update(client, record)
+    assert [call.method for call in dpat.calls] == ["PATCH", "PUT"]
+    assert server.update_method == "PATCH"
+
+
+@pytest.mark.usefixtures("stored")
+def test_after_a_conflict_the_update_is_applied_to_the_newest_version(
+    dpat: LittleDpat, client: DpatClient, record: ResultRecord
+) -> None:
+    update(client, record, "v1")
+    assert update(client, record, "v1")["versionId"] == "v3"
+    assert [call.method for call in dpat.calls] == ["POST", "PATCH", "PATCH", "GET", "PATCH"]
+    assert dpat.calls[-1].json["versionId"] == "v2"
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_conflict_by_put_is_resolved_too(dpat: LittleDpat, client: DpatClient, record: ResultRecord) -> None:
+    dpat.answer("PATCH", ONE, Reply(405))
+    update(client, record, "v1")
+    assert update(client, record, "v1")["versionId"] == "v3"
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_result_that_changes_again_and_again_is_given_up(
+    dpat: LittleDpat, client: DpatClient, record: ResultRecord
+) -> None:
+    dpat.answer("PATCH", ONE, Reply(409))
+    with pytest.raises(Conflict, match="again and again"):
+        update(client, record)
+    assert len(dpat.made("PATCH")) == 5
+
+
+def test_a_result_deleted_amid_a_conflict_is_not_found(
+    dpat: LittleDpat, client: DpatClient, record: ResultRecord
+) -> None:
+    dpat.answer("PATCH", ONE, Reply(409))
+    with pytest.raises(NotFound):
+        update(client, record)
+    assert not dpat.made("POST")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(dpat: LittleDpat, client: DpatClient, status: int) -> None:
+    with LittleDpat() as other:
+        dpat.answer("GET", INFO, Reply(status, headers={"Location": other.url + INFO}))
+        with pytest.raises(Refused, match="redirect"):
+            client.slide_info("S-1")
+        assert not other.calls
+    assert len(dpat.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Refused),
+        (401, TokenExpired),
+        (403, TokenExpired),
+        (404, NotFound),
+        (409, Conflict),
+        (418, Refused),
+        (429, DpatUnavailable),
+        (500, DpatUnavailable),
+        (502, DpatUnavailable),
+        (503, DpatUnavailable),
+    ],
+)
+def test_each_status_is_an_error_of_its_own_kind(
+    dpat: LittleDpat, client: DpatClient, status: int, kind: type[DpatError]
+) -> None:
+    dpat.answer("GET", INFO, Reply(status, body=b"<html>oops, token the-token</html>"))
+    with pytest.raises(DpatError) as caught:
+        client.slide_info("S-1", include_phi=True)
+    assert type(caught.value) is kind
+    assert str(caught.value) == f"DPAT answered {status} to GET /slides/S-1/info."
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_a_busy_server_refuses_is_tried_again(dpat: LittleDpat, server: DpatServer, status: int) -> None:
+    dpat.answer("GET", INFO, Reply(status), Reply(status), Reply(body={"id": "S-1"}))
+    assert server.client("t", tries=3).slide_info("S-1").id == "S-1"
+    assert len(dpat.calls) == 3
+
+
+def test_it_is_tried_no_more_often_than_said(dpat: LittleDpat, server: DpatServer) -> None:
+    dpat.answer("GET", INFO, Reply(503))
+    with pytest.raises(DpatUnavailable):
+        server.client("t", tries=2).slide_info("S-1")
+    assert len(dpat.calls) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409])
+def test_what_will_not_change_is_tried_once(dpat: LittleDpat, server: DpatServer, status: int) -> None:
+    dpat.answer("GET", INFO, Reply(status))
+    with pytest.raises(DpatError):
+        server.client("t", tries=3).slide_info("S-1")
+    assert len(dpat.calls) == 1
+
+
+def test_a_new_result_is_never_stored_twice(dpat: LittleDpat, server: DpatServer, record: ResultRecord) -> None:
+    dpat.answer("POST", "/applications/app/results", Reply(503))
+    with pytest.raises(DpatUnavailable):
+        server.client("t", tries=3).create_result("app", record)
+    assert len(dpat.calls) == 1
+
+
+@pytest.mark.usefixtures("stored")
+def test_an_update_whose_answer_was_lost_is_applied_once_more(
+    dpat: LittleDpat, server: DpatServer, record: ResultRecord
+) -> None:
+    def lost(call: Call) -> Reply:
+        dpat.usual(call)
+        return Reply(502)
+
+    dpat.answer("PATCH", ONE, lost, dpat.usual)
+    assert server.client("t", tries=2).update_result("app", record, 1, "v1").version_id == "v3"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"null", b"[]", b"<html>", b'{"id": null}', b'{"id": "S-1", "imageSize": {"width": "wide"}}']
+)
+def test_an_answer_that_is_no_image_record_is_malformed(dpat: LittleDpat, client: DpatClient, body: bytes) -> None:
+    dpat.answer("GET", INFO, Reply(body=body))
+    with pytest.raises(Malformed, match="the slide's image record"):
+        client.slide_info("S-1")
+
+
+def test_a_stored_result_without_its_version_is_malformed(
+    dpat: LittleDpat, client: DpatClient, record: ResultRecord
+) -> None:
+    dpat.answer("POST", "/applications/app/results", Reply(201, record.to_wire() | {"id": 1}))
+    with pytest.raises(Malformed, match="versionId"):
+        client.create_result("app", record)
+
+
+def test_a_list_of_results_that_is_none_is_malformed(dpat: LittleDpat, client: DpatClient) -> None:
+    dpat.answer("GET", "/applications/app/results/slide/S-1", Reply(body={}))
+    with pytest.raises(Malformed, match="the list of results"):
+        client.results_on_slide("app", "S-1")
+
+
+@pytest.mark.parametrize("reply", [Reply(204), Reply(200)])
+def test_a_slide_without_a_label_has_none(dpat: LittleDpat, client: DpatClient, reply: Reply) -> None:
+    dpat.answer("GET", "/slides/S-1/label", reply)
+    assert client.label("S-1") is None
+
+
+@pytest.mark.parametrize(
+    ("slide_id", "part"),
+    [
+        ("../x y/?", "..%2Fx%20y%2F%3F"),
+        ("...", "..."),
+        ("a#b", "a%23b"),
+        ("%2e%2e", "%252e%252e"),
+        ("sn\u00f6", "sn%C3%B6"),
+        ("a\\b", "a%5Cb"),
+        ("1.2.840", "1.2.840"),
+    ],
+)
+def test_an_id_is_one_part_of_the_path_whatever_it_holds(
+    client: DpatClient, slide_id: str, part: str, server: DpatServer
+) -> None:
+    seen: list[str] = []
+    server.session.hooks["response"].append(lambda response, **_: seen.append(response.request.path_url))
+    with pytest.raises(DpatError):
+        client.label(slide_id)
+    assert seen == [f"{BASE}/slides/{part}/label"]
+
+
+@pytest.mark.parametrize("slide_id", [".", ".."])
+def test_an_id_that_would_be_a_step_in_the_path_is_refused(
+    dpat: LittleDpat, client: DpatClient, slide_id: str
+) -> None:
+    with pytest.raises(BadRequest):
+        client.slide_info(slide_id)
+    assert not dpat.calls
+
+
+def test_a_netrc_does_not_replace_the_token(
+    dpat: LittleDpat, client: DpatClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login eve password pw\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    assert requests.get(dpat.url + INFO, timeout=5).request.headers["Authorization"].startswith("Basic")
+    client.slide_info("S-1")
+    assert dpat.calls[-1].headers["Authorization"] == "Bearer the-token"
+
+
+def test_a_connection_refused_is_a_server_that_is_away(settings: Settings) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(DpatUnavailable, match=r"^DPAT can't be reached\.$"):
+        DpatServer(f"http://127.0.0.1:{port}", settings).client("t").slide_info("S-1")
+
+
+def test_a_connection_that_breaks_off_is_a_server_that_is_away(dpat: LittleDpat, client: DpatClient) -> None:
+    dpat.answer("GET", INFO, Reply(body=b'{"id": "S-1"}', sent=4))
+    with pytest.raises(DpatUnavailable):
+        client.slide_info("S-1")
+
+
+@pytest.mark.parametrize("sent", [0, 4])
+def test_a_server_that_answers_too_late_or_stops_halfway_is_a_timeout(
+    dpat: LittleDpat, client: DpatClient, sent: int
+) -> None:
+    go_on = threading.Event()
+
+    def late(_: Call) -> Reply:
+        if not sent:
+            go_on.wait(10)
+        return Reply(body=b'{"id": "S-1"}', sent=sent, until=go_on)
+
+    dpat.answer("GET", INFO, late)
+    try:
+        with pytest.raises(DpatTimeout):
+            client.slide_info("S-1")
+    finally:
+        go_on.set()
+
+
+def test_a_server_that_speaks_no_tls_is_refused_and_not_tried_again(dpat: LittleDpat, settings: Settings) -> None:
+    client = DpatServer(dpat.url.replace("http:", "https:"), settings).client("t", tries=3)
+    with pytest.raises(Refused, match="certificate"):
+        client.slide_info("S-1")
+
+
+def test_the_sites_certificates_are_those_that_are_trusted(
+    dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
+    bundle = tmp_path / "ours.pem"
+    bundle.write_text("no certificate\n")
+    server = DpatServer(dpat.url.replace("http:", "https:"), Settings(_env_file=None, dpat_ca_bundle=bundle))
+    with pytest.raises(DpatError, match="certificate"):
+        server.client("t").slide_info("S-1")
+
+
+def test_one_server_is_one_set_of_connections(settings: Settings, dpat: LittleDpat) -> None:
+    servers = DpatServers(settings)
+    assert servers.at(dpat.url) is servers.at(dpat.url)
+    assert servers.at(dpat.url) is not servers.at("http://127.0.0.1:1")
+
+
+def test_the_token_is_not_kept_in_the_connections(dpat: LittleDpat, server: DpatServer) -> None:
+    server.client("one").slide_info("S-1")
+    server.client("two").slide_info("S-1")
+    assert [call.headers["Authorization"] for call in dpat.calls] == ["Bearer one", "Bearer two"]

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import stat
+import threading
+import zlib
+from pathlib import Path
+
+import pytest
+
+from slidehook.errors import DownloadIncomplete, DpatTimeout, Malformed, SlidehookError
+from slidehook.iaapi.client import DpatClient
+from slidehook.iaapi.download import safe_name, save_files
+from tests.iaapi.little_dpat import LittleDpat, Reply
+
+FILES = "/slides/S-1/files"
+STREAM = "application/octet-stream"
+
+
+def named(disposition: str, kind: str = STREAM) -> dict[str, str]:
+    return {"Content-Type": kind, "Content-Disposition": disposition}
+
+
+def multipart(*parts: tuple[str, bytes], kind: str = "related", extra: str = "") -> Reply:
+    body = b""
+    for disposition, content in parts:
+        body += f"--frontier\r\nContent-Disposition: {disposition}\r\n{extra}\r\n".encode() + content + b"\r\n"
+    return Reply(body=body + b"--frontier--\r\n", headers={"Content-Type": f'multipart/{kind}; boundary="frontier"'})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "slide"
+    made.mkdir()
+    return made
+
+
+def save(client: DpatClient, folder: Path) -> dict[str, bytes]:
+    """Download, and give what lies in the folder then."""
+    with client.files("S-1") as response:
+        paths = save_files(response, folder, lambda *_: None)
+    assert sorted(paths) == sorted(folder.iterdir())
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def refused(client: DpatClient, folder: Path, kind: type[SlidehookError], match: str | None = None) -> None:
+    """Download, which must fail, and leave nothing that could pass for a slide's file."""
+    with pytest.raises(kind, match=match):
+        save(client, folder)
+    assert all(path.suffix == ".part" for path in folder.iterdir())
+
+
+def test_a_single_file_gets_its_name_and_is_nobody_elses_to_read(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    content = bytes(range(256)) * 9000
+    dpat.answer("GET", FILES, Reply(body=content, headers=named('attachment; filename="a slide.svs"')))
+    assert save(client, folder) == {"a slide.svs": content}
+    assert stat.S_IMODE((folder / "a slide.svs").stat().st_mode) == 0o600
+
+
+def test_progress_tells_the_bytes_that_came_and_those_to_come(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    dpat.answer("GET", FILES, Reply(body=b"x" * 3_000_000, headers=named("attachment; filename=a.svs")))
+    told: list[tuple[int, int | None]] = []
+    with client.files("S-1") as response:
+        save_files(response, folder, lambda done, total: told.append((done, total)))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (3_000_000, 3_000_000)
+
+
+@pytest.mark.parametrize("kind", ["related", "form-data", "mixed"])
+def test_several_files_keep_their_names_since_they_know_each_other_by_them(
+    dpat: LittleDpat, client: DpatClient, folder: Path, kind: str
+) -> None:
+    dpat.answer(
+        "GET",
+        FILES,
+        multipart(
+            ('form-data; filename="a.mrxs"', b"A"), ('form-data; filename="Data0.dat"', b"\r\n--front"), kind=kind
+        ),
+    )
+    assert save(client, folder) == {"a.mrxs": b"A", "Data0.dat": b"\r\n--front"}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.iterdir())
+
+
+def test_a_file_without_a_name_gets_one(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    dpat.answer("GET", FILES, Reply(body=b"x", headers={"Content-Type": STREAM}))
+    assert save(client, folder) == {"file-1": b"x"}
+
+
+def test_a_compressed_answer_is_unpacked(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    content = b"x" * 100_000
+    headers = {**named("attachment; filename=a.svs"), "Content-Encoding": "deflate"}
+    dpat.answer("GET", FILES, Reply(body=zlib.compress(content), headers=headers))
+    assert save(client, folder) == {"a.svs": content}
+
+
+@pytest.mark.parametrize("sent", [0, 1, 1_500_000, 1_999_999])
+def test_a_file_cut_short_is_incomplete(dpat: LittleDpat, client: DpatClient, folder: Path, sent: int) -> None:
+    dpat.answer("GET", FILES, Reply(body=b"x" * 2_000_000, sent=sent, headers=named("attachment; filename=a.svs")))
+    refused(client, folder, DownloadIncomplete)
+
+
+def test_a_multipart_answer_cut_after_a_whole_file_is_incomplete(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    whole = multipart(("form-data; filename=a.mrxs", b"A"), ("form-data; filename=b.dat", b"B" * 1000))
+    cut = whole.content()[:-14]
+    dpat.answer("GET", FILES, Reply(body=cut, headers=whole.headers))
+    refused(client, folder, DownloadIncomplete, "closing boundary")
+    assert list(folder.iterdir())
+
+
+def test_a_multipart_answer_whose_connection_breaks_is_incomplete(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    reply = multipart(("form-data; filename=a.mrxs", b"A" * 1000))
+    reply.sent = 500
+    dpat.answer("GET", FILES, reply)
+    refused(client, folder, DownloadIncomplete)
+
+
+def test_a_part_shorter_than_it_announces_is_incomplete(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    dpat.answer("GET", FILES, multipart(("form-data; filename=a.svs", b"A"), extra="Content-Length: 2\r\n"))
+    refused(client, folder, DownloadIncomplete, "2 bytes announced, 1 came")
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(body=b"", headers=named("a; filename=a.svs")), multipart(("a; filename=a.svs", b""))]
+)
+def test_an_empty_file_is_incomplete(dpat: LittleDpat, client: DpatClient, folder: Path, reply: Reply) -> None:
+    dpat.answer("GET", FILES, reply)
+    refused(client, folder, DownloadIncomplete)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b"<html>Log in</html>", headers={"Content-Type": "text/html; charset=utf-8"}),
+        Reply(body=b"--b--", headers={"Content-Type": "multipart/related"}),
+        Reply(body=b"--b--", headers={"Content-Type": "multipart/related; boundary=b"}),
+        multipart(("a; filename=a.svs", b"A"), ("a; filename=a.svs", b"B")),
+        multipart(("a; filename=a.svs", b"A"), ("a; filename=A.SVS", b"B")),
+        multipart(("a; filename=a.svs", b"A"), ('a; filename="x/a.svs"', b"B")),
+        multipart(("a; filename=a.svs", b"A"), ("a; filename=a.svs.part", b"B")),
+        multipart(("a; filename=a.svs.part", b"A"), ("a; filename=a.svs", b"B")),
+    ],
+)
+def test_what_can_not_be_a_slides_files_is_malformed(
+    dpat: LittleDpat, client: DpatClient, folder: Path, reply: Reply
+) -> None:
+    dpat.answer("GET", FILES, reply)
+    refused(client, folder, Malformed)
+
+
+def test_a_server_that_stops_sending_is_given_up(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    go_on = threading.Event()
+    dpat.answer("GET", FILES, Reply(body=b"x" * 1000, sent=500, until=go_on, headers=named("a; filename=a.svs")))
+    try:
+        refused(client, folder, DpatTimeout)
+    finally:
+        go_on.set()
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('attachment; filename="../../x"', "x"),
+        ('attachment; filename="/etc/passwd"', "passwd"),
+        ('attachment; filename="C:\\x\\y.svs"', "y.svs"),
+        ('attachment; filename="C:\\\\x\\\\y.svs"', "y.svs"),
+        ('attachment; filename="\\\\server\\share\\y.svs"', "y.svs"),
+        ('attachment; filename="a\\"b.svs"', "ab.svs"),
+        ('attachment; filename=".."', "file-1"),
+        ('attachment; filename="."', "file-1"),
+        ('attachment; filename=""', "file-1"),
+        ('attachment; filename="a/"', "file-1"),
+        ('attachment; filename=".bashrc"', "bashrc"),
+        ("attachment; filename*=UTF-8''sn%C3%B6.svs", "sn\u00f6.svs"),
+        ("attachment; filename*=UTF-8''..%2F..%2Fx.svs", "x.svs"),
+        ("attachment; filename*=UTF-8''a%00b%0A.svs", "ab.svs"),
+        ("attachment", "file-1"),
+    ],
+)
+def test_no_name_leads_out_of_the_folder(
+    dpat: LittleDpat, client: DpatClient, folder: Path, disposition: str, name: str
+) -> None:
+    dpat.answer(
+        "GET",
+        FILES,
+        Reply(body=b"x", headers=named(disposition)),
+    )
+    assert save(client, folder) == {name: b"x"}
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize(
+    ("long", "ending"), [("x" * 300 + ".svs", ".svs"), ("\u00f6" * 300, ""), ("a." + "y" * 300, "")]
+)
+def test_a_name_too_long_for_a_file_system_is_shortened_but_for_its_ending(
+    dpat: LittleDpat, client: DpatClient, folder: Path, long: str, ending: str
+) -> None:
+    short = safe_name(long, 1)
+    assert len(short.encode()) <= 200
+    assert short.endswith(ending)
+    assert long.startswith(short.removesuffix(ending))
+    dpat.answer("GET", FILES, multipart((f'form-data; filename="{long}"', b"x")))
+    assert save(client, folder) == {short: b"x"}
+
+
+@pytest.mark.parametrize("name", ["\ud800.svs", "a\u202eb.svs", "\x7f", " .. ", 'a<>:"|?*b', "\u2024\u2024"])
+def test_a_safe_name_is_one_plain_file_name(name: str) -> None:
+    safe = safe_name(name, 3)
+    assert safe.encode()
+    assert safe.isprintable()
+    assert "/" not in safe
+    assert safe not in {"", ".", ".."}

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from slidehook.errors import BadRequest
+from slidehook.iaapi.models import (
+    Cancel,
+    Create,
+    Delete,
+    ImageInfo,
+    Modify,
+    MultiAreaInput,
+    PatchCollection,
+    Primitive,
+    Stored,
+    StoredResult,
+    TaggedPolygonInput,
+    WholeSlideInput,
+    parse_invocation,
+    parse_notification,
+)
+
+TRIANGLE = [{"x": 0, "y": 0}, {"x": 1, "y": 0}, {"x": 1, "y": 0.5}]
+STORED: dict[str, Any] = {
+    "id": 7,
+    "versionId": "v2",
+    "slideId": "S-1",
+    "displayResult": "12 %",
+    "displayProperties": {"Area": 1.5, "Note": "fine", "Empty": None},
+    "applicationVersion": "1.0",
+    "data": {
+        "context": {"n": None},
+        "result": {"type": "primitive", "content": [{"polygons": [{"points": TRIANGLE}]}]},
+    },
+}
+
+
+def call(**changes: Any) -> dict[str, Any]:
+    """A right `create`; a field changed to Ellipsis is left out."""
+    body = {
+        "action": "create",
+        "applicationId": "tissue-area",
+        "slideId": "S-1",
+        "callbackInfo": {"url": "https://dpat/v1", "token": "s3cret-token"},
+        "context": {"mode": "fast"},
+        "cancellationToken": "s3cret-cancel",
+        "input": {"type": "wholeSlide"},
+    } | changes
+    return {name: value for name, value in body.items() if value is not ...}
+
+
+def wire(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "input_kind"),
+    [
+        (call(), Create, WholeSlideInput),
+        (
+            call(input={"type": "taggedPolygon", "content": {"polygon": {"points": TRIANGLE}, "tags": ["a"]}}),
+            Create,
+            TaggedPolygonInput,
+        ),
+        (call(input={"type": "taggedPolygon", "content": {"polygon": {"points": []}}}), Create, TaggedPolygonInput),
+        (call(input={"type": "multiArea", "content": {"polygons": [{"points": TRIANGLE}]}}), Create, MultiAreaInput),
+        (call(action="modify", input=STORED), Modify, StoredResult),
+        (call(action="delete", input=STORED), Delete, StoredResult),
+    ],
+)
+def test_every_kind_of_invocation_with_an_input_is_told_apart(
+    body: dict[str, Any], kind: type, input_kind: type
+) -> None:
+    read = parse_invocation(wire(body))
+    assert type(read) is kind
+    assert not isinstance(read, Cancel)
+    assert type(read.input) is input_kind
+
+
+@pytest.mark.parametrize("changes", [{"input": ...}, {"input": None}, {"input": {"type": "wholeSlide"}}])
+def test_a_cancellation_needs_no_input(changes: dict[str, Any]) -> None:
+    read = parse_invocation(wire(call(action="cancel", **changes)))
+    assert isinstance(read, Cancel)
+    assert read.cancellation_token == "s3cret-cancel"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"context": None, "cancellationToken": None}, {"context": ..., "cancellationToken": ...}]
+)
+def test_context_and_cancellation_token_may_be_null_or_absent(changes: dict[str, Any]) -> None:
+    read = parse_invocation(wire(call(**changes)))
+    assert read.context is None
+    assert read.cancellation_token is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"action": ..., "input": ...}, {"action": None, "input": None}, {"action": "newImageFiles"}]
+)
+def test_the_notifications_of_old_and_new_servers_are_both_read(changes: dict[str, Any]) -> None:
+    read = parse_notification(wire(call(imageInfo={"id": "S-1", "staining": {"displayName": "HE"}}, **changes)))
+    assert read.image_info is not None
+    assert read.image_info.staining.display_name == "HE"
+
+
+def test_a_notification_may_come_without_its_image_record() -> None:
+    assert parse_notification(wire(call(action=..., imageInfo=None))).image_info is None
+
+
+def test_fields_that_only_newer_servers_know_are_dropped() -> None:
+    body = call(brandNew={"deep": 1}, input={"type": "wholeSlide", "brandNew": [1]})
+    body["callbackInfo"]["brandNew"] = True
+    assert parse_invocation(wire(body)) == parse_invocation(wire(call()))
+
+
+def test_an_image_of_which_nothing_but_the_id_is_known_is_fine() -> None:
+    bare = ImageInfo.model_validate_json(b'{"id": "S-1"}')
+    names = [field.alias for field in ImageInfo.model_fields.values() if field.alias != "id"]
+    nulls = ImageInfo.model_validate({"id": "S-1"} | dict.fromkeys(str(name) for name in names))
+    assert bare == nulls
+    assert bare.staining.display_name == ""
+    assert bare.block.display_name == ""
+    assert bare.image_size is None
+
+
+def test_a_staining_without_a_name_has_an_empty_one() -> None:
+    image = ImageInfo.model_validate({"id": "S-1", "staining": {"displayName": None}, "block": {}})
+    assert image.staining.display_name == ""
+    assert image.block.display_name == ""
+
+
+def test_what_identifies_a_patient_is_taken_out_and_nothing_else() -> None:
+    phi = {
+        "seriesInstanceUid": "1.2", "lisSlideId": "L", "accessionNumber": "A", "accessionNumberIssuer": "I",
+        "studyInstanceUid": "1.3", "examId": "E", "examDateTime": "2024", "examFreeFields": ["x"],
+    }  # fmt: skip
+    harmless = {"id": "S-1", "bodyPart": "COLON", "micronsPerPixel": 0.25}
+    image = ImageInfo.model_validate(harmless | phi)
+    assert image.to_wire().items() >= phi.items()
+    assert image.without_phi() == ImageInfo.model_validate(harmless)
+
+
+def test_a_single_primitive_item_becomes_a_list_of_one() -> None:
+    assert Primitive.model_validate({"content": {"labels": []}}) == Primitive.model_validate({"content": [{}]})
+
+
+def test_lists_that_a_server_answers_as_null_are_empty() -> None:
+    item = {"polygons": None, "polylines": None, "labels": None, "style": None}
+    assert Primitive.model_validate({"content": [item]}) == Primitive.model_validate({"content": [{}]})
+    gallery = {"patches": None, "tags": None, "polygons": None, "actions": None, "statuses": None}
+    assert PatchCollection.model_validate({"content": gallery}) == PatchCollection.model_validate({"content": {}})
+    stored = StoredResult.model_validate(STORED | {"displayProperties": None, "attachments": None})
+    assert stored.display_properties == {}
+
+
+def test_records_go_out_in_camel_case_and_without_nulls() -> None:
+    sent = StoredResult.model_validate(STORED).to_wire()
+    assert sent["displayResult"] == "12 %"
+    assert sent["versionId"] == "v2"
+    assert "attachments" not in sent
+    (item,) = sent["data"]["result"]["content"]
+    assert "style" not in item
+    assert item["polygons"][0]["points"] == TRIANGLE
+
+
+def test_a_whole_number_stays_one_and_a_text_a_text() -> None:
+    properties = {"Answer": 42, "Share": 0.5, "Version": "42"}
+    sent = StoredResult.model_validate(STORED | {"displayProperties": properties}).to_wire()["displayProperties"]
+    assert [type(each) for each in sent.values()] == [int, float, str]
+
+
+def test_a_result_gives_what_dpat_answered_also_what_only_dpat_knows() -> None:
+    answer = STORED | {"onlyDpatKnows": 1}
+    assert Stored.model_validate(answer).with_answer(answer).answer == answer
+
+
+def test_tokens_do_not_show_when_an_invocation_is_printed() -> None:
+    assert "s3cret" not in repr(parse_invocation(wire(call())))
+    assert "s3cret" not in str(parse_notification(wire(call(action=...))))
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (call(slideId=...), "The field 'slideId': field required."),
+        (call(slideId=""), "The field 'slideId': string should have at least 1 character."),
+        (call(slideId="x" * 513), "The field 'slideId': string should have at most 512 characters."),
+        (call(slideId=17), "The field 'slideId': input should be a valid string."),
+        (call(applicationId=None), "The field 'applicationId': input should be a valid string."),
+        (call(callbackInfo=None), "The field 'callbackInfo': input should be an object."),
+        (call(callbackInfo={"url": "https://dpat"}), "The field 'callbackInfo.token': field required."),
+        (call(context=["a"]), "The field 'context': input should be an object."),
+        (call(action=...), "The field 'action' is missing."),
+        (call(action=None), "The field 'action' must be one of 'create', 'modify', 'delete', 'cancel'."),
+        (call(action="explode"), "The field 'action' must be one of 'create', 'modify', 'delete', 'cancel'."),
+        (call(input={}), "The field 'input.type' is missing."),
+        (
+            call(input={"type": "circle"}),
+            "The field 'input.type' must be one of 'wholeSlide', 'taggedPolygon', 'multiArea'.",
+        ),
+        (call(input=None), "The field 'input': input should be an object."),
+        (call(action="modify"), "The field 'input.slideId': field required."),
+        ([], "The body: input should be an object."),
+        (None, "The body: input should be an object."),
+    ],
+)
+def test_a_wrong_body_gets_one_sentence_that_names_the_field(body: Any, sentence: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_invocation(wire(body))
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe", b'{"a":NaN', b'{"a":' + b"[" * 5000, b'{"a":' + b"1" * 5000 + b"}", b'{"a":"\\ud800"}'],
+)
+def test_a_body_that_is_no_json_is_said_to_be_none(body: bytes) -> None:
+    for parse in (parse_invocation, parse_notification):
+        with pytest.raises(BadRequest, match=r"^The body is not valid JSON\.$"):
+            parse(body)
+
+
+@pytest.mark.parametrize("x", ["1e999", '"a"', "null", "[]", "NaN"])
+def test_a_coordinate_that_is_no_number_is_refused(x: str) -> None:
+    text = json.dumps(call(input={"type": "multiArea", "content": {"polygons": [{"points": [{"x": 17, "y": 0}]}]}}))
+    with pytest.raises(BadRequest, match=r"input\.content\.polygons\.0\.points\.0\.x"):
+        parse_invocation(text.replace("17", x).encode())
+
+
+@pytest.mark.parametrize("token", ["", "a\r\nX-Evil: 1", "sm\u00f6rg\u00e5s", "two words", "a\n", "x" * 16385])
+def test_a_token_that_can_not_stand_in_a_header_is_refused(token: str) -> None:
+    with pytest.raises(BadRequest, match=r"callbackInfo\.token") as caught:
+        parse_invocation(wire(call(callbackInfo={"url": "https://dpat", "token": token})))
+    assert not token or token not in str(caught.value)
+
+
+def test_a_notification_with_another_action_is_refused() -> None:
+    with pytest.raises(BadRequest, match="'action'"):
+        parse_notification(wire(call(action="create")))

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from slidehook.iaapi.versions import as_numbers, lower
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "lower_one"),
+    [
+        ("1.10", "1.9", "1.9"),
+        ("1.9", "1.10", "1.9"),
+        ("1.10", "1.10", "1.10"),
+        ("1.10", "2.0", "1.10"),
+        ("2.0", "1.10", "1.10"),
+        ("1.10", "1.10.1", "1.10"),
+        ("1.10", " 1.5 ", "1.5"),
+    ],
+)
+def test_versions_are_compared_as_numbers(ours: str, theirs: str, lower_one: str) -> None:
+    assert lower(ours, theirs) == lower_one
+
+
+@pytest.mark.parametrize("theirs", [None, "", "new", "1.", ".9", "1.x", "-1", "1.9\nX-Evil: 1", "1" * 500])
+def test_a_version_that_can_not_be_read_changes_nothing(theirs: str | None) -> None:
+    assert lower("1.10", theirs) == "1.10"
+
+
+def test_a_version_is_read_part_by_part() -> None:
+    assert as_numbers("1.10") == (1, 10)
+    assert as_numbers("3") == (3,)
+    assert as_numbers("1.10 ") is None

@@ -1,0 +1,225 @@
+"""The waiting jobs on disk: in order, in buckets, whatever else lies there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slidehook.jobs import durable
+from slidehook.jobs.job import JobState, new_job_id
+from slidehook.jobs.names import JobName
+from slidehook.jobs.waiting import BUCKET_SIZE, WaitingRoom, enter, find, walk
+
+MANY = 2000
+START_NS = 1_700_000_000_000_000_000
+
+
+class Room:
+    """A folder `waiting`, one where jobs come from, and one where they are taken to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self._source, self._target = root / "waiting", root / "from", root / "taken"
+        for each in (self.root, self._source, self._target):
+            each.mkdir()
+
+    def source(self, age_ns: int, priority: int = 5) -> tuple[str, JobName]:
+        """Make a job that has not entered yet."""
+        name = JobName(JobState.WAITING, new_job_id(age_ns), priority, "nuclei", 0)
+        path = self._source / str(name)
+        path.touch()
+        return str(path), name
+
+    def put(self, age_ns: int, priority: int = 5) -> Path:
+        path, name = self.source(age_ns, priority)
+        return Path(enter(str(self.root), path, name))
+
+    def look(self, *, trust_times: bool = True) -> WaitingRoom:
+        return WaitingRoom(str(self.root), trust_times=trust_times)
+
+    def take(self, room: WaitingRoom) -> JobName | None:
+        """Take the first job; None where there is none."""
+        for path, name in room.first():
+            try:
+                Path(path).rename(self._target / str(name))
+            except FileNotFoundError:
+                room.lost()
+                continue
+            room.took()
+            return name
+        return None
+
+    def drain(self, room: WaitingRoom) -> Iterator[JobName]:
+        while (name := self.take(room)) is not None:
+            yield name
+
+    def buckets(self, priority: int = 5) -> list[str]:
+        return sorted(each.name for each in (self.root / str(priority)).iterdir())
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+@pytest.mark.parametrize("trust_times", [True, False])
+def test_two_thousand_jobs_come_in_order_whatever_order_they_entered_in(room: Room, trust_times: bool) -> None:
+    ages = [START_NS + number for number in range(MANY)]
+    random.Random(4).shuffle(ages)  # noqa: S311 - any order will do
+    expected = sorted((number % 3, age) for number, age in enumerate(ages))
+    for number, age in enumerate(ages):
+        room.put(age, priority=number % 3)
+
+    taken = [(name.priority, int(name.age, 16)) for name in room.drain(room.look(trust_times=trust_times))]
+
+    assert taken == expected
+
+
+def test_a_bucket_takes_so_many_jobs_and_then_another_is_begun(room: Room) -> None:
+    for number in range(BUCKET_SIZE):
+        room.put(START_NS + number)
+    assert room.buckets() == [f"{START_NS:016x}"]
+
+    room.put(START_NS + BUCKET_SIZE)
+
+    assert room.buckets() == [f"{START_NS:016x}", f"{START_NS + BUCKET_SIZE:016x}"]
+
+
+def test_no_bucket_grows_beyond_its_size_while_jobs_come_in_order(room: Room) -> None:
+    for number in range(MANY):
+        room.put(START_NS + number)
+
+    sizes = [len(names) for _, names in walk(str(room.root))]
+    assert len(sizes) == -(-MANY // BUCKET_SIZE)
+    assert max(sizes) == BUCKET_SIZE
+
+
+def test_a_job_older_than_all_others_comes_first(room: Room) -> None:
+    room.put(START_NS)
+    look = room.look()
+    room.put(START_NS - 10**9 * 3600)
+
+    assert [int(name.age, 16) for name in room.drain(look)] == [START_NS - 10**9 * 3600, START_NS]
+
+
+def test_empty_buckets_go_and_the_newest_stays_for_the_next_job(room: Room) -> None:
+    for number in range(3 * BUCKET_SIZE):
+        room.put(START_NS + number)
+    look = room.look()
+
+    assert len(list(room.drain(look))) == 3 * BUCKET_SIZE
+
+    assert room.buckets() == [f"{START_NS + 2 * BUCKET_SIZE:016x}"]
+
+
+def test_a_higher_priority_put_later_is_seen_at_the_next_claim(room: Room) -> None:
+    room.put(START_NS)
+    room.put(START_NS + 1)
+    look = room.look()
+    assert room.take(look) is not None
+
+    room.put(START_NS + 2, priority=0)
+
+    taken = [name.priority for name in room.drain(look)]
+    assert taken == [0, 5]
+
+
+def test_an_older_job_put_between_two_claims_is_seen_at_the_next(room: Room) -> None:
+    for number in range(100, 200, 2):
+        room.put(START_NS + number)
+    look = room.look()
+    late = []
+    for number in range(101, 120, 2):
+        room.take(look)
+        room.put(START_NS + number - 100)
+        late.append(room.take(look))
+
+    assert [int(name.age, 16) - START_NS for name in late if name] == list(range(1, 20, 2))
+
+
+def test_two_claimers_take_each_job_once(room: Room) -> None:
+    for number in range(BUCKET_SIZE + 10):
+        room.put(START_NS + number)
+    looks = [room.look(), room.look()]
+    taken: list[str] = []
+    while name := room.take(looks[len(taken) % 2]):
+        taken.append(name.job_id)
+
+    assert len(set(taken)) == len(taken) == BUCKET_SIZE + 10
+    assert room.take(looks[0]) is None
+    assert room.take(looks[1]) is None
+
+
+def test_a_bucket_removed_under_a_put_is_made_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a worker removes the empty bucket right after the webserver has chosen it."""
+    first = room.put(START_NS)
+    first.unlink()
+    removed: list[str] = []
+
+    def rename(source: str, target: str) -> None:
+        if not removed:
+            removed.append(target)
+            first.parent.rmdir()
+        durable.rename(source, target)
+
+    monkeypatch.setattr("slidehook.jobs.waiting.rename", rename)
+    path = room.put(START_NS + 1)
+
+    assert removed
+    assert path.is_file()
+    assert [name.job_id for name in room.drain(room.look())] == [path.name[:25]]
+
+
+def test_a_job_that_is_gone_does_not_enter(room: Room) -> None:
+    path, name = room.source(START_NS)
+    Path(path).unlink()
+
+    with pytest.raises(FileNotFoundError):
+        enter(str(room.root), path, name)
+
+
+@pytest.mark.parametrize(
+    "place", ["waiting", "waiting/5", "waiting/5/BUCKET", "waiting/0"], ids=["root", "priority", "bucket", "new"]
+)
+@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("text", [".DS_Store", "00", "lost+found", "zzz", "5.old", f"{START_NS:016x}.tmp"])
+def test_foreign_files_and_folders_harm_nothing(tmp_path: Path, room: Room, place: str, kind: str, text: str) -> None:
+    room.put(START_NS)
+    parent = tmp_path / place.replace("BUCKET", room.buckets()[0])
+    parent.mkdir(exist_ok=True)
+    foreign = parent / text
+    if kind == "folder":
+        foreign.mkdir()
+        (foreign / "inside").touch()
+    else:
+        foreign.touch()
+
+    ages = [START_NS - 5, START_NS + 1, START_NS + 2]
+    for age in ages:
+        room.put(age)
+    room.put(START_NS + 3, priority=0)
+    found = find(str(room.root), f"{START_NS:016x}")
+    expected = [START_NS + 3, START_NS - 5, START_NS, START_NS + 1, START_NS + 2]
+    look = room.look()
+
+    assert found is not None
+    assert [int(name.age, 16) for name in room.drain(look)] == expected
+    assert foreign.exists()
+    assert not [each for each in tmp_path.glob("waiting/*/*/*") if each.parent == foreign and each.name != "inside"]
+
+
+def test_a_job_is_found_by_its_id_in_any_bucket(room: Room) -> None:
+    paths = [room.put(START_NS + number, priority=number % 2) for number in range(2 * BUCKET_SIZE + 10)]
+
+    for path in (paths[0], paths[1], paths[BUCKET_SIZE], paths[-1]):
+        found = find(str(room.root), path.name[:25])
+        assert found is not None
+        assert found[0] == str(path)
+    assert find(str(room.root), new_job_id(START_NS)) is None
+
+
+def test_an_empty_room_gives_nothing(room: Room) -> None:
+    assert room.take(room.look()) is None
+    assert list(walk(str(room.root))) == []

@@ -1,0 +1,181 @@
+"""New work is noticed: at once on a local disk, by looking again on a share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.layout import Layout
+from slidehook.jobs.watch import POLL_FIRST_S, POLL_MOST_S, QueueWatch, file_system_of
+from tests.jobs.making import make_job
+
+PUTS = 50
+P90_MOST_S = 0.1
+NOTICED_MOST_S = 0.25
+MOUNTS = r"""
+/dev/sda1 / ext4 rw,relatime 0 0
+proc /proc proc rw 0 0
+//nas/queue /srv/queue cifs rw,vers=3.1.1 0 0
+//nas/images /mnt/my\040slides cifs rw 0 0
+tmpfs /srv/queue/local tmpfs rw 0 0
+server:/export /srv/queue2 nfs4 rw 0 0
+//nas/again /srv/twice cifs rw 0 0
+/dev/sdb1 /srv/twice xfs rw 0 0
+""".strip()
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[FileQueue]:
+    queue = FileQueue(tmp_path / "queue", "web")
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def watch(queue: FileQueue) -> Iterator[QueueWatch]:
+    watch = QueueWatch(queue.layout)
+    yield watch
+    watch.close()
+
+
+@pytest.fixture
+def share(queue: FileQueue, monkeypatch: pytest.MonkeyPatch) -> Iterator[QueueWatch]:
+    """A watch that takes the queue for one on a share."""
+    monkeypatch.setattr("slidehook.jobs.watch.file_system_of", lambda path, mounts: "cifs")
+    watch = QueueWatch(queue.layout)
+    yield watch
+    watch.close()
+
+
+def settle(watch: QueueWatch) -> None:
+    """Let pass what the kernel has to tell of earlier changes."""
+    began = time.monotonic()
+    watch.wait(0.03)
+    while time.monotonic() - began < 0.025:
+        began = time.monotonic()
+        watch.wait(0.03)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/queue", "ext4"),
+        ("/", "ext4"),
+        ("/srv/queue", "cifs"),
+        ("/srv/queue/deep/down", "cifs"),
+        ("/srv/queue/local", "tmpfs"),
+        ("/srv/queue2/x", "nfs4"),
+        ("/srv/queue-of-others", "ext4"),
+        ("/mnt/my slides/queue", "cifs"),
+        ("/srv/twice/queue", "xfs"),
+    ],
+)
+def test_the_innermost_mount_says_which_file_system_holds_a_path(path: str, kind: str) -> None:
+    assert file_system_of(Path(path), MOUNTS) == kind
+
+
+def test_a_path_below_no_mount_is_on_an_unknown_file_system() -> None:
+    assert file_system_of(Path("/srv"), "") == "unknown"
+
+
+def test_a_local_directory_is_not_taken_for_a_share(watch: QueueWatch) -> None:
+    assert not watch.remote
+
+
+def test_a_put_is_noticed_within_100_ms(queue: FileQueue, watch: QueueWatch) -> None:
+    took: list[float] = []
+    for _ in range(PUTS):
+        settle(watch)
+        put_at: list[float] = []
+
+        def put(times: list[float] = put_at) -> None:
+            queue.put(make_job())
+            times.append(time.monotonic())
+
+        putting = threading.Timer(0.005, put)
+        putting.start()
+        watch.wait(5)
+        noticed = time.monotonic()
+        putting.join()
+        took.append(noticed - put_at[0])
+
+    took.sort()
+    assert took[int(PUTS * 0.9)] < P90_MOST_S
+    assert took[-1] < NOTICED_MOST_S
+
+
+def test_a_put_before_the_wait_is_noticed(queue: FileQueue, watch: QueueWatch) -> None:
+    settle(watch)
+    queue.put(make_job())
+    began = time.monotonic()
+
+    watch.wait(5)
+
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, 0.0001, 0.0004, 0.03])
+def test_a_wait_ends_after_its_time_however_short(watch: QueueWatch, timeout_s: float) -> None:
+    settle(watch)
+    began = time.monotonic()
+    late = threading.Timer(2, watch.close)  # or else this test would last for ever
+    late.start()
+
+    watch.wait(timeout_s)
+
+    late.cancel()
+    assert timeout_s <= time.monotonic() - began < 1
+
+
+def test_a_share_is_looked_at_again_and_ever_more_seldom(share: QueueWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    now = [0.0]
+
+    def sleep(timeout: float | None = None) -> bool:
+        waited.append(timeout or 0)
+        now[0] += (timeout or 0) + 1e-6
+        return False
+
+    monkeypatch.setattr(share._stop, "wait", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for _ in range(12):
+        share.wait(60)
+    idle = waited.copy()
+    share.busy()
+    share.wait(60)
+
+    assert share.remote
+    assert idle[0] == POLL_FIRST_S
+    assert idle == sorted(idle)
+    assert idle[-1] == POLL_MOST_S < 2
+    assert waited[-1] == POLL_FIRST_S
+
+
+def test_a_wait_at_a_share_is_no_longer_than_asked_for(share: QueueWatch) -> None:
+    began = time.monotonic()
+
+    share.wait(0.01)
+
+    assert time.monotonic() - began < POLL_FIRST_S
+
+
+def test_a_watch_at_a_directory_that_is_a_link_looks_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    layout = Layout(tmp_path / "link")
+    watch = QueueWatch(layout)
+    settle(watch)
+    queue = FileQueue(tmp_path / "real", "web")
+    queue.put(make_job())
+    began = time.monotonic()
+
+    watch.wait(5)
+
+    assert time.monotonic() - began < 1
+    queue.close()
+    watch.close()

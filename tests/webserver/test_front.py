@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from slidehook.iaapi.versions import SOFTWARE_VERSION
+from tests.webserver.site import Site
+from webserver.front import MAX_BODY_BYTES
+
+ROUTE = "/apps/tissue-area"
+
+
+def test_the_registration_says_what_dpat_needs_to_know(site: Site) -> None:
+    answer = site.web.get(ROUTE, headers={"Host": "analysis.hospital:5006"})
+    assert answer.status_code == 200
+    assert answer.json == {
+        "applicationId": "tissue-area",
+        "displayName": "Tissue area",
+        "manufacturer": "A laboratory",
+        "url": "http://analysis.hospital:5006/apps/tissue-area",
+        "inputTemplate": {"type": "wholeSlide"},
+        "context": {},
+    }
+
+
+def test_the_registration_asks_the_user_for_what_the_app_takes(site: Site) -> None:
+    tagged, areas = site.web.get("/apps/tagged").json, site.web.get("/apps/areas").json
+    assert tagged is not None
+    assert tagged["inputTemplate"] == {"type": "taggedPolygon", "content": {"tags": ["tumour", "stroma"]}}
+    assert areas is not None
+    assert areas["inputTemplate"] == {"type": "multiArea"}
+
+
+@pytest.mark.parametrize(
+    ("hops", "url"), [(0, "http://inside:5006/apps/tissue-area"), (1, "https://outside.hospital/apps/tissue-area")]
+)
+def test_a_forwarded_host_is_believed_only_of_a_trusted_proxy(
+    make_site: Callable[..., Site], hops: int, url: str
+) -> None:
+    site = make_site(trusted_proxies=hops)
+    forwarded = {"Host": "inside:5006", "X-Forwarded-Host": "outside.hospital", "X-Forwarded-Proto": "https"}
+    answer = site.web.get(ROUTE, headers=forwarded).json
+    assert answer is not None
+    assert answer["url"] == url
+
+
+def test_of_more_forwarded_hosts_than_proxies_the_last_is_believed(make_site: Callable[..., Site]) -> None:
+    site = make_site(trusted_proxies=1)
+    answer = site.web.get(ROUTE, headers={"Host": "inside", "X-Forwarded-Host": "evil, outside"}).json
+    assert answer is not None
+    assert answer["url"] == "http://outside/apps/tissue-area"
+
+
+def test_info_tells_both_versions(site: Site) -> None:
+    assert site.web.get(f"{ROUTE}/info").json == {"apiVersion": "1.10", "softwareVersion": SOFTWARE_VERSION}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/", b"", 200),
+        ("GET", "/healthz", b"", 200),
+        ("GET", ROUTE, b"", 200),
+        ("GET", f"{ROUTE}/info", b"", 200),
+        ("GET", "/nothing", b"", 404),
+        ("GET", "/apps/no-such-app", b"", 404),
+        ("DELETE", ROUTE, b"", 405),
+        ("POST", ROUTE, b"{", 400),
+        ("POST", f"{ROUTE}/imagenotification", b"{}", 400),
+        ("POST", ROUTE, b" " * (MAX_BODY_BYTES + 1), 413),
+    ],
+)
+def test_every_answer_bears_both_versions_and_an_error_one_sentence(
+    site: Site, method: str, path: str, body: bytes, status: int
+) -> None:
+    answer = site.web.open(path, method=method, data=body)
+    assert answer.status_code == status
+    assert answer.headers["X-Sectra-ApiVersion"] == "1.10"
+    assert answer.headers["X-Sectra-SoftwareVersion"] == SOFTWARE_VERSION
+    if status >= 400:
+        assert answer.json is not None
+        assert list(answer.json) == ["error"]
+        assert answer.json["error"].endswith(".")
+
+
+def test_the_first_page_lists_the_apps_for_programs(site: Site) -> None:
+    page = site.web.get("/", headers={"Host": "h"}).json
+    assert page is not None
+    assert page["apps"][0] == {
+        "id": "tissue-area",
+        "name": "Tissue area",
+        "version": "2.1",
+        "input": "wholeSlide",
+        "url": "http://h/apps/tissue-area",
+    }
+    assert [app["id"] for app in page["apps"]] == ["tissue-area", "tagged", "areas"]
+    assert page["broken"] == [{"entryPoint": "theirs:App", "reason": "ImportError: no <module>"}]
+
+
+def test_the_first_page_lists_the_apps_for_people(site: Site) -> None:
+    answer = site.web.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert answer.content_type.startswith("text/html")
+    assert "http://localhost/apps/tissue-area" in answer.text
+    assert "ImportError: no &lt;module&gt;" in answer.text
+
+
+def test_the_first_page_shows_a_hostile_host_as_text(site: Site) -> None:
+    answer = site.web.get("/", headers={"Accept": "text/html", "Host": 'x"><script>alert(1)</script>'})
+    assert "<script>" not in answer.text
+
+
+def test_health_is_ok_while_the_queue_can_be_written(site: Site) -> None:
+    answer = site.web.get("/healthz")
+    assert answer.status_code == 200
+    assert answer.json == {"status": "ok"}
+
+
+def test_health_fails_when_the_queue_is_gone(site: Site) -> None:
+    shutil.rmtree(site.queue.layout.root)
+    answer = site.web.get("/healthz")
+    assert answer.status_code == 503
+    assert "can't be written" in answer.text
+
+
+@pytest.mark.parametrize("path", [ROUTE, f"{ROUTE}/imagenotification"])
+def test_a_body_that_is_too_large_is_refused_also_when_its_length_is_not_told(site: Site, path: str) -> None:
+    body = b'{"context": {"a": "' + b"x" * MAX_BODY_BYTES + b'"}}'
+    assert site.web.post(path, data=body).status_code == 413
+    # As gunicorn hands over a body that comes in chunks.
+    chunked = site.web.post(
+        path, input_stream=io.BytesIO(body), environ_overrides={"wsgi.input_terminated": True}, content_length=None
+    )
+    assert chunked.status_code == 413
+    assert not site.files()
+    assert not site.dpat.calls
+
+
+def test_a_fault_of_our_own_is_a_500_without_details_and_its_cause_is_logged(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(_: object) -> None:
+        raise ZeroDivisionError("a secret detail")
+
+    monkeypatch.setattr("webserver.routes.parse_invocation", faulty)
+    with capture_logs() as logged:
+        answer = site.post()
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert [type(each["exc_info"]) for each in logged] == [ZeroDivisionError]

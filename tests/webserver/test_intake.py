@@ -1,0 +1,433 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from slidehook.errors import QueueError
+from slidehook.jobs.job import JobState
+from slidehook.jobs.source import FileSource
+from tests.iaapi.little_dpat import Call, Reply
+from tests.webserver.site import SQUARE, Site
+
+RESULTS = "/applications/tissue-area/results"
+POLYGON = {"polygon": {"points": SQUARE}, "tags": ["tumour", "stroma"], "tagIndex": 0}
+NO_TOKEN = {"url": "http://127.0.0.1:1"}
+
+
+def test_a_create_answers_the_stored_result_as_dpat_answered_it(site: Site) -> None:
+    answer = site.post()
+    assert answer.status_code == 200
+    assert answer.json == site.dpat.results[1]
+    assert answer.json["onlyDpatKnows"] == {"a": None}
+    assert "analysis queued" in answer.json["displayResult"]
+    assert answer.json["applicationVersion"] == "2.1"
+    assert answer.json["data"]["context"] == {"mode": "fast"}
+
+
+def test_a_created_job_holds_what_its_worker_needs(site: Site) -> None:
+    site.post(slideId="../S 1/?")
+    (job,) = site.jobs()
+    assert (job.app_id, job.slide_id, job.origin) == ("tissue-area", "../S 1/?", "user")
+    assert (job.callback_url, job.callback_token) == (site.dpat.url, "the-token")
+    assert job.context == {"mode": "fast"}
+    assert job.image_info is not None
+    assert job.image_info.image_size is not None
+    assert job.image_info.image_size.width == 2000
+
+
+def test_the_job_is_durable_but_held_while_dpat_stores_the_result(site: Site) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def store(call: Call) -> Reply:
+        source = FileSource(site.queue, max_attempts=3)
+        seen.append((site.held(), source.claim() is not None))
+        source.close()
+        return site.dpat.usual(call)
+
+    site.dpat.answer("POST", RESULTS, store)
+    assert site.post().status_code == 200
+    assert seen == [(1, 0)]
+    assert len(site.jobs()) == 1
+
+
+def test_the_worker_learns_which_result_the_slide_shows(site: Site) -> None:
+    site.post()
+    source = FileSource(site.queue, max_attempts=3)
+    claim = source.claim()
+    source.close()
+    assert claim is not None
+    assert claim.record.result is not None
+    assert (claim.record.result.id, claim.record.result.version_id) == (1, "v1")
+
+
+def test_a_result_that_the_slide_has_already_is_updated_in_place(site: Site) -> None:
+    site.post()
+    (job,) = site.jobs()
+    site.queue.cancel_job(job.id)
+    answer = site.post(slideId="S-1", input={"type": "wholeSlide"}, context={"mode": "slow"})
+    assert len(site.dpat.results) == 1
+    assert answer.json is not None
+    assert answer.json["id"] == 1
+
+
+def test_an_older_result_is_found_and_updated(site: Site) -> None:
+    site.post()
+    body = site.body(callbackInfo={"url": site.dpat.url.replace("127.0.0.1", "localhost"), "token": "t"})
+    answer = site.post(body=body)
+    assert answer.json is not None
+    assert (answer.json["id"], answer.json["versionId"]) == (1, "v2")
+    assert len(site.dpat.results) == 1
+
+
+def test_the_same_request_again_joins_the_work_and_brings_its_newer_token(site: Site) -> None:
+    first = site.post()
+    again = site.post(callbackInfo={"url": site.dpat.url, "token": "the-newer-token"})
+    assert again.status_code == 200
+    assert again.json == first.json
+    assert len(site.dpat.results) == 1
+    source = FileSource(site.queue, max_attempts=3)
+    claim = source.claim()
+    assert claim is not None
+    assert claim.token() == "the-newer-token"
+    assert source.claim() is None
+    source.close()
+
+
+def test_another_input_on_the_same_slide_is_other_work_with_a_result_of_its_own(site: Site) -> None:
+    for x in (0.5, 0.6):
+        areas = {"polygons": [{"points": [*SQUARE, {"x": x, "y": 0.3}]}]}
+        answer = site.post("/apps/areas", applicationId="areas", input={"type": "multiArea", "content": areas})
+        assert answer.status_code == 200
+    assert len(site.dpat.results) == 2
+    assert len(site.jobs()) == 2
+
+
+def test_two_at_once_are_one_job_and_both_get_the_result(site: Site) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(call: Call) -> Reply:
+        begun.set()
+        go_on.wait(10)
+        return site.dpat.usual(call)
+
+    site.dpat.answer("POST", RESULTS, slow)
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda: answers.append(site.post())) for _ in range(2)]
+    threads[0].start()
+    begun.wait(10)
+    threads[1].start()
+    # The second has joined once its token's note lies there.
+    notes = site.queue.layout.root / "notes"
+    wait_until(lambda: any(notes.iterdir()))
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json == answers[1].json == site.dpat.results[1]
+    assert len(site.jobs()) == 1
+
+
+@pytest.mark.parametrize("second", ["create", "notification"])
+def test_a_request_that_joined_work_which_was_taken_back_stands_on_its_own(site: Site, second: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def refuse(_: Call) -> Reply:
+        begun.set()
+        go_on.wait(10)
+        return Reply(422)
+
+    site.dpat.answer("POST", RESULTS, refuse, site.dpat.usual)
+    answers: dict[str, int] = {}
+    ask = site.post if second == "create" else site.notify
+    first = threading.Thread(target=lambda: answers.update(first=site.post().status_code))
+    joined = threading.Thread(target=lambda: answers.update(joined=ask().status_code))
+    first.start()
+    begun.wait(10)
+    joined.start()
+    notes = site.queue.layout.root / "notes"
+    wait_until(lambda: any(notes.iterdir()))
+    go_on.set()
+    first.join(10)
+    joined.join(10)
+    assert answers == {"first": 502, "joined": 200}
+    assert len(site.jobs()) == 1
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    tick = threading.Event()
+    for _ in range(500):
+        if true():
+            return
+        tick.wait(0.01)
+    raise AssertionError("it did not come to that in 5 s")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "word"),
+    [
+        ({"applicationId": "tagged"}, 400, "tissue-area"),
+        ({"applicationId": None}, 400, "applicationId"),
+        ({"slideId": ...}, 400, "slideId"),
+        ({"slideId": ".."}, 400, "id"),
+        ({"callbackInfo": NO_TOKEN}, 400, "callbackInfo.token"),
+        ({"callbackInfo": {"url": "http://127.0.0.1:1", "token": "a\r\nb"}}, 400, "callbackInfo.token"),
+        ({"input": {"type": "taggedPolygon", "content": POLYGON}}, 400, "wholeSlide"),
+        ({"input": {"type": "wrong"}}, 400, "input.type"),
+        ({"action": "wrong"}, 400, "action"),
+        ({"callbackInfo": {"url": "http://evil.example/v1", "token": "t"}}, 403, "SLIDEHOOK_DPAT_URLS"),
+        ({"callbackInfo": {"url": "file:///etc/passwd", "token": "t"}}, 403, "http"),
+    ],
+)
+def test_what_is_not_a_right_create_is_refused_before_anyone_is_called(
+    site: Site, changes: dict[str, Any], status: int, word: str
+) -> None:
+    answer = site.post(**changes)
+    assert answer.status_code == status
+    assert word in answer.text
+    assert not site.dpat.calls
+    assert not site.files()
+
+
+@pytest.mark.parametrize("path", ["/apps/tissue-area", "/apps/tissue-area/imagenotification"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"a=b"])
+def test_what_is_no_json_object_is_refused(site: Site, path: str, body: bytes) -> None:
+    assert site.post(path, body=body).status_code == 400
+    assert not site.files()
+
+
+@pytest.mark.parametrize("action", ["modify", "cancel", "create"])
+def test_a_callback_url_that_is_not_allowed_is_not_called_whatever_the_action(
+    make_site: Callable[..., Site], action: str
+) -> None:
+    site = make_site(dpat_urls="https://dpat.example/v1")
+    stored = {"id": 1, "versionId": "v1", **RESULT} if action == "modify" else {"type": "wholeSlide"}
+    answer = site.post(action=action, input=stored)
+    assert answer.status_code == 403
+    assert not site.dpat.calls
+
+
+def test_a_notification_with_a_callback_url_that_is_not_allowed_is_refused(make_site: Callable[..., Site]) -> None:
+    site = make_site(dpat_urls="https://dpat.example/v1")
+    assert site.notify().status_code == 403
+    assert not site.files()
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [(Reply(503), 502), (Reply(401), 502), (Reply(404), 502), (Reply(422), 502), (Reply(body=b"<"), 502)],
+)
+@pytest.mark.parametrize("call", [("GET", "/slides/S-1/info"), ("GET", f"{RESULTS}/slide/S-1"), ("POST", RESULTS)])
+def test_a_create_that_dpat_fails_is_not_queued_unless_its_slide_may_say_so(
+    site: Site, call: tuple[str, str], reply: Reply, status: int
+) -> None:
+    site.dpat.answer(*call, reply)
+    answer = site.post()
+    assert answer.status_code == status
+    assert answer.json is not None
+    assert answer.json["error"].startswith("DPAT")
+    # DPAT may have stored "queued" and not said so: then a worker must bring that result to an end.
+    unclear = call[0] == "POST" and (reply.status == 503 or reply.body == b"<")
+    assert bool(site.files()) is unclear
+
+
+def test_a_create_that_dpat_may_have_stored_but_not_answered_in_time_stays_for_a_worker(site: Site) -> None:
+    go_on = threading.Event()
+
+    def late(_: Call) -> Reply:
+        go_on.wait(10)
+        return Reply(503)
+
+    site.dpat.answer("POST", RESULTS, late)
+    answer = site.post()
+    go_on.set()
+    assert answer.status_code == 504
+    assert site.files()
+
+
+def test_a_create_while_dpat_is_away_is_not_queued(site: Site) -> None:
+    answer = site.post(callbackInfo={"url": "http://127.0.0.1:9", "token": "t"})
+    assert answer.status_code == 502
+    assert not site.files()
+
+
+def test_a_create_that_meets_a_fault_of_our_own_is_not_left_held(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("slidehook.publishing.RecordMaker.in_progress", faulty)
+    assert site.post().status_code == 500
+    assert not site.files()
+
+
+def test_a_job_whose_result_can_not_be_noted_is_queued_since_its_slide_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise QueueError("the disk is full")
+
+    monkeypatch.setattr("slidehook.jobs.filequeue.FileHold.note_result", full)
+    assert site.post().status_code == 200
+    assert len(site.jobs()) == 1
+
+
+# --- modify, delete, cancel
+
+RESULT: dict[str, Any] = {
+    "slideId": "S-1",
+    "displayResult": "12 %",
+    "displayProperties": {"Area": 1.5},
+    "applicationVersion": "1.0",
+    "data": {"context": {}, "result": {"type": "primitive", "content": {"labels": []}}},
+}
+
+
+@pytest.fixture
+def shown(site: Site) -> dict[str, Any]:
+    """A result that the slide has."""
+    site.dpat.results[1] = RESULT | {"id": 1, "versionId": "v4", "onlyDpatKnows": 1}
+    return site.dpat.results[1]
+
+
+def test_a_modified_result_is_stored_and_answered_as_stored(site: Site, shown: dict[str, Any]) -> None:
+    answer = site.post(action="modify", input={**shown, "displayResult": "13 %"})
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json == site.dpat.results[1]
+    assert (answer.json["displayResult"], answer.json["versionId"]) == ("13 %", "v5")
+    assert not site.files()
+
+
+def test_a_modified_result_that_is_gone_is_a_502_and_not_made_anew(site: Site, shown: dict[str, Any]) -> None:
+    site.dpat.results.clear()
+    assert site.post(action="modify", input=shown).status_code == 502
+    assert not site.dpat.results
+
+
+def test_a_deletion_stands_without_a_call(site: Site, shown: dict[str, Any]) -> None:
+    answer = site.post(action="delete", input=shown)
+    assert (answer.status_code, answer.json) == (200, {})
+    assert not site.dpat.calls
+
+
+@pytest.mark.parametrize("action", ["modify", "delete"])
+def test_a_result_that_was_never_stored_can_not_be_changed(site: Site, action: str) -> None:
+    answer = site.post(action=action, input=RESULT)
+    assert answer.status_code == 400
+    assert "input.id" in answer.text
+
+
+def test_a_cancelled_job_ends_and_its_slide_says_so(site: Site) -> None:
+    site.post()
+    answer = site.post(action="cancel", input=...)
+    assert (answer.status_code, answer.json) == (200, {})
+    assert site.dpat.results[1]["displayResult"] == "cancelled"
+    assert not site.jobs()
+    assert any((site.queue.layout.root / JobState.CANCELLED.value).rglob("*"))
+
+
+@pytest.mark.parametrize("token", ["another", "", None, ...])
+def test_a_cancellation_of_nothing_stops_nothing(site: Site, token: Any) -> None:
+    site.post()
+    assert site.post(action="cancel", input=..., cancellationToken=token).status_code == 200
+    assert len(site.jobs()) == 1
+
+
+# --- notifications
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"action": None, "input": None}, {"action": "newImageFiles", "input": {"type": "wholeSlide"}}]
+)
+def test_an_imported_image_is_queued_by_old_and_new_servers(site: Site, changes: dict[str, Any]) -> None:
+    answer = site.notify(**changes)
+    assert (answer.status_code, answer.json) == (200, {})
+    (job,) = site.jobs()
+    assert job.origin == "import"
+    assert "analysis queued" in site.dpat.results[1]["displayResult"]
+    assert [call.method for call in site.dpat.calls] == ["GET", "POST"]
+
+
+def test_a_notification_without_an_image_record_has_it_fetched(site: Site) -> None:
+    assert site.notify(imageInfo=None).status_code == 200
+    assert site.dpat.calls[0].path == "/slides/S-1/info"
+    assert len(site.jobs()) == 1
+
+
+def test_the_same_notification_again_is_one_job(site: Site) -> None:
+    assert site.notify().status_code == site.notify().status_code == 200
+    assert len(site.jobs()) == 1
+
+
+@pytest.mark.parametrize(
+    "info", [{"id": "S-1"}, {"id": "S-1", "staining": None}, {"id": "S-1", "staining": {"displayName": "PAS"}}]
+)
+def test_an_image_that_the_app_does_not_accept_costs_nothing(site: Site, info: dict[str, Any]) -> None:
+    answer = site.notify(imageInfo=info)
+    assert (answer.status_code, answer.json) == (200, {})
+    assert not site.dpat.calls
+    assert not site.files()
+
+
+@pytest.mark.parametrize("app", ["tagged", "areas"])
+def test_an_app_that_needs_a_region_is_not_given_imported_images(site: Site, app: str) -> None:
+    info = {"id": "S-1", "staining": {"displayName": "HE"}}
+    answer = site.post(f"/apps/{app}/imagenotification", applicationId=app, action=..., input=..., imageInfo=info)
+    assert answer.status_code == 200
+    assert not site.dpat.calls
+    assert not site.files()
+
+
+def test_an_app_whose_accepts_fails_gets_the_image(site: Site) -> None:
+    assert site.notify(imageInfo={"id": "S-1", "bodyPart": "BROKEN"}).status_code == 200
+    assert len(site.jobs()) == 1
+
+
+@pytest.mark.parametrize(("reply", "status"), [(Reply(503), 502), (Reply(429), 502)])
+def test_an_imported_image_stays_queued_when_dpat_can_not_store_its_result_now(
+    site: Site, reply: Reply, status: int
+) -> None:
+    site.dpat.answer("POST", RESULTS, reply)
+    assert site.notify().status_code == status
+    (job,) = site.jobs()
+    assert job.slide_id == "S-1"
+
+
+def test_an_imported_image_stays_queued_while_dpat_is_away(site: Site) -> None:
+    assert site.notify(callbackInfo={"url": "http://127.0.0.1:9", "token": "t"}).status_code == 502
+    assert len(site.jobs()) == 1
+
+
+@pytest.mark.parametrize("status", [401, 404, 422])
+def test_an_imported_image_that_dpat_refuses_is_not_queued(site: Site, status: int) -> None:
+    site.dpat.answer("POST", RESULTS, Reply(status))
+    assert site.notify().status_code == 502
+    assert not site.files()
+
+
+def test_identifying_fields_are_neither_asked_for_nor_kept(site: Site) -> None:
+    site.notify(imageInfo={"id": "S-1", "staining": {"displayName": "HE"}, "accessionNumber": "A-1234567"})
+    site.dpat.record["accessionNumber"] = "A-1234567"
+    site.post(slideId="S-2")
+    assert all("includePHI" not in call.query for call in site.dpat.calls)
+    assert len(site.files()) >= 2
+    assert all(b"A-1234567" not in path.read_bytes() for path in site.files())
+
+
+def test_identifying_fields_are_kept_where_the_site_wants_them(make_site: Callable[..., Site]) -> None:
+    site = make_site(store_phi=True)
+    site.dpat.record["accessionNumber"] = "A-1234567"
+    site.post()
+    assert site.dpat.calls[0].query["includePHI"] == ["true"]
+    (job,) = site.jobs()
+    assert job.image_info is not None
+    assert job.image_info.accession_number == "A-1234567"
+
+
+def test_tokens_lie_in_files_that_nobody_else_may_read(site: Site) -> None:
+    site.post()
+    holding = [path for path in site.files() if b"the-token" in path.read_bytes()]
+    assert holding
+    assert {path.stat().st_mode & 0o777 for path in holding} == {0o600}

@@ -1,0 +1,63 @@
+"""A little DPAT, a claimed job, and the demo app's child process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slidehook.iaapi.client import DpatClient, DpatServer
+from slidehook.iaapi.models import ImageInfo, Size, WholeSlideInput
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.job import Job, new_job_id
+from slidehook.jobs.source import FileSource
+from slidehook.settings import Settings
+from tests.iaapi.little_dpat import LittleDpat
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return Settings(_env_file=None, demo_seconds=0, read_timeout="0.4s")
+
+
+@pytest.fixture
+def dpat() -> Iterator[LittleDpat]:
+    with LittleDpat() as dpat:
+        yield dpat
+
+
+@pytest.fixture
+def client(dpat: LittleDpat, settings: Settings) -> Iterator[DpatClient]:
+    server = DpatServer(dpat.url, settings)
+    with server.session:
+        yield server.client("the-token")
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[FileQueue]:
+    queue = FileQueue(tmp_path / "queue", "work")
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def source(queue: FileQueue) -> Iterator[FileSource]:
+    source = FileSource(queue, max_attempts=3)
+    yield source
+    source.close()
+
+
+@pytest.fixture
+def job(dpat: LittleDpat) -> Job:
+    return Job(
+        id=new_job_id(1),
+        app_id="wholeslide",
+        slide_id="S-1",
+        created_at=0,
+        origin="user",
+        input=WholeSlideInput(),
+        callback_url=dpat.url,
+        image_info=ImageInfo(id="S-1", image_size=Size(width=2000, height=1000)),
+        callback_token="the-token",
+    )
