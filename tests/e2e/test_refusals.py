@@ -50,7 +50,11 @@ def test_a_dpat_that_refuses_is_a_bad_gateway(quiet_dpat: Dpat, quiet_site: Site
     assert answer.status_code == 502
     assert str(status) in sentence(answer)
     assert quiet_dpat.results() == []
-    assert_nothing_is_queued(quiet_site, slide_id)
+    if status >= 500 and "results" in path:
+        # It may have stored "queued" before it failed: a worker must bring that result to an end.
+        assert len(quiet_site.jobs(slide_id)) == 1
+    else:
+        assert_nothing_is_queued(quiet_site, slide_id)
 
 
 def test_a_refused_request_may_be_made_again(quiet_dpat: Dpat, quiet_site: Site) -> None:

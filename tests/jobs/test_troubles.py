@@ -190,6 +190,27 @@ def test_an_end_that_does_not_fit_on_the_disk_can_be_told_again(site: Site, disk
 
 
 @pytest.mark.parametrize("bytes_left", [0, 30])
+def test_an_end_that_did_not_fit_on_the_disk_is_told_when_there_is_room(
+    site: Site, disk: Disk, bytes_left: int
+) -> None:
+    """The worker lives on, so nobody else would ever take the job from it."""
+    site.web.put(make_job("a"))
+    job_id = site.claim().job.id
+    site.work.close()
+    claim = site.claim()
+    disk.fill(bytes_left)
+    with pytest.raises(QueueError, match="No space left"):
+        claim.finish(JobState.FAILED, "no tissue")
+    disk.free()
+
+    assert site.source.claim() is None
+
+    summary, record = site.ledger.show(job_id)
+    assert summary.state is JobState.FAILED
+    assert record.events[-1].model_dump()["reason"] == "no tissue"
+
+
+@pytest.mark.parametrize("bytes_left", [0, 30])
 def test_a_job_whose_worker_died_on_a_full_disk_is_taken_over(site: Site, disk: Disk, bytes_left: int) -> None:
     site.web.put(make_job("a"))
     claim = site.claim()
