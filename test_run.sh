@@ -7,4 +7,4 @@ install_environment --all-extras --group dev
 cd "$HOUSE"
 say "ruff";   ruff check . && ruff format --check .
 say "mypy";   mypy
-say "pytest"; exec pytest "$@"
+say "pytest"; exec pytest --numprocesses 4 --dist loadfile "$@"

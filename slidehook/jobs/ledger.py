@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from slidehook.errors import IllegalTransition, JobDamaged, SlidehookError
 from slidehook.jobs.claimers import bury
-from slidehook.jobs.durable import append, read_whole, remove, remove_dir, sync_dir
+from slidehook.jobs.durable import append, read_whole, remove, remove_dir, sync_dir, sync_file
 from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import ENDED, AttemptEnded, JobRecord, JobState, check_transition, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName

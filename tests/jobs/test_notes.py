@@ -11,7 +11,7 @@ import pytest
 from slidehook.jobs.job import new_job_id
 from slidehook.jobs.notes import NoteKind, Notes
 
-JOB, OTHER = new_job_id(1), new_job_id(2)
+JOB, OTHER = f"{1:016x}-9f65450a", f"{2:016x}-c20c145a"
 
 
 class Board:
