@@ -206,7 +206,11 @@ class Intake:
         except (OSError, QueueError) as error:
             # The slide says "queued", so the job must run; its worker looks for the result.
             log.warning("result not noted", job=hold.job.id, reason=str(error))
-        hold.release()
+        try:
+            hold.release()
+        except QueueError as error:
+            # It is durable, and goes to the workers as soon as the queue lets it.
+            log.warning("released later", job=hold.job.id, reason=str(error))
         log.info("queued", job=hold.job.id, app=hold.job.app_id, origin=hold.job.origin)
 
     def _current(self, app: App, twin: JobRecord, client: DpatClient) -> dict[str, Any]:

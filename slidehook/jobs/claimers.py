@@ -80,7 +80,9 @@ def read_beats(root: Path) -> dict[str, int]:
 class Claimer:
     """This process as a claimer: holds its lock and beats until `close`."""
 
-    def __init__(self, root: Path, role: str, *, beat_s: float = BEAT_S) -> None:
+    def __init__(
+        self, root: Path, role: str, *, beat_s: float = BEAT_S, each_beat: Callable[[], None] = lambda: None
+    ) -> None:
         self.id = new_claimer_id(role)
         self._root = root
         self._beats = root / "beats"
@@ -89,6 +91,7 @@ class Claimer:
         self._beat = str(self._beats / f"{self.id}.0")
         Path(self._beat).touch(PRIVATE_FILE)
         self._stop = threading.Event()
+        self._each_beat = each_beat
         self._thread = threading.Thread(target=self._run, args=(beat_s,), name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -97,6 +100,7 @@ class Claimer:
         late_s = beat_s + LATE_S
         beaten_at = time.time()  # not monotonic: that stands still while a host sleeps
         while not self._stop.wait(beat_s):
+            self._each_beat()
             number += 1
             after = str(self._beats / f"{self.id}.{number}")
             try:

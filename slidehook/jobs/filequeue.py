@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 
-from slidehook.errors import JobDamaged, QueueError
+from slidehook.errors import ClaimLost, JobDamaged, QueueError
 from slidehook.jobs.claimers import Claimer
 from slidehook.jobs.durable import read_whole, remove, rename, sync_dir, write_new
 from slidehook.jobs.job import Job, JobRecord, JobState, parse_record
@@ -50,6 +51,7 @@ class FileQueue:
         self._role = role
         self._claimer: Claimer | None = None
         self._lock = Lock()
+        self._late: deque[OwnedFile] = deque()
 
     @property
     def claimer(self) -> Claimer:
@@ -57,7 +59,7 @@ class FileQueue:
         with self._lock:
             if self._claimer is None:
                 with queue_errors("can't be claimed from"):
-                    self._claimer = Claimer(self.layout.root, self._role)
+                    self._claimer = Claimer(self.layout.root, self._role, each_beat=self._release_late)
             return self._claimer
 
     def close(self) -> None:
@@ -66,6 +68,20 @@ class FileQueue:
             if self._claimer is not None:
                 self._claimer.close()
                 self._claimer = None
+
+    def release_later(self, file: OwnedFile) -> None:
+        """Keep trying to release a held job that can't be released now: no worker may have it while this lives."""
+        self._late.append(file)
+
+    def _release_late(self) -> None:
+        for _ in range(len(self._late)):
+            file = self._late.popleft()
+            try:
+                file.to_waiting()
+            except ClaimLost:
+                continue
+            except OSError:
+                self._late.append(file)
 
     # --- putting
 
@@ -189,11 +205,17 @@ class FileHold:
             self._held.note_result(result_id, version_id)
 
     def release(self) -> None:
-        """Make the job claimable."""
-        with queue_errors("can't release the job"):
+        """Make the job claimable; where that fails, it is tried again until it succeeds."""
+        try:
             self._held.to_waiting()
+        except OSError as error:
+            self._queue.release_later(self._held)
+            raise QueueError(f"the queue can't release the job yet: {error.strerror or error}") from error
 
     def withdraw(self) -> None:
-        """Take back a job that was not acknowledged: it leaves no trace."""
-        with queue_errors("can't take the job back"):
+        """Take back a job that was not acknowledged: it leaves no trace; where that fails, it runs after all."""
+        try:
             self._held.withdraw()
+        except OSError as error:
+            self._queue.release_later(self._held)
+            raise QueueError(f"the queue can't take the job back: {error.strerror or error}") from error

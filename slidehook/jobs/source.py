@@ -24,6 +24,8 @@ TAKE_OVER_EVERY_S = 0.5
 BACK_OFF_S = 2.0
 """What the wait after a second attempt that killed its worker is about; it doubles with each further one."""
 BACK_OFF_MOST_S = 300.0
+ASTRAY_WAIT_S = 2.0
+"""How long a job waits of which this process does not know what has become of its own steps."""
 
 
 def back_off_s(attempt: int, chance: float) -> float:
@@ -130,7 +132,7 @@ class FileSource:
         self._claims = {key: claim for key, claim in self._claims.items() if claim.standing is not Standing.OVER}
         for name in names:
             if name.claimer == mine and self._is_astray(name):
-                with contextlib.suppress(FileNotFoundError, ClaimLost):
+                with contextlib.suppress(OSError, ClaimLost):  # else at the next look: nothing else waits for it
                     self._settle(name)
         left = [name for name in names if name.claimer != mine]
         dead = self._obituaries.dead({name.claimer for name in left if name.claimer})
@@ -153,7 +155,7 @@ class FileSource:
         return name.attempt > 0 or name.job_id in self._inheriting
 
     def _settle(self, name: JobName) -> None:
-        """End a job that is astray as its claim wanted to end it, else let it wait again."""
+        """End a job that is astray as its claim wanted to end it, else let it wait again after a while."""
         if name.outcome is not None:
             complete(self._disk, name)
             return
@@ -162,9 +164,11 @@ class FileSource:
         if claim is not None and claim.wanted is not None:
             file.finish(*claim.wanted)
             return
-        file.note_attempt_ended("the worker lost touch with the queue")
+        with contextlib.suppress(OSError):  # a share may open it for another host only (docs/queue.md)
+            file.note_attempt_ended("the worker lost touch with the queue")
         begun = claim is not None or name.job_id in self._inheriting
-        file.to_waiting(attempt=name.attempt if begun else name.attempt - 1)
+        wake_ns = self._disk.clock() + round(ASTRAY_WAIT_S * 1e9)
+        file.to_parked(wake_ns, attempt=name.attempt if begun else name.attempt - 1)
         self._inheriting.discard(name.job_id)
 
     def _inherit(self, name: JobName, mine: str) -> None:

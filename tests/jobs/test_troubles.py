@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from slidehook.errors import QueueError
 from slidehook.jobs import durable
+from slidehook.jobs.claimers import BEAT_S
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Ended, JobState, parse_record
 from slidehook.jobs.ledger import Ledger
@@ -229,6 +231,28 @@ def test_a_job_whose_worker_died_on_a_full_disk_is_taken_over(site: Site, disk: 
 
 
 # --- missing rights
+
+
+@pytest.mark.parametrize("step", ["release", "withdraw"])
+def test_a_held_job_that_can_not_be_let_go_is_not_stuck_while_its_holder_lives(
+    site: Site, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    hold = site.web.hold(make_job("S-17"))
+    with monkeypatch.context() as patch:
+        for name in ("rename", "append"):
+            patch.setattr(f"slidehook.jobs.{'waiting' if name == 'rename' else 'ownedfile'}.{name}", full)
+        with pytest.raises(QueueError, match="No space left"):
+            getattr(hold, step)()
+        assert site.source.claim() is None
+    until = time.monotonic() + 10 * BEAT_S
+    while (claim := site.source.claim()) is None:
+        assert time.monotonic() < until
+        site.source.wait(BEAT_S)
+    assert claim.job.slide_id == "S-17"
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
