@@ -4,6 +4,8 @@
 # uv comes in a venv of its own, since Debian's pip refuses to install into the system. The Python is always
 # the machine's own: nothing but packages is downloaded.
 HOUSE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# A hospital's proxy may show a certificate that only the system's own store knows.
+export UV_SYSTEM_CERTS=true
 export UV_PYTHON_DOWNLOADS=never UV_PYTHON_PREFERENCE=only-system
 export UV_PROJECT_ENVIRONMENT="$HOUSE/.venv" VIRTUAL_ENV="$HOUSE/.venv"
 
