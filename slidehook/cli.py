@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from slidehook.cli_jobs import jobs
 from slidehook.errors import SlidehookError
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
-from slidehook.jobs.commands import jobs
 from slidehook.registry import load_apps
 from slidehook.settings import read_settings
 

@@ -13,11 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from slidehook.errors import QueueError
+from slidehook.errors import DpatError, QueueError
+from slidehook.iaapi.client import DpatServers
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import ENDED, AttemptEnded, Ended, JobRecord, JobState, ResultNoted
 from slidehook.jobs.ledger import LIVE, SHOWN, Ledger
-from slidehook.jobs.queue import JobSummary
+from slidehook.jobs.queue import Cancelled, JobSummary
+from slidehook.publishing import show_cancelled
+from slidehook.registry import load_apps
 from slidehook.settings import read_settings
 
 COLOURS = {
@@ -110,12 +113,27 @@ def retry(job: tuple[str, ...]) -> None:
 @jobs.command()
 @click.argument("job", nargs=-1, required=True)
 def cancel(job: tuple[str, ...]) -> None:
-    """Stop jobs. JOB: ids, or beginnings of ids."""
+    """Stop jobs, and say so on their slides. JOB: ids, or beginnings of ids."""
     with _ledger() as ledger:
         for each in job:
             cancelled = ledger.cancel(each)
-            done = "its worker is told to stop" if cancelled.record is None else "cancelled"
-            click.echo(f"job {cancelled.job_id}: {done}")
+            click.echo(f"job {cancelled.job_id}: {_tell(cancelled)}")
+
+
+def _tell(cancelled: Cancelled) -> str:
+    """Tell the slide of a cancelled job that has no worker to do so; gives what to tell the operator."""
+    if cancelled.record is None:
+        return "its worker is told to stop"
+    settings, job = read_settings(), cancelled.record.job
+    app = load_apps(settings).get(job.app_id)
+    if app is None:
+        return f"cancelled; its slide was not told, as the app {job.app_id} is not installed here"
+    client = DpatServers(settings).at(job.callback_url).client(job.callback_token, tries=3)
+    try:
+        show_cancelled(client, app, cancelled.record)
+    except DpatError as error:
+        return f"cancelled; its slide could not be told: {error}"
+    return "cancelled"
 
 
 @jobs.command()

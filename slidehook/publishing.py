@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from pydantic import ValidationError
 
 from slidehook.app import App, WholeSlide
@@ -20,7 +22,7 @@ from slidehook.iaapi.models import (
     Stored,
     Style,
 )
-from slidehook.jobs.job import Job
+from slidehook.jobs.job import Job, JobRecord
 from slidehook.result import Result
 
 ORANGE = "#FF8C00"
@@ -153,3 +155,12 @@ class ResultOnSlide:
 def newest(results: list[Stored]) -> Stored | None:
     """Give the result with the highest number; None of none."""
     return max(results, key=lambda each: (len(str(each.id)), str(each.id)), default=None)
+
+
+def show_cancelled(client: DpatClient, app: App, record: JobRecord) -> None:
+    """Say on its slide that a job which had no worker was cancelled; a result that the user deleted stays so."""
+    result = ResultOnSlide(client, app, record.job)
+    if record.result is not None:
+        result.know(record.result.id, record.result.version_id)
+    with contextlib.suppress(NotFound):
+        result.show(RecordMaker(app, record.job, frame_of(record.job.image_info)).cancelled())

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import BadRequest, DpatUnavailable, Malformed, NotFound, QueueError
+from slidehook.errors import BadRequest, DpatUnavailable, Malformed, QueueError
 from slidehook.iaapi.allowed import check_callback
 from slidehook.iaapi.client import DpatClient, DpatServers
 from slidehook.iaapi.models import (
@@ -25,7 +25,7 @@ from slidehook.iaapi.models import (
 )
 from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
 from slidehook.jobs.queue import Hold, JobSink
-from slidehook.publishing import QUEUED, RecordMaker, ResultOnSlide, frame_of
+from slidehook.publishing import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled
 from slidehook.settings import Settings
 
 JOINED_WAIT_S = 5.0
@@ -100,17 +100,8 @@ class Intake:
         cancelled = self._queue.cancel(key) if key else None
         log.info("cancel", app=app.id, job=cancelled.job_id if cancelled else "-")
         if cancelled is not None and cancelled.record is not None:
-            self._show_cancelled(app, cancelled.record, client)
+            show_cancelled(client, app, cancelled.record)
         return {}
-
-    def _show_cancelled(self, app: App, record: JobRecord, client: DpatClient) -> None:
-        result = ResultOnSlide(client, app, record.job)
-        if record.result is not None:
-            result.know(record.result.id, record.result.version_id)
-        try:
-            result.show(RecordMaker(app, record.job, frame_of(record.job.image_info)).cancelled())
-        except NotFound:
-            log.info("the cancelled job's result is gone", job=record.job.id)
 
     def _check(self, app: App, call: _Call | Notification) -> None:
         if call.application_id != app.id:

@@ -13,6 +13,7 @@ from slidehook.errors import SlidehookError
 from slidehook.jobs.claimers import Obituaries
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.ledger import Ledger
+from slidehook.jobs.probe import check_locks
 from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
 from slidehook.registry import load_apps
@@ -64,6 +65,7 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool) -> None:
     for broken in registry.broken:
         log.error("app does not load", app=broken.entry_point, reason=broken.reason)
     queue = FileQueue(settings.queue_dir, "work")
+    check_locks(settings.queue_dir)
     source = FileSource(queue, max_attempts=settings.max_attempts, apps=frozenset(registry))
     workspace = Workspace(settings.data_dir, queue.claimer.id)
     obituaries = Obituaries(settings.queue_dir)

@@ -24,8 +24,6 @@ from slidehook.jobs.durable import PRIVATE_FILE, remove, rename
 
 BEAT_S = 2.0
 """Seconds between two heartbeats."""
-LATE_S = 3.0
-"""How many seconds late a heartbeat must come for its host to count as having been asleep or cut off."""
 STILL_S = 10.0
 """Seconds that a heartbeat on another host must have stood still before its claimer counts as dead."""
 
@@ -84,7 +82,6 @@ class Claimer:
         self, root: Path, role: str, *, beat_s: float = BEAT_S, each_beat: Callable[[], None] = lambda: None
     ) -> None:
         self.id = new_claimer_id(role)
-        self._root = root
         self._beats = root / "beats"
         self._lock = lock_at(root, self.id)
         self._lock.acquire(blocking=False)
@@ -97,8 +94,6 @@ class Claimer:
 
     def _run(self, beat_s: float) -> None:
         number = 0
-        late_s = beat_s + LATE_S
-        beaten_at = time.time()  # not monotonic: that stands still while a host sleeps
         while not self._stop.wait(beat_s):
             self._each_beat()
             number += 1
@@ -111,33 +106,15 @@ class Claimer:
             except OSError:
                 continue  # the share is away: the next beat tries again
             self._beat = after
-            cut_off = abs(time.time() - beaten_at) > late_s
-            if not cut_off or self._take_lock_anew():
-                beaten_at = time.time()
-
-    def _take_lock_anew(self) -> bool:
-        """Take the lock that the server may have taken from a host that it did not hear of; False: try again.
-
-        The kernel takes it back too, but some 10 s later, and not if another looked at the lock just then. While it
-        is free, the beats alone show that this process lives.
-        """
-        with contextlib.suppress(OSError):
-            self._lock.release()
-        lock = lock_at(self._root, self.id)
-        try:
-            lock.acquire(blocking=False)
-        except (OSError, Timeout):
-            return False
-        self._lock = lock
-        return True
 
     def close(self) -> None:
         """Stop beating and give the lock back; nothing is left of a claimer that goes in order."""
         self._stop.set()
         self._thread.join()
-        remove(self._beat)
-        self._lock.release()
-        remove(str(self._lock.lock_file))
+        with contextlib.suppress(OSError):  # the share is away, or took the lock back while it was
+            remove(self._beat)
+            self._lock.release()
+            remove(str(self._lock.lock_file))
 
 
 class Obituaries:

@@ -7,7 +7,7 @@ import errno
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import BaseFileLock, SoftFileLock, Timeout
@@ -19,7 +19,10 @@ from slidehook.jobs.watch import Mount, mount_of
 
 BEATS_WATCHED = 3
 """For how many heartbeats another host's claimer is watched whose lock could be had."""
-LOOK_S = 0.1
+RELOCK_BEATS = 7
+"""For how many, if it lives: a host that was cut off from its share has its locks again some 10 s later."""
+LOOK_S = 0.5
+"""Seconds between two looks: seldom, since a look takes the lock for a moment from who wants it back."""
 
 _CIFS = frozenset({"nobrl", "nolock"})
 _NFS = frozenset({"nolock", "local_lock=flock", "local_lock=all"})
@@ -50,15 +53,15 @@ def check_locks(root: Path, *, mounts: str | None = None, beat_s: float = BEAT_S
     """Raise LocksDontWork unless locks in the queue directory `root` exclude other takers, on other hosts too.
 
     `mounts`: the text of `/proc/mounts`, when another than this host's is to be believed. `beat_s`: how often
-    claimers beat. Takes a few ms; up to three beats where a claimer of another host died, or its lock can be had
-    though it lives. Leaves nothing behind. Raises QueueError when the directory can't be used at all.
+    claimers beat. Takes a few ms; three beats where a claimer of another host died, and seven where one lives and
+    its lock can be had. Leaves nothing behind. Raises QueueError when the directory can't be used at all.
     """
     if mounts is None:
         mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
     check_mount(root, mount_of(root.resolve(), mounts))
     try:
         _check_own_lock(root)
-        _check_others(root, beat_s, time.sleep)
+        _check_others(root, beat_s)
     except OSError as error:
         raise QueueError(f"locks can't be tried in the queue directory {root}: {error.strerror or error}") from error
 
@@ -117,7 +120,7 @@ def _taken(lock: BaseFileLock, root: Path) -> Iterator[None]:
         lock.release()
 
 
-def _check_others(root: Path, beat_s: float, sleep: Callable[[float], None]) -> None:
+def _check_others(root: Path, beat_s: float) -> None:
     """Raise LocksDontWork if a claimer on another host lives, and its lock can be had all the same."""
     here = boot_of(new_claimer_id("probe"))
     locks = set(os.listdir(root / "claimers"))
@@ -126,16 +129,17 @@ def _check_others(root: Path, beat_s: float, sleep: Callable[[float], None]) -> 
     # A beat that is counted only now, and grows later, is that of a claimer that lived when its lock was tried.
     before = read_beats(root)
     suspects = {each: before[each] for each in free if each in before}
-    until = time.monotonic() + BEATS_WATCHED * beat_s
-    while suspects and time.monotonic() < until:
-        sleep(LOOK_S)
+    began = time.monotonic()
+    alive: set[str] = set()
+    while suspects and time.monotonic() - began < (RELOCK_BEATS if alive else BEATS_WATCHED) * beat_s:
+        time.sleep(LOOK_S)
         now = read_beats(root)
-        for each, number in list(suspects.items()):
-            if now.get(each, -1) <= number:
-                continue
-            if lock_is_free(root, each):
-                raise LocksDontWork(
-                    f"{each} works on the queue {root} on another host, and yet its lock can be had on this one; "
-                    "mount the share with locks on both hosts (CIFS: without nobrl, NFS: without nolock)"
-                )
+        alive = {each for each, number in suspects.items() if now.get(each, -1) > number}
+        for each in [each for each in alive if not lock_is_free(root, each)]:
             del suspects[each]
+            alive.discard(each)
+    if alive:
+        raise LocksDontWork(
+            f"{min(alive)} works on the queue {root} on another host, and yet its lock can be had on this one; mount "
+            "the share with locks on both hosts (CIFS: without nobrl, NFS: without nolock), and start that one again"
+        )

@@ -20,6 +20,7 @@ from tests.jobs.making import DAY_S, Clock, make_job
 
 CENTURY_S = 100 * 365 * DAY_S
 MAX_ATTEMPTS = 9
+ROUNDS = 20
 FIRST_TOKEN, NEWER_TOKEN = "token-first-end", "token-newer-end"
 _TOKEN = re.compile(rb"token-[a-z]+-end")
 
@@ -317,7 +318,7 @@ def must_recover(scenario: Scenario, root: Path, stage: Stage, *, results_last: 
 def drain(processes: list[Process], stage: Stage, *, results_last: bool) -> None:
     """Claim and finish until nothing is left; two workers at a time, and never one job for both."""
     known = stage.known
-    while True:
+    for _ in range(ROUNDS):
         claims = [claim for each in processes for _ in range(2) if (claim := each.source.claim()) is not None]
         ids = [claim.job.id for claim in claims]
         assert len(set(ids)) == len(ids), "a job is claimed twice"
@@ -329,6 +330,7 @@ def drain(processes: list[Process], stage: Stage, *, results_last: bool) -> None
         if processes[0].source.unfinished() == 0:
             return
         stage.clock.move(3600)
+    pytest.fail(f"jobs that nobody can claim are left: {[str(name) for _, name in on_disk(stage.root)]}")
 
 
 def must_know_all(claim: Claim, known: Known, *, results_last: bool) -> None:

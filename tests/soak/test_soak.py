@@ -1,6 +1,6 @@
 """A whole site under fire: its processes are killed at random while requests come, and nothing acknowledged is lost.
 
-`SLIDEHOOK_SOAK_SECONDS` says how long it takes about, its end included; `SLIDEHOOK_SOAK_SEED` sets the chances anew as
+`SLIDEHOOK_SOAK_SECONDS` says how long it takes about, its end included; `SLIDEHOOK_SOAK_SEED` sets the chances as
 they were in another run.
 """
 
@@ -85,6 +85,12 @@ class Fire:
                 self._kill_web()
         timer.join()
 
+    def settle(self) -> None:
+        """Wait until those that were started last are ready: only then do they know how to leave in order."""
+        wait_for(
+            lambda: all("worker ready" in each.text() for each in self.workers), "all workers are ready", within_s=30
+        )
+
     def _kill_worker(self) -> None:
         number = self._chance.randrange(WORKERS)
         self.workers[number].kill()
@@ -143,6 +149,7 @@ def test_whatever_is_killed_each_acknowledged_slide_gets_its_one_result(site: Si
     wait_for(lambda: is_empty(queue), "the queue is empty", within_s=DRAIN_S)
     must_all_be_told(dpat, acknowledged, broken)
     must_all_have_ended_once(site, acknowledged, broken)
+    fire.settle()
     must_leave_in_order(site)
     must_leave_nothing_behind(site)
 
