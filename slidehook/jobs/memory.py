@@ -211,6 +211,7 @@ class MemorySink:
 
     def _join(self, twin: _Entry, newer: Job) -> None:
         twin.tokens.append(newer.callback_token)
+        twin.cancel_wanted = False
         if newer.cancellation_key:
             self._queue.aliases.setdefault(newer.cancellation_key, twin)
         if twin.state is JobState.PARKED and twin.wake_ns == NEVER_NS:

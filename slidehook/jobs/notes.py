@@ -34,8 +34,8 @@ class Notes:
         self._tmp = tmp
 
     def post(self, job_id: str, kind: NoteKind, now_ns: int, content: bytes = b"") -> None:
-        """Leave a note, durably; it is newer than those that are there, whatever the clock says."""
-        if last := self.newest(job_id, kind):
+        """Leave a note, durably; it is newer than all that are there, whatever the clock says."""
+        if last := max(self.of(job_id), default=""):
             now_ns = max(now_ns, int(last.split(".")[1], 16) + 1)
         name = f"{job_id}.{now_ns:016x}.{kind}"
         aside = f"{self._tmp}/{name}.{secrets.token_hex(4)}"

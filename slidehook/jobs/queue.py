@@ -81,7 +81,7 @@ class Claim(Protocol):
         """Give the newest callback token for the job; None when it has none any more."""
 
     def cancel_wanted(self) -> bool:
-        """Say whether somebody asked for the job to stop."""
+        """Say whether somebody asked for the job to stop, and nobody for the same work since."""
 
     def note_result(self, result_id: int | str, version_id: int | str) -> None:
         """Note which result DPAT stored for the job."""

@@ -277,9 +277,10 @@ class FileClaim:
         return newest or (self.job.callback_token if self.job.has_token else None)
 
     def cancel_wanted(self) -> bool:
-        """Say whether somebody asked for the job to stop."""
+        """Say whether somebody asked for the job to stop, and nobody for the same work since."""
         with self._acting("can't be read"):
-            return bool(self._disk.notes.of(self.job.id, NoteKind.CANCEL))
+            cancel = self._disk.notes.newest(self.job.id, NoteKind.CANCEL)
+            return cancel > self._disk.notes.newest(self.job.id, NoteKind.TOKEN)
 
     def note_result(self, result_id: int | str, version_id: int | str) -> None:
         """Note which result DPAT stored for the job; raises ClaimLost."""

@@ -196,6 +196,7 @@ class QueueMachine(RuleBasedStateMachine):
         does = twin or fresh
         does.token = job.callback_token
         self.by_token[job.callback_token] = does.job.id
+        does.cancel_noted = False
         if job.cancellation_key and self.known_by(job.cancellation_key) is None:
             self.by_key[job.cancellation_key] = does.job.id
         return twin is None

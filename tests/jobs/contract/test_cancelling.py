@@ -175,3 +175,15 @@ def test_a_cancelled_jobs_worker_can_still_end_it_otherwise(backend: Backend) ->
     claim.finish(JobState.DONE)
 
     assert state_of(backend, hold.job.id) is JobState.DONE
+
+
+def test_who_asks_for_the_same_work_after_it_was_to_stop_has_it_go_on(backend: Backend) -> None:
+    sink = backend.sink()
+    sink.hold(make_job("S-17", cancellation_key=KEY)).release()
+    claim = claimed(backend.source())
+    sink.cancel(KEY)
+    assert claim.cancel_wanted()
+
+    assert sink.hold(make_job("S-17", token="token-2")).coalesced
+    assert not claim.cancel_wanted()
+    assert claim.token() == "token-2"
