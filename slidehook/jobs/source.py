@@ -164,7 +164,7 @@ class FileSource:
         if claim is not None and claim.wanted is not None:
             file.finish(*claim.wanted)
             return
-        with contextlib.suppress(OSError):  # a share may open it for another host only (docs/queue.md)
+        with contextlib.suppress(OSError):  # after a lost connection a share may refuse to open it here
             file.note_attempt_ended("the worker lost touch with the queue")
         begun = claim is not None or name.job_id in self._inheriting
         wake_ns = self._disk.clock() + round(ASTRAY_WAIT_S * 1e9)

@@ -1,0 +1,119 @@
+"""What becomes of a host's jobs that dies, sleeps or is cut off; the server notices within about 10 s."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.server import Simulator
+from slidehook.jobs.claimers import STILL_S
+from slidehook.jobs.job import JobState
+from tests.cifs.sharing import HOST, LAB_WARNINGS, Run, Site, cut_off, tally, wait_for
+from tests.simulator.tiny_app import TinyApp
+
+SERVER_NOTICES_S = 11.0
+"""TCP_KEEPIDLE, and TCP_KEEPINTVL for each of TCP_KEEPCNT."""
+SLACK_S = 10.0
+JOBS = 200
+CUT_S = 20.0
+APP = "wholeslide"
+
+pytestmark = [pytest.mark.timeout(150), LAB_WARNINGS]
+Tell = Callable[[str], None]
+
+
+@pytest.fixture
+def dpat(sample_slides: Path) -> Iterator[Simulator]:
+    """A DPAT that the guests reach, and in which the demo app is registered."""
+    with Simulator(sample_slides, public_host=HOST) as simulator, TinyApp() as app:
+        app.registration["applicationId"] = APP
+        simulator.register(app.url)
+        simulator.enable(APP)
+        yield simulator
+
+
+def shown(dpat: Simulator, slide_id: str) -> list[dict[str, Any]]:
+    """Give what the slide's one result has shown, one state after the other."""
+    results = dpat.results(APP, slide_id)
+    return [*results[0]["history"], results[0]] if results else []
+
+
+def claimed_again(worker: Run, *, killed_at: float, within_s: float) -> float:
+    """Give how long after the kill the other host had the job."""
+    return worker.expect("claimed", within_s=within_s).at - killed_at
+
+
+@pytest.mark.parametrize(
+    ("silent", "at_most_s"),
+    [
+        pytest.param(False, STILL_S, id="its-connection-closed"),
+        pytest.param(True, SERVER_NOTICES_S + STILL_S, id="as-in-a-power-cut"),
+    ],
+)
+def test_a_dead_hosts_job_is_taken_over(keen: Site, tell: Tell, silent: bool, at_most_s: float) -> None:
+    keen.do(1, "put")
+    first = keen.start(1, "hold").expect("claimed")
+    worker = keen.start(2, "hold")
+    worker.expect("ready")
+    keen.lab.kill(1, silent=silent)
+    took_s = claimed_again(worker, killed_at=time.time(), within_s=at_most_s + SLACK_S)
+    tell(f"taken over after {took_s:.1f} s")
+    again = worker.said("claimed")[0]
+    assert again.words == (first.words[0], "2")
+    assert took_s > STILL_S / 2
+
+
+def test_a_worker_that_slept_too_long_neither_publishes_nor_finishes(keen: Site, dpat: Simulator, tell: Tell) -> None:
+    allowed = dpat.callback_url
+    slow = keen.start_worker(1, dpat_urls=allowed, demo_seconds="60")
+    slow.expect_text("worker ready", within_s=30)
+    keen.do(1, "put", "--slide", "immuno", "--dpat", allowed, "--token", dpat.token())
+    slow.expect_text("analysis begins", within_s=30)
+    quick = keen.start_worker(2, dpat_urls=allowed, demo_seconds="0")
+    quick.expect_text("worker ready", within_s=30)
+
+    slept_at = time.time()
+    keen.lab.pause(1)
+    try:
+        quick.expect_text("claimed", within_s=SERVER_NOTICES_S + STILL_S + SLACK_S)
+        took_s = time.time() - slept_at
+        wait_for(lambda: keen.names(JobState.DONE), "the job is done", within_s=30)
+        before = shown(dpat, "immuno")
+    finally:
+        keen.lab.resume(1)
+    woke_at = time.time()
+    slow.expect_text("claim lost", within_s=60)
+    tell(f"taken over after {took_s:.1f} s of sleep; the sleeper knew {time.time() - woke_at:.1f} s after waking")
+    assert shown(dpat, "immuno") == before
+    assert len(dpat.results(APP, "immuno")) == 1
+    assert dpat.results(APP, "immuno")[0]["displayResult"] == "ANSWER: 42"
+    assert len(keen.names(JobState.DONE)) == 1
+    assert " done " not in slow.text
+
+
+def test_a_cut_of_the_network_loses_nothing_and_runs_nothing_twice(keen: Site, tell: Tell) -> None:
+    keen.do(1, "put", "--count", str(JOBS))
+    workers = [keen.start(guest, "drain", "--each", "0.1") for guest in (1, 2)]
+    for worker in workers:
+        worker.expect("finished", count=5)
+    with cut_off(keen.lab, 1, 2):
+        before = tally(*workers).total()
+        time.sleep(CUT_S)
+        during = tally(*workers).total() - before
+    healed_at = time.time()
+    assert [worker.ended(within_s=90) for worker in workers] == [0, 0]
+    first = min(said.at for worker in workers for said in worker.said("ran") if said.at > healed_at)
+    ran = tally(*workers)
+    errors = sum(len(worker.said("away")) + len(worker.said("lost")) for worker in workers)
+    tell(
+        f"{before} jobs before the cut, {during} in its {CUT_S:g} s, the next {first - healed_at:.1f} s after it; "
+        f"{errors} errors; all {JOBS} done {time.time() - healed_at:.1f} s after it"
+    )
+    assert during <= len(workers)
+    assert len(ran) == JOBS
+    assert set(ran.values()) == {1}
+    assert len(keen.names(JobState.DONE)) == JOBS
