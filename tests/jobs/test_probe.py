@@ -103,7 +103,9 @@ def test_a_share_that_is_away_is_another_error_which_may_pass(root: Path, monkey
 # --- the mount
 
 
-@pytest.mark.parametrize(("kind", "option"), [(kind, each) for kind, every in LOCAL_LOCKS.items() for each in every])
+@pytest.mark.parametrize(
+    ("kind", "option"), [(kind, each) for kind, every in LOCAL_LOCKS.items() for each in sorted(every)]
+)
 def test_a_mount_that_keeps_locks_to_its_host_is_refused_by_its_option(root: Path, kind: str, option: str) -> None:
     with pytest.raises(LocksDontWork, match=f"{option}.*mount {root.parent} without") as caught:
         check_locks(root, mounts=mounts(root, kind, f"rw,{option},soft"))
