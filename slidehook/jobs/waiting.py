@@ -157,21 +157,33 @@ class _Bucket:
         `LOSSES` in a row, and takes any of the first `CROWD` names in it: as the others take theirs at the same
         moment, no order between them is given up.
         """
-        crowded = time.monotonic() < self._crowded_until and self._losses < LOSSES
-        try:
-            mtime_ns = os.stat(self.path).st_mtime_ns if trust_times and not crowded else None
-            if not self._names or not (crowded or (mtime_ns is not None and mtime_ns == self._mtime_ns)):
-                self._names = sorted(os.listdir(self.path), reverse=True)
-                self._mtime_ns = mtime_ns
-                self._losses = 0
-        except (FileNotFoundError, NotADirectoryError):
-            self._names = []
+        if not self._names or not self._is_current(trust_times):
+            self._list(trust_times)
         while self._names:
             if self._losses >= LOSSES:
-                yield from self.remaining(trust_times)
-                return
-            skip = random.randrange(CROWD) if time.monotonic() < self._crowded_until else 0  # noqa: S311
+                self._list(trust_times)
+                continue
+            skip = random.randrange(CROWD) if self._is_crowded() else 0  # noqa: S311 - spreads claimers, guards nothing
             yield self._names.pop(max(-1 - skip, -len(self._names)))
+
+    def _is_crowded(self) -> bool:
+        return time.monotonic() < self._crowded_until
+
+    def _is_current(self, trust_times: bool) -> bool:
+        if self._is_crowded():
+            return True
+        try:
+            return trust_times and os.stat(self.path).st_mtime_ns == self._mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _list(self, trust_times: bool) -> None:
+        self._losses = 0
+        try:
+            self._mtime_ns = os.stat(self.path).st_mtime_ns if trust_times else None
+            self._names = sorted(os.listdir(self.path), reverse=True)
+        except (FileNotFoundError, NotADirectoryError):
+            self._names = []
 
     def took(self) -> None:
         self._losses = 0
