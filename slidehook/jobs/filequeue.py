@@ -24,7 +24,7 @@ from slidehook.jobs.names import NEVER_NS, JobName
 from slidehook.jobs.notes import NoteKind
 from slidehook.jobs.ownedfile import Disk, OwnedFile
 from slidehook.jobs.queue import Cancelled
-from slidehook.jobs.waiting import enter, find
+from slidehook.jobs.waiting import find
 
 LOOK_AGAIN = 3
 """How often a job is looked for: it may be renamed from one state to the next while somebody looks."""
@@ -126,7 +126,7 @@ class FileQueue:
         for name in self.layout.names(JobState.PARKED):
             if name.job_id == twin.id and name.wake_ns == NEVER_NS:
                 with contextlib.suppress(FileNotFoundError):
-                    target = enter(self.layout.waiting, self.layout.path(name), name.waiting())
+                    target = self.disk.entrance.enter(self.layout.path(name), name.waiting())
                     sync_dir(os.path.dirname(target))
 
     def peek(self, job: Job) -> JobRecord | None:
@@ -155,7 +155,7 @@ class FileQueue:
             mine = name.active(self.claimer.id, name.attempt)
             with contextlib.suppress(FileNotFoundError):
                 if name.state is JobState.PARKED:  # a parked job is woken first: the table knows no shorter way
-                    path, name = enter(self.layout.waiting, path, name.waiting()), name.waiting()
+                    path, name = self.disk.entrance.enter(path, name.waiting()), name.waiting()
                 rename(path, self.layout.path(mine))
                 return self._end_cancelled(OwnedFile(self.disk, mine), reason)
         raise QueueError(f"job {job_id} moves too fast to be cancelled; try again")

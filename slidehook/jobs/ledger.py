@@ -13,7 +13,7 @@ from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import ENDED, AttemptEnded, JobRecord, JobState, check_transition, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName
 from slidehook.jobs.queue import Cancelled, JobSummary, Purged
-from slidehook.jobs.waiting import enter, walk
+from slidehook.jobs.waiting import walk
 
 LIVE = (JobState.ACTIVE, JobState.ENDING, JobState.WAITING, JobState.PARKED)
 """The states of jobs that have not ended, in the order of a listing."""
@@ -141,7 +141,7 @@ class Ledger:
                 if twin is not None and twin.job.id != name.job_id:
                     raise IllegalTransition(f"the same work is queued already, as job {twin.job.id}")
                 self._reopen(path, name)
-            target = enter(self._layout.waiting, path, after)
+            target = self._disk.entrance.enter(path, after)
             sync_dir(os.path.dirname(target))
             with contextlib.suppress(FileNotFoundError):  # a worker has it already
                 self._disk.aliases.restore(target, record.job)

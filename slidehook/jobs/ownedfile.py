@@ -25,7 +25,8 @@ from slidehook.jobs.job import (
 from slidehook.jobs.layout import Layout
 from slidehook.jobs.names import JobName
 from slidehook.jobs.notes import Notes
-from slidehook.jobs.waiting import enter
+from slidehook.jobs.waiting import Entrance
+from slidehook.jobs.watch import is_remote
 
 
 class Disk:
@@ -36,6 +37,8 @@ class Disk:
         self.clock = clock
         self.aliases = Aliases(layout.aliases)
         self.notes = Notes(layout.notes, layout.tmp)
+        self.remote = is_remote(layout.root)
+        self.entrance = Entrance(layout.waiting, trust_times=not self.remote)
 
 
 class OwnedFile:
@@ -86,7 +89,7 @@ class OwnedFile:
         after = self.name.waiting(attempt=attempt)
         check_transition(self.name.state, after.state)
         try:
-            enter(self._disk.layout.waiting, self.path, after)
+            self._disk.entrance.enter(self.path, after)
         except FileNotFoundError as error:
             raise self.lost() from error
         self.name = after

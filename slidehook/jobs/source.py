@@ -16,7 +16,7 @@ from slidehook.jobs.job import AttemptEnded, Ended, Job, JobRecord, JobState, pa
 from slidehook.jobs.names import NEVER_NS, JobName
 from slidehook.jobs.notes import NoteKind
 from slidehook.jobs.ownedfile import Disk, OwnedFile, complete
-from slidehook.jobs.waiting import WaitingRoom, enter, walk
+from slidehook.jobs.waiting import WaitingRoom, walk
 from slidehook.jobs.watch import QueueWatch
 
 TAKE_OVER_EVERY_S = 0.5
@@ -67,7 +67,7 @@ class FileSource:
         self._max_attempts = max_attempts
         self._obituaries = obituaries or Obituaries(queue.layout.root)
         self._watch = QueueWatch(queue.layout)
-        self._room = WaitingRoom(queue.layout.waiting, trust_times=not self._watch.remote)
+        self._room = WaitingRoom(queue.layout.waiting, trust_times=not self._disk.remote)
         self._take_over_every_s = take_over_every_s
         self._looked_at = float("-inf")
         self._claims: dict[str, FileClaim] = {}
@@ -123,7 +123,7 @@ class FileSource:
             if name.wake_ns is None or name.wake_ns > now_ns:
                 return
             with contextlib.suppress(FileNotFoundError):
-                enter(self._layout.waiting, self._layout.path(name), name.waiting())
+                self._disk.entrance.enter(self._layout.path(name), name.waiting())
 
     def _take_over(self) -> None:
         """Bring back what dead claimers left: a held or running job waits again, an ending one is ended."""
@@ -301,7 +301,7 @@ class FileClaim:
             if self._disk.notes.newest(self.job.id, NoteKind.TOKEN) != self._token_note:
                 # It came after the worker had looked, and before whoever left it could see the job parked.
                 with contextlib.suppress(FileNotFoundError):
-                    enter(self._disk.layout.waiting, self._file.path, self._file.name.waiting())
+                    self._disk.entrance.enter(self._file.path, self._file.name.waiting())
 
     def give_back(self) -> None:
         """Let another worker have the job at once, as if this attempt had not been; raises ClaimLost."""

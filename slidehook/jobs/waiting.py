@@ -6,6 +6,7 @@ jobs start from, so that neither a put nor a claim ever lists more than one buck
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import os
 import random
@@ -19,7 +20,7 @@ from slidehook.jobs.names import JobName
 
 BUCKET_SIZE = 256
 """How many jobs a bucket takes before a new one is begun."""
-SETTLED_NS = 50_000_000
+SETTLED_NS = 20_000_000
 """A listing is trusted while its folder's time stands still, and was older than this when listed: a file
 system's clock ticks in steps, so a second change in the same step would not show."""
 
@@ -74,23 +75,36 @@ class WaitingRoom:
         self._bucket.lost()
 
 
-def enter(root: str, source: str, name: JobName) -> str:
-    """Rename `source` to its place in the order below `root`; raises FileNotFoundError when it is gone."""
-    level = f"{root}/{name.priority}"
-    while True:
-        bucket = _bucket_for(level, name)
-        target = f"{bucket}/{name}"
-        try:
-            rename(source, target)
-        except FileNotFoundError:
-            # Either the source is gone, or the bucket is not there: new, or removed as empty a moment ago.
-            folder, _, text = source.rpartition("/")
-            if text not in os.listdir(folder):
-                raise
-            make_dir(level)
-            make_dir(bucket)
-            continue
-        return target
+class Entrance:
+    """Lets jobs into the folder `waiting`, each to its place in the order. Safe for several threads.
+
+    `trust_times` as for `WaitingRoom`; with it, a put lists nothing that nobody has changed.
+    """
+
+    def __init__(self, root: str, *, trust_times: bool) -> None:
+        self._root = root
+        self._trust_times = trust_times
+        self._levels: dict[int, _Level] = {}
+
+    def enter(self, source: str, name: JobName) -> str:
+        """Rename `source` to its place; raises FileNotFoundError when it is gone."""
+        level = self._levels.get(name.priority)
+        if level is None:
+            level = self._levels[name.priority] = _Level(f"{self._root}/{name.priority}", self._trust_times)
+        while True:
+            bucket = level.bucket_for(name)
+            target = f"{bucket}/{name}"
+            try:
+                rename(source, target)
+            except FileNotFoundError:
+                # Either the source is gone, or the bucket is not there: new, or removed as empty a moment ago.
+                folder, _, text = source.rpartition("/")
+                if text not in os.listdir(folder):
+                    raise
+                make_dir(level.path)
+                make_dir(bucket)
+                continue
+            return target
 
 
 def find(root: str, job_id: str) -> tuple[str, JobName] | None:
@@ -196,17 +210,39 @@ class _Bucket:
         self._crowded_until = time.monotonic() + CROWD_S
 
 
-def _bucket_for(level: str, name: JobName) -> str:
-    """Choose the bucket that a job belongs to by its age, or name a new one."""
-    try:
-        older = [each for each in os.listdir(level) if each <= name.age and _BUCKET.fullmatch(each)]
-    except FileNotFoundError:
-        return f"{level}/{name.age}"
-    if not older:
-        return f"{level}/{name.age}"
-    newest = max(older)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        names = os.listdir(f"{level}/{newest}")
-        if len(names) >= BUCKET_SIZE and max(names) < name.job_id:
-            return f"{level}/{name.age}"
-    return f"{level}/{newest}"
+class _Level:
+    """The buckets of one priority, as one process fills them."""
+
+    def __init__(self, path: str, trust_times: bool) -> None:
+        self.path = path
+        self._trust_times = trust_times
+        self._buckets = _Listing(path, trust_times)
+        self._filling = ("", 0)
+        """The bucket last used, and how many jobs it had when listed and got from here since."""
+
+    def bucket_for(self, name: JobName) -> str:
+        """Choose the bucket that a job belongs to by its age, or name a new one.
+
+        A bucket grows past `BUCKET_SIZE` by what other processes put at the same time, since each counts its own.
+        """
+        buckets = self._buckets.names()
+        at = bisect.bisect_right(buckets, name.age) - 1
+        while at >= 0 and not _BUCKET.fullmatch(buckets[at]):
+            at -= 1
+        if at < 0:
+            return f"{self.path}/{name.age}"
+        newest = buckets[at]
+        filling, count = self._filling
+        if filling != newest or count >= BUCKET_SIZE or not self._trust_times:
+            count, latest = self._look_into(newest)
+            if count >= BUCKET_SIZE and latest < name.job_id:
+                return f"{self.path}/{name.age}"
+        self._filling = (newest, count + 1)
+        return f"{self.path}/{newest}"
+
+    def _look_into(self, bucket: str) -> tuple[int, str]:
+        try:
+            names = os.listdir(f"{self.path}/{bucket}")
+        except (FileNotFoundError, NotADirectoryError):
+            return 0, ""
+        return len(names), max(names, default="")

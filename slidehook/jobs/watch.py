@@ -49,12 +49,17 @@ def file_system_of(path: Path, mounts: str) -> str:
     return mount_of(path, mounts).kind
 
 
+def is_remote(root: Path) -> bool:
+    """Say whether other hosts may change what lies in `root`, and this kernel then shows it late."""
+    mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+    return file_system_of(root.resolve(), mounts) in REMOTE_FILE_SYSTEMS
+
+
 class QueueWatch:
     """Waits until something may have come into the queue. It watches from its making on, so nothing is missed."""
 
     def __init__(self, layout: Layout) -> None:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
-        self.remote = file_system_of(layout.root.resolve(), mounts) in REMOTE_FILE_SYSTEMS
+        self.remote = is_remote(layout.root)
         self._stop = Event()
         self._idle_s = POLL_FIRST_S
         self._notify: RustNotify | None = None

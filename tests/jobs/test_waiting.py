@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from slidehook.jobs import durable
 from slidehook.jobs.job import JobState, new_job_id
 from slidehook.jobs.names import JobName
-from slidehook.jobs.waiting import BUCKET_SIZE, WaitingRoom, enter, find, walk
+from slidehook.jobs.waiting import BUCKET_SIZE, Entrance, WaitingRoom, find, walk
 
 MANY = 2000
 START_NS = 1_700_000_000_000_000_000
@@ -24,6 +25,7 @@ class Room:
         self.root, self._source, self._target = root / "waiting", root / "from", root / "taken"
         for each in (self.root, self._source, self._target):
             each.mkdir()
+        self.entrance = Entrance(str(self.root), trust_times=True)
 
     def source(self, age_ns: int, priority: int = 5) -> tuple[str, JobName]:
         """Make a job that has not entered yet."""
@@ -34,7 +36,7 @@ class Room:
 
     def put(self, age_ns: int, priority: int = 5) -> Path:
         path, name = self.source(age_ns, priority)
-        return Path(enter(str(self.root), path, name))
+        return Path(self.entrance.enter(path, name))
 
     def look(self, *, trust_times: bool = True) -> WaitingRoom:
         return WaitingRoom(str(self.root), trust_times=trust_times)
@@ -177,7 +179,7 @@ def test_a_job_that_is_gone_does_not_enter(room: Room) -> None:
     Path(path).unlink()
 
     with pytest.raises(FileNotFoundError):
-        enter(str(room.root), path, name)
+        room.entrance.enter(path, name)
 
 
 @pytest.mark.parametrize(
@@ -223,3 +225,45 @@ def test_a_job_is_found_by_its_id_in_any_bucket(room: Room) -> None:
 def test_an_empty_room_gives_nothing(room: Room) -> None:
     assert room.take(room.look()) is None
     assert list(walk(str(room.root))) == []
+
+
+@pytest.mark.parametrize("trust_times", [True, False])
+def test_jobs_of_several_putting_processes_come_in_order(room: Room, trust_times: bool) -> None:
+    doors = [Entrance(str(room.root), trust_times=trust_times) for _ in range(3)]
+    choice = random.Random(7)  # noqa: S311 - any order will do
+    for number in range(MANY):
+        path, name = room.source(START_NS + number)
+        choice.choice(doors).enter(path, name)
+
+    taken = [int(name.age, 16) - START_NS for name in room.drain(room.look())]
+
+    assert taken == list(range(MANY))
+
+
+def test_a_bucket_that_claimers_removed_is_made_again(room: Room) -> None:
+    room.put(START_NS)
+    list(room.drain(room.look()))
+    for bucket in room.buckets():
+        (room.root / "5" / bucket).rmdir()
+
+    path = room.put(START_NS + 1)
+
+    assert path.exists()
+    assert len(list(room.drain(room.look()))) == 1
+
+
+def test_who_puts_alone_lists_no_bucket_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.put(START_NS)
+    bucket = str(room.root / "5" / room.buckets()[0])
+    listed: list[str] = []
+    listdir = os.listdir
+
+    def counting(path: str) -> list[str]:
+        listed.append(str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", counting)
+    for number in range(1, BUCKET_SIZE - 1):
+        room.put(START_NS + number)
+
+    assert listed.count(bucket) <= 1
