@@ -15,11 +15,12 @@ class WholeSlideDemo(App):
     version = "1.0"
     route = "/dpat_ia_app_demo/wholeslide"
     input = WholeSlide()
+    needs = ("files", "thumbnail", "label")
 
     def analyze(self, slide: Slide, progress: Progress) -> Result:
-        """Show 60, 80 and 100 % over `DEMO_SECONDS`, then a square in the middle third."""
+        """Take `DEMO_SECONDS` in three steps, then show a square in the middle third."""
         frame = slide.frame
-        for percent in (60, 80, 100):
+        for percent in (20, 60, 100):
             progress(percent, "pretending to compute")
             time.sleep(self.settings.demo_seconds / 3)
         square = frame.rectangle(1 / 3, 1 / 3, 2 / 3, 2 / 3)

@@ -38,6 +38,8 @@ class _Invoke(_Body):
     input: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
     cancellation_token: str | None = None
+    moved: dict[int, str] | None = None
+    pressed: list[str] = []
 
 
 class _Notify(_Body):
@@ -124,6 +126,8 @@ def invoke() -> ResponseReturnValue:
         input=wanted.input,
         context=wanted.context,
         cancellation_token=wanted.cancellation_token,
+        moved=wanted.moved,
+        pressed=wanted.pressed,
     )
     return jsonify(answer.to_json())
 

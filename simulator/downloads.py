@@ -15,11 +15,21 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Piece:
-    """`size_bytes` from the beginning of a file, sent under `name`."""
+    """`size_bytes` from the beginning of a file, sent under `name`.
+
+    `disposition` is sent as the Content-Disposition in place of the right one; an empty one: none is sent.
+    """
 
     name: str
     path: Path
     size_bytes: int
+    disposition: str | None = None
+
+    def header(self, kind: str, **options: str) -> str | None:
+        """Give the value of its Content-Disposition."""
+        if self.disposition is not None:
+            return self.disposition or None
+        return dump_options_header(kind, {**options, "filename": self.name})
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,10 @@ class Download:
 
 def single(piece: Piece) -> Download:
     """Send one file as it is."""
-    headers = {
-        "Content-Type": "application/octet-stream",
-        "Content-Disposition": dump_options_header("attachment", {"filename": piece.name}),
-    }
+    headers = {"Content-Type": "application/octet-stream"}
+    if (disposition := piece.header("attachment")) is not None:
+        # A header's text goes out as Latin-1, whatever the bytes of it mean.
+        headers["Content-Disposition"] = disposition.encode().decode("latin-1")
     return Download(headers, piece.size_bytes, (piece,), (b"",), b"")
 
 
@@ -55,17 +65,12 @@ def several(pieces: Sequence[Piece], kind: MultipartKind, boundary: str) -> Down
     """Send several files as `multipart/related` or `multipart/form-data`."""
     heads = []
     for number, piece in enumerate(pieces):
-        if kind == "related":
-            disposition = dump_options_header("attachment", {"filename": piece.name})
-        else:
-            disposition = dump_options_header("form-data", {"name": "files", "filename": piece.name})
+        disposition = piece.header("attachment") if kind == "related" else piece.header("form-data", name="files")
+        named = f"Content-Disposition: {disposition}\r\n" if disposition else ""
         # The line break before a boundary belongs to it, not to the file before it.
         line_break = "\r\n" if number else ""
-        head = (
-            f"{line_break}--{boundary}\r\nContent-Type: application/octet-stream\r\n"
-            f"Content-Disposition: {disposition}\r\n\r\n"
-        )
-        heads.append(head.encode("latin-1"))
+        head = f"{line_break}--{boundary}\r\nContent-Type: application/octet-stream\r\n{named}\r\n"
+        heads.append(head.encode())
     tail = f"\r\n--{boundary}--\r\n".encode("ascii")
     size = sum(map(len, heads)) + sum(piece.size_bytes for piece in pieces) + len(tail)
     headers = {"Content-Type": f'multipart/{kind}; boundary="{boundary}"'}

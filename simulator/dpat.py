@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from simulator.calls import Call, CallLog
 from simulator.errors import Conflict, Malformed, NotFound
 from simulator.faults import Fault, Faults, Kind
 from simulator.image_records import ImageRecords
-from simulator.invoking import ACTIONS, WHOLE_SLIDE, Answer, call_app, is_empty
+from simulator.invoking import ACTIONS, WHOLE_SLIDE, Answer, as_left, call_app, is_empty, still_pressed
 from simulator.options import Options
 from simulator.pictures import Pictures
 from simulator.quality import Quality
@@ -100,19 +100,23 @@ class Dpat:
         input: dict[str, Any] | None = None,  # noqa: A002  (the IA-API's word)
         context: dict[str, Any] | None = None,
         cancellation_token: str | None = None,
+        moved: Mapping[int, str] | None = None,
+        pressed: Sequence[str] = (),
     ) -> Answer:
         """Do what a user does on a slide: `create`, `modify`, `delete` or `cancel`.
 
         `input` defaults to the whole slide for `create`, to the app's newest result on the slide for `modify`
-        and `delete`. `cancel` names the latest invocation when no `cancellation_token` is given. A deleted
-        result is gone once the app has answered 200. Raises Conflict when the app is disabled, Malformed for
-        another action.
+        and `delete`. `modify` moves patches, by number, to other tags, and presses buttons, by id. `cancel` names
+        the latest invocation when no `cancellation_token` is given. A deleted result is gone once the app has
+        answered 200. Raises Conflict when the app is disabled, Malformed for another action.
         """
         if action not in ACTIONS:
             raise Malformed(f"The action is {action!r}, not one of {', '.join(ACTIONS)}.")
         app = self._enabled(application_id)
         slide = self.folder.get(slide_id)
         given = self._input(app, slide, action, input)
+        if given is not None and action == "modify":
+            given = as_left(given, moved or {}, pressed)
         token = self._cancellation(app, slide, action, cancellation_token)
         body = self._invocation(app, slide, token) | {"action": action}
         if context is not None:
@@ -182,6 +186,8 @@ class Dpat:
         headers: dict[str, str] | None = None,
         after_bytes: int | None = None,
         seconds: float = 1.0,
+        dispositions: Sequence[str] = (),
+        boundary: str | None = None,
     ) -> Fault:
         """Let the next `count` calls whose path the regular expression finds meet a fault; see `Fault`."""
         fault = Fault(
@@ -193,6 +199,8 @@ class Dpat:
             headers=headers or {},
             after_bytes=after_bytes,
             seconds=seconds,
+            dispositions=tuple(dispositions),
+            boundary=boundary,
         )
         self.fault_list.add(fault)
         return fault
@@ -270,4 +278,6 @@ class Dpat:
         number, version_id = content["id"], content["versionId"]
         if not self.result_store.was_stored(app.id, slide.id, number, version_id):
             return f"The app's answer bears id {number!r} and versionId {version_id!r}, which was never stored."
+        if button := still_pressed(content):
+            return f"The app's answer leaves the button {button!r} pressed."
         return None

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from simulator.errors import Malformed
 
-Kind = Literal["status", "close", "cut", "stall", "delay", "html", "short"]
+Kind = Literal["status", "close", "cut", "stall", "delay", "html", "short", "headers", "parts"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,9 @@ class Fault:
     while Content-Length promised all of it. `stall`: carried out, `after_bytes` of the body come, then nothing
     for `seconds`, then the rest. `delay`: waits `seconds`, then answers rightly. `html`: 200 with an HTML page,
     not carried out. `short`: carried out; the body (of the last file) ends after `after_bytes`, or half-way,
-    with nothing else amiss.
+    with nothing else amiss. `headers`: carried out; the answer has these `headers` in place of its own, and not those
+    whose value is empty. `parts`: a slide's files come with these `dispositions`, one for each file (an empty one:
+    without), and `boundary` between them.
     """
 
     path: str
@@ -32,6 +34,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     after_bytes: int | None = None
     seconds: float = 1.0
+    dispositions: tuple[str, ...] = ()
+    boundary: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):

@@ -28,6 +28,17 @@ class ConnectionCut(ConnectionError):
     """The connection is to be closed as it is."""
 
 
+def _with_headers(start_response: StartResponse, changes: Mapping[str, str]) -> StartResponse:
+    """Change an answer's headers on their way out; an empty value takes one away."""
+
+    def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        names = {name.lower() for name in changes}
+        kept = [(name, value) for name, value in headers if name.lower() not in names]
+        return start_response(line, kept + [(name, value) for name, value in changes.items() if value], exc_info)
+
+    return start
+
+
 class Gate:
     """A WSGI layer around the app for the paths below `prefix`; `stopping` ends every wait in it."""
 
@@ -109,6 +120,8 @@ class Gate:
             return self._app(environ, start_response)
         if kind == "close":
             raise ConnectionCut
+        if kind == "headers":
+            return self._app(environ, _with_headers(start_response, fault.headers))
         if kind == "delay":
             self._stopping.wait(fault.seconds)
         if kind == "status":

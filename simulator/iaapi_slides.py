@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -49,6 +50,10 @@ def files(slide_id: str) -> ResponseReturnValue:
         last = pieces.pop()
         pieces.append(Piece(last.name, last.path, fault.kept_bytes(last.size_bytes)))
     boundary = f"part-{secrets.token_hex(16)}"
+    if fault and fault.kind == "parts":
+        given = [*fault.dispositions, *([None] * len(pieces))]
+        pieces = [replace(piece, disposition=each) for piece, each in zip(pieces, given, strict=False)]
+        boundary = fault.boundary or boundary
     whole = single(pieces[0]) if len(pieces) == 1 else several(pieces, dpat.options.multipart, boundary)
     answer = Response(whole.chunks(), headers=whole.headers)
     answer.content_length = whole.size_bytes

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 
 from simulator.apps import RegisteredApp, missing_headers
+from simulator.errors import Malformed
 
 ACTIONS = ("create", "modify", "delete", "cancel")
 WHOLE_SLIDE = {"type": "wholeSlide"}
@@ -83,6 +85,37 @@ def call_app(
     if missing:
         return answer(200, content, f"The app's answer lacks the header {missing[0]}.")
     return answer(200, content, find_fault(content))
+
+
+def as_left(result: dict[str, Any], moved: Mapping[int, str], pressed: Sequence[str]) -> dict[str, Any]:
+    """Give a stored gallery as a user leaves it: patches by number moved to other tags, buttons by id pressed.
+
+    Raises Malformed when the result has no such patch, tag or button.
+    """
+    left = copy.deepcopy(result)
+    content = _gallery(left)
+    patches, tags = content.get("patches") or [], content.get("tags") or []
+    for number, tag in moved.items():
+        if not 0 <= number < len(patches) or tag not in tags:
+            raise Malformed(f"The result has no patch {number}, or no tag {tag!r}.")
+        patches[number]["tag"] = tags.index(tag)
+    buttons = {each["id"]: each for each in content.get("actions") or []}
+    for button_id in pressed:
+        if button_id not in buttons:
+            raise Malformed(f"The result has no button {button_id!r}.")
+        buttons[button_id]["state"] = 1
+    return left
+
+
+def still_pressed(result: dict[str, Any]) -> str | None:
+    """Give the id of a button that an app has not released, if there is one."""
+    return next((each["id"] for each in _gallery(result).get("actions") or [] if each.get("state")), None)
+
+
+def _gallery(result: dict[str, Any]) -> dict[str, Any]:
+    """Give the content of a result's gallery, empty when it shows none."""
+    shown = (result.get("data") or {}).get("result") or {}
+    return shown["content"] if shown.get("type") == "patchCollection" else {}
 
 
 def is_empty(content: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,8 @@ class Simulator(Dpat):
 
     `slides` is a folder of slides. `port` 0 takes a free one. Raises FileNotFoundError without the folder,
     OSError when the port is taken. `host` is the address listened on; `public_host`, when given, is the name
-    by which the apps reach it. Stopped and started again, it has the same port and still knows all it knew.
+    by which the apps reach it. With `tls` it speaks HTTPS. Stopped and started again, it has the same port and still
+    knows all it knew.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Simulator(Dpat):
         host: str = "127.0.0.1",
         port: int = 0,
         public_host: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if not slides.is_dir():
             raise FileNotFoundError(f"{slides} is not a folder")
@@ -37,6 +40,7 @@ class Simulator(Dpat):
         super().__init__(slides, options)
         self._host, self._port = host, port
         self._public_host = public_host or {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        self._tls = tls
         self._stopping = threading.Event()
         self._server: Server | None = None
 
@@ -46,7 +50,7 @@ class Simulator(Dpat):
         if self._server is None:
             raise RuntimeError("the simulator has not been started")
         host = f"[{self._public_host}]" if ":" in self._public_host else self._public_host
-        return f"http://{host}:{self._server.port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{self._server.port}"
 
     def start(self) -> Self:
         """Begin to listen and to serve."""
@@ -60,7 +64,7 @@ class Simulator(Dpat):
             delay_s=self.options.delay_s,
             stopping=self._stopping,
         )
-        self._server = Server(self._host, self._port, gate, verbose=self.options.verbose)
+        self._server = Server(self._host, self._port, gate, verbose=self.options.verbose, tls=self._tls)
         self._port = self._server.port
         self.callback_url = self.url + PREFIX
         self._server.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,11 @@ class Handler(WSGIRequestHandler):
 class Server(ThreadedWSGIServer):
     """Serves a WSGI app, a thread for each connection; raises OSError when the port is taken."""
 
-    def __init__(self, host: str, port: int, app: WSGIApplication, *, verbose: bool = False) -> None:
+    def __init__(
+        self, host: str, port: int, app: WSGIApplication, *, verbose: bool = False, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.verbose = verbose
+        self._tls = tls
         self._closed = threading.Condition()
         self._open: set[Any] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -102,6 +106,24 @@ class Server(ThreadedWSGIServer):
         with self._closed:
             self._open.add(request)
         super().process_request(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, in its thread; with TLS, from the handshake on."""
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        try:
+            wrapped = self._tls.wrap_socket(request, server_side=True)
+        except OSError:
+            return  # a caller who does not trust the certificate hangs up
+        with self._closed:
+            self._open.add(wrapped)
+        try:
+            super().finish_request(wrapped, client_address)
+        finally:
+            super().shutdown_request(wrapped)
+            with self._closed:
+                self._open.discard(wrapped)
 
     def shutdown_request(self, request: Any) -> None:
         """Close the connection and forget it."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar
+
+from pydantic import BaseModel
 
 from slidehook.iaapi.models import ImageInfo, InputTemplate
 from slidehook.result import Progress, Result
@@ -14,6 +18,8 @@ from slidehook.slide import Slide
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ROUTE = re.compile(r"(/[A-Za-z0-9_-]+)+")
+NEEDS = frozenset({"files", "thumbnail", "label", "tiles"})
+"""What an app can ask for."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,25 @@ class MultiArea:
         return None
 
 
+class NoParams(BaseModel):
+    """An app without anything to tune."""
+
+
 class App(ABC):
     """One analysis. A subclass sets `id` and `name` and writes `analyze`.
 
     `id`: lower-case letters, digits and hyphens, unique on the server; DPAT stores results under it.
     `route`: where the webserver offers it, by default `/apps/<id>`.
-    `timeout_s`: seconds that one analysis may take; None: the site's `JOB_TIMEOUT`.
+    `timeout`: seconds that one analysis may take; None: the site's `JOB_TIMEOUT`.
     `priority`: 0 (first) to 9.
+    `needs`: what is fetched before `analyze` is called: `files` (the slide itself), `thumbnail` (an overview),
+    `label` (shows identifying data, so only where the site has set `STORE_PHI`), or `tiles` (read from DPAT as they
+    are asked for, instead of the files).
+    `depends_on`: the id of another app, one for whole slides, which is run first and whose result for the same slide
+    is in `slide.dependency`.
+    `memory_gb`: how much memory one analysis may take, in GiB; None: no limit.
+    `max_polygons`, `max_points`: how many shapes, and corners of shapes, DPAT is sent at most; of more, the largest
+    are shown, and the table says so.
     """
 
     id: ClassVar[str]
@@ -65,8 +83,19 @@ class App(ABC):
     manufacturer: ClassVar[str] = "slidehook"
     route: ClassVar[str] = ""
     input: ClassVar[WholeSlide | TaggedPolygon | MultiArea] = WholeSlide()
-    timeout_s: ClassVar[float | None] = None
+    timeout: ClassVar[float | None] = None
     priority: ClassVar[int] = 5
+    needs: ClassVar[Collection[str]] = frozenset({"files", "thumbnail"})
+    depends_on: ClassVar[str | None] = None
+    memory_gb: ClassVar[float | None] = None
+    max_polygons: ClassVar[int] = 2000
+    max_points: ClassVar[int] = 50_000
+
+    params: BaseModel = NoParams()
+    """What a site can tune: an instance of a model of the app's own, with its defaults.
+
+    What the site writes in `<DATA_DIR>/apps/<id>.toml` replaces it.
+    """
 
     settings: Settings
     """The site's settings; set before `setup` is called."""
@@ -90,8 +119,12 @@ class App(ABC):
             raise TypeError(f"{cls.__name__}.priority must be 0 (first) to 9")
         if not isinstance(cls.input, WholeSlide | TaggedPolygon | MultiArea):
             raise TypeError(f"{cls.__name__}.input must be WholeSlide(), TaggedPolygon(tags=[...]) or MultiArea()")
-        if cls.timeout_s is not None and not cls.timeout_s > 0:
-            raise TypeError(f"{cls.__name__}.timeout_s must be above 0 seconds, or None")
+        if cls.timeout is not None and not cls.timeout > 0:
+            raise TypeError(f"{cls.__name__}.timeout must be above 0 seconds, or None")
+        if isinstance(cls.needs, str) or not NEEDS.issuperset(cls.needs):
+            raise TypeError(f"{cls.__name__}.needs must be some of {', '.join(sorted(NEEDS))}")
+        cls.needs = frozenset(cls.needs)
+        _check_limits(cls)
 
     @classmethod
     def input_template(cls) -> InputTemplate:
@@ -103,9 +136,45 @@ class App(ABC):
         del image
         return True
 
+    def missing(self) -> str | None:
+        """Say what the site has yet to add before the app can be used, such as a model; None: nothing.
+
+        Asked once, when the app is loaded with its settings and params; must be quick. An app that lacks something is
+        listed with this sentence and not offered to users. Raise AppError about what is there but wrong: that is a
+        fault, and logged.
+        """
+        return None
+
     def setup(self) -> None:  # noqa: B027 - optional: most apps have nothing to load
         """Load what lasts, such as a model: called once in each process, before the first `analyze`."""
 
     @abstractmethod
     def analyze(self, slide: Slide, progress: Progress) -> Result:
         """Analyse one slide; raise AppError with one clear sentence when this slide can't be analysed."""
+
+    def on_modify(self, result: Result) -> Result:
+        """Answer a user's change to a result with what is to stand on the slide from now on.
+
+        `result` is the one that `analyze` (or this) gave, as the user left it: patches moved to other tags, shapes
+        changed, the ids of pressed buttons in `result.pressed`. Change it and give it back, or give a new one; the
+        buttons are released for you. The user waits, so this must be quick: it runs in the webserver, where there is
+        no slide to read and `setup` was not called. What it raises is shown as "update failed" with the user's own
+        change kept. Results in progress, failed or cancelled never come here.
+        """
+        return result
+
+
+def _check_limits(cls: type[App]) -> None:
+    """Refuse what an app says of other apps, memory and shapes when it can't work; raises TypeError."""
+    if cls.depends_on is not None and not (isinstance(cls.depends_on, str) and _ID.fullmatch(cls.depends_on)):
+        raise TypeError(f"{cls.__name__}.depends_on must be another app's id, or None")
+    if cls.depends_on == cls.id:
+        raise TypeError(f"{cls.__name__}.depends_on must be another app's id, not its own")
+    if cls.memory_gb is not None and not 0 < cls.memory_gb < inf:
+        raise TypeError(f"{cls.__name__}.memory_gb must be above 0, or None")
+    for name, least in (("max_polygons", 1), ("max_points", 3)):
+        limit = getattr(cls, name)
+        if not isinstance(limit, int) or limit < least:
+            raise TypeError(f"{cls.__name__}.{name} must be a whole number, {least} at least")
+    if not isinstance(cls.params, BaseModel):
+        raise TypeError(f"{cls.__name__}.params must be an instance of a pydantic model, with its defaults")

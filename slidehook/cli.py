@@ -8,13 +8,18 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from slidehook.app import App
 from slidehook.cli_jobs import jobs
+from slidehook.cli_run import run
 from slidehook.errors import SlidehookError
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
 from slidehook.registry import load_apps
 from slidehook.settings import read_settings
+
+PIPE_WIDTH = 160
 
 
 class _Group(click.Group):
@@ -43,22 +48,47 @@ def main() -> None:
 def apps(*, as_json: bool) -> None:
     """List the installed apps."""
     registry = load_apps(read_settings())
-    rows = [
-        {"id": app.id, "name": app.name, "version": app.version, "input": app.input.type, "route": app.route}
-        for app in registry.values()
-    ]
     if as_json:
         broken = [{"entryPoint": each.entry_point, "reason": each.reason} for each in registry.broken]
-        click.echo(json.dumps({"apps": rows, "broken": broken}, indent=2))
+        unready = [{"id": each.app.id, "name": each.app.name, "lacks": each.lacks} for each in registry.unready]
+        found = {"apps": [*map(_as_json, registry.values())], "unready": unready, "broken": broken}
+        click.echo(json.dumps(found, indent=2))
         return
     table = Table(box=None, header_style="bold")
-    for title in ("App", "Name", "Version", "Input", "Route"):
+    for title in ("App", "Name", "Version", "Input", "Route", "Needs"):
         table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*row.values())
-    Console().print(table)
-    for each in registry.broken:
-        click.echo(f"{each.entry_point} does not load: {each.reason}", err=True)
+    for app in registry.values():
+        needs = ", ".join(sorted(app.needs))
+        table.add_row(*map(escape, (app.id, app.name, app.version, app.input.type, app.route, needs)))
+    console = Console(highlight=False)
+    # A table that goes into a file or a pipe has no edge to be cut at.
+    console.width = console.width if console.is_terminal else PIPE_WIDTH
+    console.print(table)
+    for each in registry.unready:
+        click.echo(f"{each.app.id} is not offered yet: {each.lacks}")
+    for broken_app in registry.broken:
+        click.echo(f"{broken_app.entry_point} does not load: {broken_app.reason}", err=True)
+
+
+def _as_json(app: App) -> dict[str, Any]:
+    defaults, values = type(app).params.model_dump(mode="json"), app.params.model_dump(mode="json")
+    return {
+        "id": app.id,
+        "name": app.name,
+        "version": app.version,
+        "manufacturer": app.manufacturer,
+        "input": app.input.type,
+        "route": app.route,
+        "needs": sorted(app.needs),
+        "dependsOn": app.depends_on,
+        "priority": app.priority,
+        "timeoutSeconds": app.timeout,
+        "memoryGb": app.memory_gb,
+        "maxPolygons": app.max_polygons,
+        "maxPoints": app.max_points,
+        "params": {name: {"default": defaults.get(name), "value": value} for name, value in values.items()},
+    }
 
 
 main.add_command(jobs)
+main.add_command(run)

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from slidehook.errors import DpatError, QueueError
+from slidehook.errors import DpatError, DpatUnavailable, QueueError
 from slidehook.iaapi.client import DpatServers
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import ENDED, AttemptEnded, Ended, JobRecord, JobState, ResultNoted
 from slidehook.jobs.ledger import LIVE, SHOWN, Ledger
-from slidehook.jobs.queue import Cancelled, JobSummary
+from slidehook.jobs.queue import JobSummary
 from slidehook.publishing import show_cancelled
 from slidehook.registry import load_apps
 from slidehook.settings import read_settings
@@ -31,6 +31,7 @@ COLOURS = {
     JobState.DONE: "green",
 }
 PIPE_WIDTH = 160
+LATER = "A worker tells the slide when DPAT takes it."
 STATES = [state.value for state in SHOWN]
 
 
@@ -116,24 +117,33 @@ def cancel(job: tuple[str, ...]) -> None:
     """Stop jobs, and say so on their slides. JOB: ids, or beginnings of ids."""
     with _ledger() as ledger:
         for each in job:
-            cancelled = ledger.cancel(each)
-            click.echo(f"job {cancelled.job_id}: {_tell(cancelled)}")
+            slide = _Slide()
+            cancelled = ledger.cancel(each, tell=slide.tell)
+            click.echo(f"job {cancelled.job_id}: {slide.said}")
 
 
-def _tell(cancelled: Cancelled) -> str:
-    """Tell the slide of a cancelled job that has no worker to do so; gives what to tell the operator."""
-    if cancelled.record is None:
-        return "its worker is told to stop"
-    settings, job = read_settings(), cancelled.record.job
-    app = load_apps(settings).get(job.app_id)
-    if app is None:
-        return f"cancelled; its slide was not told, as the app {job.app_id} is not installed here"
-    client = DpatServers(settings).at(job.callback_url).client(job.callback_token, tries=3)
-    try:
-        show_cancelled(client, app, cancelled.record)
-    except DpatError as error:
-        return f"cancelled; its slide could not be told: {error}"
-    return "cancelled"
+class _Slide:
+    """The slide of a job that an operator cancels; `said` is what to tell the operator."""
+
+    said = "its worker is told to stop"
+
+    def tell(self, record: JobRecord) -> bool:
+        """Say "cancelled" on the slide; False leaves that to a worker."""
+        settings, job = read_settings(), record.job
+        app = load_apps(settings).get(job.app_id)
+        if app is None:
+            self.said = f"stopped; a worker that has the app {job.app_id} tells the slide"
+            return False
+        client = DpatServers(settings).at(job.callback_url).client(job.callback_token, tries=3)
+        try:
+            show_cancelled(client, app, record)
+        except DpatError as error:
+            # A worker could only wait for a token that may never come, and the operator wants the job to be over.
+            over = not isinstance(error, DpatUnavailable) and settings.dpat_user is None
+            self.said = f"cancelled; its slide could not be told: {error}" if over else f"stopped; {error} {LATER}"
+            return over
+        self.said = "cancelled"
+        return True
 
 
 @jobs.command()

@@ -51,10 +51,20 @@ class DpatUnavailable(DpatError):
     """DPAT can't be reached, or says that it can't serve now."""
 
     retryable = True
+    retry_after_s: float = 0.0
+    """For how long DPAT asked to be left alone, in seconds."""
 
 
 class DpatTimeout(DpatUnavailable):
     """DPAT did not answer in time."""
+
+
+class DpatNotReached(DpatUnavailable):
+    """There was no connection: DPAT has not seen the request."""
+
+
+class NotFromDpat(DpatUnavailable):
+    """A web page came with a status of success: a proxy, or a sign-in page, answered in DPAT's place."""
 
 
 class TokenExpired(DpatError):
@@ -75,6 +85,10 @@ class Refused(DpatError):
     """DPAT refuses the request as it is (any other 4xx)."""
 
 
+class NotOffered(DpatError):
+    """This DPAT's version has no such thing, or it has none for this slide."""
+
+
 class Malformed(DpatError):
     """DPAT's answer is not what the IA-API says."""
 
@@ -83,6 +97,16 @@ class DownloadIncomplete(DpatError):
     """A slide's file ended before it was whole."""
 
     retryable = True
+
+
+class CannotStore(SlidehookError):
+    """This host's disk takes no file; another host's may, or this one's later."""
+
+    retryable = True
+
+
+class DiskFull(CannotStore):
+    """This host's disk has no room left."""
 
 
 class SlideUnreadable(SlidehookError):
@@ -99,6 +123,10 @@ class AppError(SlidehookError):
     """The app can't analyse this slide, or has a fault of its own."""
 
 
+class PixelSizeUnknown(AppError):
+    """How large the slide's pixels are is not certain, so nothing can be measured on it."""
+
+
 class AppCrashed(AppError):
     """The app's process died, as of a signal."""
 
@@ -107,3 +135,7 @@ class AppCrashed(AppError):
 
 class AppTimeout(AppError):
     """The app needed longer than it may."""
+
+
+class AppOutOfMemory(AppError):
+    """The app needed more memory than it may."""

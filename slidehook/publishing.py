@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-
-from pydantic import ValidationError
+from typing import Any
 
 from slidehook.app import App, WholeSlide
-from slidehook.errors import AppError, NotFound
+from slidehook.errors import NotFound, Refused
 from slidehook.geometry import Frame
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import (
     ImageInfo,
     Item,
     Label,
+    PatchCollection,
     Point,
     Polygon,
     Primitive,
@@ -23,12 +23,20 @@ from slidehook.iaapi.models import (
     Style,
 )
 from slidehook.jobs.job import Job, JobRecord
+from slidehook.plain import plain
+from slidehook.records import shown
 from slidehook.result import Result
 
 ORANGE = "#FF8C00"
 RED = "#D13438"
 QUEUED = "analysis queued"
 CANCELLED = "cancelled"
+STATUS, PROGRESS = "Status", "Progress (%)"
+"""The rows of the table beside a result that is not there yet, or never will be."""
+JOB_MARK = "slidehookJob"
+"""The word of a result's context under which the job's id stands: so a result is found of which DPAT said nothing."""
+PROGRESS_WITHIN_S = 5.0
+"""How long DPAT may take for a progress update: the next one comes soon, and the final result must not wait."""
 
 
 def frame_of(info: ImageInfo | None) -> Frame | None:
@@ -47,101 +55,117 @@ class RecordMaker:
 
     def in_progress(self, percent: float, text: str) -> ResultRecord:
         """Make the orange frame round the whole slide, with the text and the percentage at its top."""
-        shown = round(max(0, min(100, percent)))
-        properties: dict[str, str | int | float | None] = {"Status": text, "Progress (%)": shown}
-        return self._record(f"{text}, {shown} %", properties, self._framed(ORANGE, f"{text}, {shown} %"))
+        rounded = round(max(0, min(100, percent)))
+        properties: dict[str, str | int | float | None] = {STATUS: text, PROGRESS: rounded}
+        return self._record(f"{text}, {rounded} %", properties, self._framed(ORANGE, f"{text}, {rounded} %"))
 
     def failed(self, reason: str) -> ResultRecord:
         """Make the red frame that says why there is no result."""
         text = f"failed: {reason.rstrip('.')}"
-        return self._record(text, {"Status": text}, self._framed(RED, text))
+        return self._record(text, {STATUS: text}, self._framed(RED, text))
 
     def cancelled(self) -> ResultRecord:
         """Make the frame that says that somebody stopped the analysis."""
-        return self._record(CANCELLED, {"Status": CANCELLED}, self._framed(ORANGE, CANCELLED))
+        return self._record(CANCELLED, {STATUS: CANCELLED}, self._framed(ORANGE, CANCELLED))
 
     def done(self, result: Result, frame: Frame) -> ResultRecord:
         """Make what the app found; `frame` is the slide's extent that its pixels were counted in.
 
         Raises AppError when a result can't be made of it, such as of coordinates that are no numbers.
         """
-        try:
-            return self._record(result.text, {**result.properties}, items_of(result, frame))
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(str(part) for part in fault["loc"])
-            raise AppError(f"the app's result can't be sent to DPAT: {where}: {fault['msg']}") from error
+        result = plain(result)
+        return self._record(result.text, {**result.properties}, shown(result, frame))
 
-    def _framed(self, colour: str, text: str) -> list[Item]:
+    def _framed(self, colour: str, text: str) -> Primitive:
         style = Style(stroke_style=colour, size=3)
         label = Label(location=Point(x=0, y=0), label=text)
         if self.frame is None:
-            return [Item(style=style, labels=[label])]
+            return Primitive(content=[Item(style=style, labels=[label])])
         corners = self.frame.points(self.frame.rectangle(0, 0, 1, 1))
-        return [Item(style=style, polygons=[Polygon(points=corners)], labels=[label])]
+        return Primitive(content=[Item(style=style, polygons=[Polygon(points=corners)], labels=[label])])
 
-    def _record(self, text: str, properties: dict[str, str | int | float | None], items: list[Item]) -> ResultRecord:
+    def _record(
+        self, text: str, properties: dict[str, str | int | float | None], what: Primitive | PatchCollection
+    ) -> ResultRecord:
         return ResultRecord(
             slide_id=self._job.slide_id,
             display_result=text,
             display_properties=properties,
             application_version=self._app.version,
-            data=ResultData(context=self._job.context or {}, result=Primitive(content=items)),
+            data=ResultData(context={**(self._job.context or {}), JOB_MARK: self._job.id}, result=what),
         )
-
-
-def items_of(result: Result, frame: Frame) -> list[Item]:
-    """Sort a result's shapes and texts by colour, in result coordinates."""
-    colours = dict.fromkeys([*(each.colour for each in result.shapes), *(each.colour for each in result.texts)])
-    items = []
-    for colour in colours:
-        shapes = [each for each in result.shapes if each.colour == colour]
-        items.append(
-            Item(
-                style=Style(stroke_style=colour, size=2),
-                polygons=[Polygon(points=frame.points(each.points)) for each in shapes if each.closed],
-                polylines=[Polygon(points=frame.points(each.points)) for each in shapes if not each.closed],
-                labels=[
-                    Label(location=frame.to_result(each.at), label=each.words)
-                    for each in result.texts
-                    if each.colour == colour
-                ],
-            )
-        )
-    return items
 
 
 class ResultOnSlide:
-    """The stored result of one job: found or made once, then updated. See DpatClient for the errors."""
+    """The stored result of one job: found or made once, then updated. See DpatClient for the errors.
 
-    def __init__(self, client: DpatClient, app: App, job: Job) -> None:
+    `fresh`: nobody can have shown this job before.
+    """
+
+    def __init__(self, client: DpatClient, app: App, job: Job, *, fresh: bool = False) -> None:
         self.client = client
         self._app = app
         self._job = job
         self._known: tuple[int | str, int | str] | None = None
-        self._looked = False
+        # A whole-slide app has one result on each slide, whichever job made it; one with regions has many.
+        self._looked = fresh and not isinstance(app.input, WholeSlide)
 
     def know(self, result_id: int | str, version_id: int | str) -> None:
         """Take over what was noted of the result: no call is needed to find it."""
         self._known = (result_id, version_id)
 
-    def show(self, record: ResultRecord) -> Stored:
-        """Store `record` as the job's one result."""
+    def show(self, record: ResultRecord, *, once: bool = False) -> Stored:
+        """Store `record` as the job's one result; `once`: without a second try, and only for a short time.
+
+        Raises NotFound when the user has deleted the result.
+        """
         self.find()
+        client = self.client.once(PROGRESS_WITHIN_S) if once else self.client
         if self._known is None:
-            stored = self.client.create_result(self._app.id, record)
+            self._looked = False  # should this fail, it may be stored all the same
+            stored = client.create_result(self._app.id, record, self._mine)
         else:
-            stored = self.client.update_result(self._app.id, record, *self._known)
+            stored = self._update(client, record, *self._known)
         self._known = (stored.id, stored.version_id)
         return stored
 
+    def _update(
+        self, client: DpatClient, record: ResultRecord, result_id: int | str, version_id: int | str
+    ) -> Stored:
+        try:
+            return client.update_result(self._app.id, record, result_id, version_id)
+        except NotFound as error:
+            # A server that is being installed, or a proxy, answers 404 to everything: no user deleted that.
+            try:
+                there = client.results_on_slide(self._app.id, self._job.slide_id)
+            except NotFound:
+                raise Refused("DPAT knows neither the result nor its slide any more.") from error
+            if any(str(each.id) == str(result_id) for each in there):
+                raise Refused(f"DPAT lists result {result_id}, but answers 404 to its update.") from error
+            raise
+
     def find(self) -> None:
-        """Look for a result to update, once: a whole-slide app has one on each slide; one with regions has many."""
-        if self._looked or self._known is not None or not isinstance(self._app.input, WholeSlide):
+        """Look for the result to update, unless that is known or was done."""
+        if self._looked or self._known is not None:
             return
+        stored = self._mine(self.client.results_on_slide(self._app.id, self._job.slide_id))
         self._looked = True
-        if (stored := newest(self.client.results_on_slide(self._app.id, self._job.slide_id))) is not None:
+        if stored is not None:
             self._known = (stored.id, stored.version_id)
+
+    def is_shown(self) -> bool:
+        """Say whether anything of this very job is on its slide; looks for it where it is not known."""
+        if self._known is None:
+            there = self.client.results_on_slide(self._app.id, self._job.slide_id)
+            if (mine := newest([each for each in there if _bears(each.answer, self._job.id)])) is not None:
+                self.know(mine.id, mine.version_id)
+        return self._known is not None
+
+    def _mine(self, results: list[Stored]) -> Stored | None:
+        """Pick the job's result from the app's on the slide."""
+        if isinstance(self._app.input, WholeSlide):
+            return newest(results)
+        return newest([each for each in results if _bears(each.answer, self._job.id)])
 
     def current(self) -> Stored | None:
         """Read the result as DPAT has it now; None when there is none."""
@@ -157,10 +181,24 @@ def newest(results: list[Stored]) -> Stored | None:
     return max(results, key=lambda each: (len(str(each.id)), str(each.id)), default=None)
 
 
+def _bears(answer: dict[str, Any], job_id: str) -> bool:
+    """Say whether a stored result bears the job's mark; of a stored result anything may be missing."""
+    data = answer.get("data")
+    context = data.get("context") if isinstance(data, dict) else None
+    return isinstance(context, dict) and context.get(JOB_MARK) == job_id
+
+
+def shown_by(record: ResultRecord) -> str | None:
+    """Give the id of the job that a result says it is of; None when it says none."""
+    mark = record.data.context.get(JOB_MARK)
+    return mark if isinstance(mark, str) else None
+
+
 def show_cancelled(client: DpatClient, app: App, record: JobRecord) -> None:
     """Say on its slide that a job which had no worker was cancelled; a result that the user deleted stays so."""
     result = ResultOnSlide(client, app, record.job)
     if record.result is not None:
         result.know(record.result.id, record.result.version_id)
     with contextlib.suppress(NotFound):
-        result.show(RecordMaker(app, record.job, frame_of(record.job.image_info)).cancelled())
+        if result.is_shown():
+            result.show(RecordMaker(app, record.job, frame_of(record.job.image_info)).cancelled())

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from slidehook.geometry import PixelPoint
+
+BLUE = "#0078D4"
+_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
 class Progress(Protocol):
@@ -16,13 +22,25 @@ class Progress(Protocol):
         """Show `percent` (0…100, clipped) and a few words on the slide."""
 
 
+class Quality(StrEnum):
+    """What an app says of a slide's quality: DPAT's quality control (IA-API 1.10)."""
+
+    OK = "QualityOk"
+    REJECTED = "Rejected"
+    NOT_SET = "NotSet"
+
+
 @dataclass(frozen=True)
 class Shape:
-    """One polygon or line of a result: `points` in level-0 pixels, `colour` as `#RRGGBB`."""
+    """One polygon or line of a result: `points` in level-0 pixels, `colour` as `#RRGGBB`.
+
+    `name` says what kind of thing it is; it stands in the GeoJSON only, since DPAT names no shapes.
+    """
 
     points: tuple[PixelPoint, ...]
     colour: str
     closed: bool = True
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -34,33 +52,109 @@ class Text:
     colour: str
 
 
+@dataclass(frozen=True)
+class Patch:
+    """One patch of a gallery: the tag that it bears, and its place in level-0 pixels.
+
+    Patches of one tag are shown by ascending `sort_key`; a number, but other apps' results may have texts or none.
+    """
+
+    tag: str
+    at: PixelPoint
+    sort_key: float | str | None = 0.0
+
+
+@dataclass(frozen=True)
+class Button:
+    """A button below a gallery. `pressed` is how the user left it; DPAT always gets it back released."""
+
+    id: str
+    name: str
+    tooltip: str = ""
+    pressed: bool = False
+
+
+@dataclass
+class Gallery:
+    """Small pictures of the slide that the user can move from one tag to another, and buttons below them.
+
+    DPAT cuts each picture out of the slide: `patch_size_px` wide and high, in pixels at `magnification` (10, 20, …).
+    """
+
+    tags: list[str]
+    patches: list[Patch] = field(default_factory=list)
+    patch_size_px: float = 64
+    magnification: float = 20
+    description: str = ""
+    buttons: list[Button] = field(default_factory=list)
+
+    def add(self, tag: str, at: PixelPoint, *, sort_key: float = 0.0) -> Gallery:
+        """Add a patch; raises ValueError when the gallery has no such tag."""
+        if tag not in self.tags:
+            raise ValueError(f"the gallery's tags are {self.tags}; {tag!r} is none of them")
+        self.patches.append(Patch(tag, at, sort_key))
+        return self
+
+    def counts(self) -> dict[str, int]:
+        """Count the patches of each tag, in the order of the tags."""
+        found = Counter(patch.tag for patch in self.patches)
+        return {tag: found[tag] for tag in self.tags}
+
+
 @dataclass
 class Result:
-    """What an app found: a line of text, a table, and shapes on the slide.
+    """What an app found: a line of text, a table, and shapes on the slide or a gallery.
 
-    `text` stands in DPAT's annotation list; `properties` is the table beside it (text or numbers).
+    `text` stands in DPAT's annotation list; `properties` is the table beside it (text or numbers). Beside a `gallery`
+    DPAT shows polygons, in a colour of its own choice, but neither lines nor labels. `quality`, where it is set, goes
+    into the slide's quality control, if DPAT has one.
     """
 
     text: str
     properties: dict[str, str | int | float] = field(default_factory=dict)
     shapes: list[Shape] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
+    gallery: Gallery | None = None
+    quality: Quality | None = None
 
-    def polygon(self, points: Sequence[PixelPoint], *, colour: str = "#0078D4") -> Result:
-        """Add a closed polygon of at least 3 points; raises ValueError on fewer."""
+    @property
+    def pressed(self) -> tuple[str, ...]:
+        """The ids of the buttons that the user has pressed; for `App.on_modify`."""
+        return tuple(each.id for each in self.gallery.buttons if each.pressed) if self.gallery else ()
+
+    def polygon(self, points: Sequence[PixelPoint], *, colour: str = BLUE, name: str = "") -> Result:
+        """Add a closed polygon of at least 3 points; raises ValueError on fewer, and on what is no colour.
+
+        `name`: what kind of thing it is, such as "tumour"; for the GeoJSON, since DPAT names no shapes.
+        """
         if len(points) < 3:
             raise ValueError(f"a polygon needs 3 points, not {len(points)}")
-        self.shapes.append(Shape(tuple(points), colour))
+        self.shapes.append(Shape(tuple(points), checked_colour(colour), name=name))
         return self
 
-    def polyline(self, points: Sequence[PixelPoint], *, colour: str = "#0078D4") -> Result:
-        """Add an open line of at least 2 points; raises ValueError on fewer."""
+    def polyline(self, points: Sequence[PixelPoint], *, colour: str = BLUE, name: str = "") -> Result:
+        """Add an open line of at least 2 points; raises ValueError on fewer, and on what is no colour.
+
+        `name`: as of a polygon.
+        """
         if len(points) < 2:
             raise ValueError(f"a line needs 2 points, not {len(points)}")
-        self.shapes.append(Shape(tuple(points), colour, closed=False))
+        self.shapes.append(Shape(tuple(points), checked_colour(colour), closed=False, name=name))
         return self
 
-    def label(self, at: PixelPoint, words: str, *, colour: str = "#0078D4") -> Result:
-        """Add a text whose upper left corner is at `at`."""
-        self.texts.append(Text(at, words, colour))
+    def label(self, at: PixelPoint, words: str, *, colour: str = BLUE) -> Result:
+        """Add a text whose upper left corner is at `at`; raises ValueError on what is no colour."""
+        self.texts.append(Text(at, words, checked_colour(colour)))
         return self
+
+
+def is_colour(colour: str) -> bool:
+    """Say whether a colour is written as DPAT reads it."""
+    return isinstance(colour, str) and _COLOUR.fullmatch(colour) is not None
+
+
+def checked_colour(colour: str) -> str:
+    """Give `colour` when it is written as DPAT reads it; raises ValueError."""
+    if not is_colour(colour):
+        raise ValueError(f"a colour is written #RRGGBB, not {colour!r}")
+    return colour

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     """Callback URL prefixes that may be called; empty: loopback only."""
     dpat_ca_bundle: Path | None = None
     dpat_user: str | None = None
+    """The service account, with its password: fetches tokens when a request's own has expired."""
     dpat_password: SecretStr | None = None
     connect_timeout: Duration = timedelta(seconds=5)
     read_timeout: Duration = timedelta(seconds=30)
@@ -111,8 +112,11 @@ class Settings(BaseSettings):
 def read_settings() -> Settings:
     """Read the settings from the environment and `.env`; raises SettingsInvalid with one sentence."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = str(fault["loc"][0]).upper() if fault["loc"] else "settings"
         raise SettingsInvalid(f"SLIDEHOOK_{name}: {fault['msg']}.") from error
+    if (settings.dpat_user is None) != (settings.dpat_password is None):
+        raise SettingsInvalid("SLIDEHOOK_DPAT_USER and SLIDEHOOK_DPAT_PASSWORD: both must be set, or neither.")
+    return settings

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from math import inf
 from pathlib import Path
 
+import shapely
 from openslide import PROPERTY_NAME_MPP_X, OpenSlide, OpenSlideError
 from PIL import Image
 
-from slidehook.errors import SlideMismatch, SlideUnreadable
+from slidehook.access import DpatAccess
+from slidehook.errors import AppError, NotOffered, SlideMismatch, SlideUnreadable
 from slidehook.geometry import Frame
-from slidehook.iaapi.models import ImageInfo
+from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
+from slidehook.pixels.dpat import DpatPixels
+from slidehook.pixels.size import PixelSize, pixel_size
+from slidehook.pixels.source import Box, FilePixels, Pixels, PixelSource
+from slidehook.pixels.tiles import Mask, Tile, plan_tiles, read_tiles
+from slidehook.receipt import Receipt
+from slidehook.regions import Region, regions_of
+from slidehook.result import Result
 
 SIZE_TOLERANCE = 0.01
 """How far a file's size may be from DPAT's, as a part of the file's."""
@@ -19,23 +30,51 @@ SIZE_TOLERANCE = 0.01
 class Slide:
     """One slide on disk: its record from DPAT, its files, and ways to read its pixels.
 
-    `path` is the file that OpenSlide opens (its companions lie beside it). Close it, or use it in `with`.
+    `path` is the file that OpenSlide opens (its companions lie beside it), None when the app's `needs` ask for none.
+    `tag` is the one that the user gave the region, for an app with tags. `pixels`: where they come from, when that is
+    neither `path` nor DPAT; closed with the slide. Close it, or use it in `with`.
     """
 
-    def __init__(self, path: Path, info: ImageInfo, *, thumbnail: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        info: ImageInfo,
+        *,
+        thumbnail: Path | None = None,
+        label: Path | None = None,
+        drawn: Input | None = None,
+        tag: str | None = None,
+        access: DpatAccess | None = None,
+        pixels: PixelSource | None = None,
+        dependency: Result | None = None,
+    ) -> None:
         self.path = path
         self.info = info
+        self.tag = tag
         self._thumbnail = thumbnail
+        self._label = label
+        self._drawn = drawn or WholeSlideInput()
+        self._access = access
         self._open: OpenSlide | None = None
+        self._pixels = pixels
+        self.dependency = dependency
+        """The result of the app named in the app's `depends_on`, in this slide's level-0 pixels; None without one."""
+        self.receipt = Receipt()
+        """What the result will say that it rests on; `read`, `tiles` and `mpp` write in it by themselves."""
 
     def open(self) -> OpenSlide:
         """Open the slide with OpenSlide, once; raises SlideUnreadable when OpenSlide can't read it."""
+        if self.path is None:
+            raise AppError("the app opens the slide's file, which is not among its `needs`")
         if self._open is None:
             self._open = open_slide(self.path)
         return self._open
 
     def close(self) -> None:
-        """Close what `open` opened."""
+        """Close what `open` opened, and forget what was read over the network."""
+        if self._pixels is not None:
+            self._pixels.close()
+            self._pixels = None
         if self._open is not None:
             self._open.close()
             self._open = None
@@ -53,9 +92,15 @@ class Slide:
         The file may be larger by the padding of its last tiles; raises SlideMismatch when the two differ by over
         `SIZE_TOLERANCE`, since results would then lie in the wrong place.
         """
-        width, height = self.open().dimensions
         told = self.info.image_size
-        if told is None or told.width <= 0 or told.height <= 0:
+        if told is not None and min(told.width, told.height) <= 0:
+            told = None
+        if self.path is None:
+            if told is None:
+                raise SlideUnreadable("DPAT does not say how large the slide is")
+            return Frame(told.width, told.height)
+        width, height = self.open().dimensions
+        if told is None:
             return Frame(width, height)
         if abs(width - told.width) > SIZE_TOLERANCE * width or abs(height - told.height) > SIZE_TOLERANCE * height:
             raise SlideMismatch(
@@ -72,6 +117,101 @@ class Slide:
             with Image.open(self._thumbnail) as image:
                 return image.convert("RGB")
         return render_thumbnail(self.open())
+
+    # --- pixels
+
+    @property
+    def pixels(self) -> PixelSource:
+        """Where this slide's pixels come from: its file, or DPAT's tiles where the app's `needs` ask for no files."""
+        if self._pixels is None:
+            if self.path is not None or self._access is None:
+                self._pixels = FilePixels(self.open())
+            else:
+                self._pixels = DpatPixels(self._access.client, self.info)
+        return self._pixels
+
+    @cached_property
+    def pixel_size(self) -> PixelSize:
+        """How large a level-0 pixel is, and who says so: the file, else DPAT's record.
+
+        Raises PixelSizeUnknown when nobody says it, when the two disagree by over 5 %, or when it is no size that a
+        scanner makes (0.05…20 µm).
+        """
+        # Without files nobody but DPAT says it, whether or not the slide can be read in tiles.
+        stated = None if self.path is None and self._pixels is None else self.pixels.stated_mpp
+        return pixel_size(stated, self.info.microns_per_pixel)
+
+    @property
+    def mpp(self) -> float:
+        """µm per level-0 pixel; raises PixelSizeUnknown, which ends the analysis with the reason on the slide."""
+        return self.pixel_size.mpp
+
+    def read(self, x: float, y: float, width: float, height: float, *, mpp: float) -> Pixels:
+        """Read a rectangle (level-0 pixels) at `mpp` µm per pixel: uint8 RGB (rows, columns, 3).
+
+        White beyond the slide.
+        Raises PixelSizeUnknown, SlideUnreadable, and over the network DpatError; ValueError on an empty rectangle.
+        """
+        if not (width > 0 and height > 0 and mpp > 0):
+            raise ValueError(f"there is nothing in {width} x {height} pixels at {mpp} µm per pixel")
+        scale = mpp / self.mpp
+        return self.pixels.read(Box(x, y, width, height), max(1, round(width / scale)), max(1, round(height / scale)))
+
+    def tiles(
+        self,
+        *,
+        mpp: float,
+        size: int,
+        where: Mask | None = None,
+        least: float = 0.0,
+        region: Region | Sequence[Region] | None = None,
+        margin: int = 0,
+        readers: int | None = None,
+        unread: str = "not marked",
+    ) -> Iterator[Tile]:
+        """Read the slide tile by tile, row by row: `size` x `size` pixels at `mpp` µm per pixel.
+
+        `where`: only tiles that this mask marks, bool (rows, columns) spread over the whole slide, and of which it
+        marks at least the part `least` (0…1); the others are not read, and the receipt counts them as `unread`.
+        `region`: only tiles that touch it, or one of several; the grid begins at the upper left of what they span.
+        `margin`: pixels that each tile shows of its neighbours on every side.
+        `readers`: threads that read ahead; default: one for each core. Raises as `read` does.
+        """
+        if size < 1 or margin < 0 or not mpp > 0:
+            raise ValueError(f"there are no tiles of {size} pixels with a margin of {margin} at {mpp} µm per pixel")
+        scale = mpp / self.mpp
+        area, within = None, []
+        if region is not None:
+            within = [each.polygon for each in ([region] if isinstance(region, Region) else region)]
+            if not within:
+                raise ValueError("there are no tiles in no region")
+            left, top, right, bottom = (float(each) for each in shapely.total_bounds(within))
+            area = Box(left, top, right - left, bottom - top)
+        plan = plan_tiles(self.frame, size * scale, area=area, within=within, where=where, least=least)
+        self.receipt.read(len(plan.places))
+        self.receipt.skip(unread, plan.left_out)
+        return read_tiles(self.pixels, plan, size=size, scale=scale, margin=margin, readers=readers)
+
+    def label(self) -> Image.Image | None:
+        """Give the picture of the slide's label; None where there is none, or the site keeps none."""
+        if self._label is None:
+            return None
+        with Image.open(self._label) as image:
+            return image.convert("RGB")
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """The regions that the user drew, in the order they were drawn; none for a whole slide."""
+        return regions_of(self._drawn, self.frame)
+
+    def case(self) -> list[ImageInfo]:
+        """Ask DPAT for the images of the slide's case, this slide among them; one call.
+
+        Raises NotOffered where DPAT is older than IA-API 1.9, or where there is no DPAT, and other DpatErrors.
+        """
+        if self._access is None:
+            raise NotOffered("there is no DPAT here that knows the slide's case")
+        return self._access.client.case_of(self.info.id, include_phi=self._access.include_phi)
 
 
 def open_slide(path: Path) -> OpenSlide:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from slidehook.errors import (
     BadRequest,
@@ -30,6 +30,7 @@ SENTENCES = {
     404: "There is nothing at this address; GET / lists the apps.",
     405: "This address does not take that method.",
     413: "The body is larger than 1 MiB.",
+    415: "A compressed body is not read.",
     500: "slidehook has met a fault of its own; its log says more.",
 }
 """What is said for HTTP's own errors."""
@@ -42,9 +43,16 @@ def status_of(error: SlidehookError) -> int:
 
 def set_up_answers(flask: Flask) -> None:
     """Register the version headers and the error table."""
+    flask.before_request(_check_encoding)
     flask.after_request(_with_versions)
     flask.register_error_handler(SlidehookError, _refuse)
     flask.register_error_handler(HTTPException, _http_error)
+
+
+def _check_encoding() -> None:
+    """Refuse what is compressed: so nothing small can become huge here."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise UnsupportedMediaType
 
 
 def _with_versions(response: Response) -> Response:
@@ -60,9 +68,10 @@ def _refuse(error: SlidehookError) -> tuple[Response, int]:
     return jsonify(error=text), status
 
 
-def _http_error(error: HTTPException) -> tuple[Response, int]:
+def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, str]]]:
     status = error.code or 500
     if status >= 500:
         cause = getattr(error, "original_exception", None) or error
         structlog.get_logger().error("request failed", path=request.path, exc_info=cause)
-    return jsonify(error=SENTENCES.get(status) or f"{error.description}"), status
+    allowed = [header for header in error.get_headers() if header[0] == "Allow"]
+    return jsonify(error=SENTENCES.get(status) or f"{error.description}"), status, allowed

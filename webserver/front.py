@@ -14,6 +14,7 @@ from slidehook.registry import Registry, load_apps
 from slidehook.settings import Settings, read_settings
 from webserver.answers import set_up_answers
 from webserver.intake import Intake
+from webserver.openapi import openapi
 from webserver.pages import pages
 from webserver.routes import app_routes
 
@@ -30,7 +31,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     for broken in registry.broken:
         log.error("app does not load", app=broken.entry_point, reason=broken.reason)
 
-    flask = Flask("webserver")
+    flask = Flask("webserver", static_folder=None)
     flask.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     flask.json.sort_keys = False  # type: ignore[attr-defined]
     queue = FileQueue(settings.queue_dir, "web")
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     intake = Intake(settings, queue)
     set_up_answers(flask)
     flask.register_blueprint(pages(registry, queue))
+    flask.register_blueprint(openapi(registry))
     for app in registry.values():
         flask.register_blueprint(app_routes(app, intake))
     if settings.trusted_proxies:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import structlog
 
-from slidehook.app import App
-from slidehook.errors import BadRequest, DpatUnavailable, Malformed, QueueError
+from slidehook.app import App, TaggedPolygon
+from slidehook.errors import BadRequest, DpatError, DpatUnavailable, Malformed, QueueError
 from slidehook.iaapi.allowed import check_callback
 from slidehook.iaapi.client import DpatClient, DpatServers
 from slidehook.iaapi.models import (
@@ -24,10 +24,15 @@ from slidehook.iaapi.models import (
     WholeSlideInput,
 )
 from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
-from slidehook.jobs.queue import Hold, JobSink
-from slidehook.publishing import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled
+from slidehook.jobs.queue import DeletedResult, Hold, JobSink
+from slidehook.publishing import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
+from slidehook.quality import set_quality
+from slidehook.regions import regions_of, tag_of
 from slidehook.settings import Settings
+from webserver.modifying import answered
 
+WEBHOOK_S = 20.0
+"""How long DPAT's callbacks for one request may take, in seconds: DPAT, and a person, wait for the answer."""
 JOINED_WAIT_S = 5.0
 """How long a request for work that another request has just begun waits for that one's result, in seconds."""
 JOINED_LOOK_S = 0.05
@@ -73,7 +78,11 @@ class Intake:
         if call.input.type != app.input.type:
             raise BadRequest(f"The app {app.id} takes {app.input.type}, not {call.input.type}.")
         client = self._client(call)
+        if isinstance(app.input, TaggedPolygon):
+            tag_of(call.input, app.input.tags)
+        regions_of(call.input, None)
         info = client.slide_info(call.slide_id, include_phi=self._settings.store_phi)
+        regions_of(call.input, frame_of(info))
         job = self._job(app, call, call.input, info, "user")
         hold, twin = self._hold(job)
         if twin is not None:
@@ -82,34 +91,57 @@ class Intake:
 
     @_act.register
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
-        """Store the result as the user changed it: the app has nothing to add to that."""
-        changed = call.input.with_buttons_released()
-        return self._client(call).update_result(app.id, changed, changed.id, changed.version_id).answer
+        """Store the result as the user changed it, and as the app answers that."""
+        client = self._client(call)
+        changed, quality = answered(app, call.input, lambda: client.slide_info(call.slide_id))
+        stored = client.update_result(app.id, changed, changed.id, changed.version_id)
+        if quality is not None:
+            set_quality(client, app, *quality)
+        return stored.answer
 
     @_act.register
     def _delete(self, call: Delete, app: App) -> dict[str, Any]:
-        """Let the deletion stand."""
-        log.info("result deleted", app=app.id, result=call.input.id)
+        """Let the deletion stand, and stop whatever still works on that result."""
+        deleted = DeletedResult(
+            callback_url=self._callback_url(call),
+            app_id=app.id,
+            slide_id=call.slide_id,
+            result_id=call.input.id,
+            whole_slide=app.input.type == "wholeSlide",
+            shown_by=shown_by(call.input),
+        )
+        stopped = self._queue.result_deleted(deleted)
+        log.info("result deleted", app=app.id, result=call.input.id, stopped=",".join(stopped) or "-")
         return {}
 
     @_act.register
     def _cancel(self, call: Cancel, app: App) -> dict[str, Any]:
-        """Stop the job; where it has no worker yet, say so on its slide."""
+        """Stop the job, and say so on its slide: here where it has no worker, unless DPAT can't be told just now."""
         client = self._client(call)
+
+        def tell(record: JobRecord) -> bool:
+            try:
+                show_cancelled(client, app, record)
+            except DpatError as error:
+                log.warning("cancelled, a worker tells the slide", job=record.job.id, reason=str(error))
+                return False
+            return True
+
         key = digest(call.cancellation_token) if call.cancellation_token else None
-        cancelled = self._queue.cancel(key) if key else None
+        cancelled = self._queue.cancel(key, token=call.callback_info.token, tell=tell) if key else None
         log.info("cancel", app=app.id, job=cancelled.job_id if cancelled else "-")
-        if cancelled is not None and cancelled.record is not None:
-            show_cancelled(client, app, cancelled.record)
         return {}
 
     def _check(self, app: App, call: _Call | Notification) -> None:
         if call.application_id != app.id:
             raise BadRequest(f"This is the app {app.id}; the applicationId is another's.")
 
+    def _callback_url(self, call: _Call | Notification) -> str:
+        return check_callback(call.callback_info.url, self._settings.dpat_urls)
+
     def _client(self, call: _Call | Notification) -> DpatClient:
-        url = check_callback(call.callback_info.url, self._settings.dpat_urls)
-        return self._servers.at(url).client(call.callback_info.token, tries=2)
+        server = self._servers.at(self._callback_url(call))
+        return server.client(call.callback_info.token, tries=3, within_s=WEBHOOK_S)
 
     def _accepts(self, app: App, info: ImageInfo) -> bool:
         try:
@@ -137,7 +169,7 @@ class Intake:
             origin=origin,
             input=wanted,
             context=call.context,
-            callback_url=call.callback_info.url.rstrip("/"),
+            callback_url=self._callback_url(call),
             image_info=info if self._settings.store_phi else info.without_phi(),
             cancellation_key=digest(call.cancellation_token) if call.cancellation_token else None,
             callback_token=call.callback_info.token,
@@ -171,7 +203,7 @@ class Intake:
         On an error the job is taken back, since its user is told; but it stays where its worker must bring the slide
         to an end: DPAT may have stored "queued" and not said so, and before an imported slide nobody asks again.
         """
-        result = ResultOnSlide(client, app, hold.job)
+        result = ResultOnSlide(client, app, hold.job, fresh=True)
         stays = hold.job.origin == "import"
         try:
             result.find()

@@ -24,11 +24,11 @@ def pages(registry: Registry, queue: FileQueue) -> Blueprint:
             for app in registry.values()
         ]
         broken = [{"entryPoint": each.entry_point, "reason": each.reason} for each in registry.broken]
+        unready = [{"id": each.app.id, "name": each.app.name, "lacks": each.lacks} for each in registry.unready]
+        found = {"apps": apps, "unready": unready, "broken": broken}
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            return render_template("index.html", apps=apps, broken=broken, api=API_VERSION, software=SOFTWARE_VERSION)
-        return jsonify(
-            software="slidehook", softwareVersion=SOFTWARE_VERSION, apiVersion=API_VERSION, apps=apps, broken=broken
-        )
+            return render_template("index.html", api=API_VERSION, software=SOFTWARE_VERSION, **found)
+        return jsonify(software="slidehook", softwareVersion=SOFTWARE_VERSION, apiVersion=API_VERSION, **found)
 
     @routes.get("/healthz")
     def healthz() -> Response:

@@ -11,59 +11,81 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
-from slidehook.app import App
-from slidehook.errors import AppCrashed, AppError, AppTimeout, SlidehookError
+from slidehook.access import DpatAccess
+from slidehook.app import App, TaggedPolygon
+from slidehook.errors import AppCrashed, AppError, AppOutOfMemory, AppTimeout, DpatUnavailable, SlidehookError
 from slidehook.geometry import Frame
-from slidehook.iaapi.models import ImageInfo
+from slidehook.iaapi.client import DpatServers
+from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
+from slidehook.plain import in_words, plain
+from slidehook.regions import tag_of
 from slidehook.registry import load_apps
 from slidehook.result import Result
+from slidehook.running import certain_mpp, run_app
 from slidehook.settings import Settings
 from slidehook.slide import Slide
+from worker.memory import MemoryGuard, end_group
 from worker.supervisor import end_with
+from worker.telling import ChildTokens, Step, Teller, TokenRefused
 
 TICK_S = 0.25
 """How often the worker is asked for its own duties while an app computes, in seconds."""
 STOP_S = 5.0
 """How long a child that closed its pipe may take to die, in seconds."""
+MAX_RESULT_BYTES = 64 * 1024 * 1024
+"""The largest result that a child may send: some million points."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a child is to analyse."""
+    """What a child is to analyse; a `path` is None where the app needs no such thing, or there is none.
+
+    `drawn` is what the user drew; `callback_url` and `token` are the way to the job's DPAT, None when there is none.
+    `dependency` is what the app in the app's `depends_on` has found.
+    """
 
     app_id: str
-    path: Path
+    path: Path | None
     info: ImageInfo
     thumbnail: Path | None
-
-
-@dataclass(frozen=True)
-class _Step:
-    percent: float
-    text: str
+    label: Path | None = None
+    drawn: Input = field(default_factory=WholeSlideInput)
+    callback_url: str | None = None
+    token: str = field(default="", repr=False)
+    dependency: Result | None = None
 
 
 @dataclass(frozen=True)
 class Found:
-    """What an app found, and the slide's extent in level-0 pixels that it counted in."""
+    """What an app found, and the slide's extent in level-0 pixels that it counted in.
+
+    `mpp`: µm per such pixel, None when that is not certain.
+    """
 
     result: Result
     frame: Frame
+    mpp: float | None = None
 
 
 @dataclass(frozen=True)
 class _Fault:
     error: type[SlidehookError]
     sentence: str
-    trace: str
+    trace: str = ""
+    retry_after_s: float = 0.0
 
 
 class AppProcess:
-    """One child process. It dies with its parent, also when that is killed."""
+    """One child process. It dies with its parent, also when that is killed.
+
+    It leads a process group of its own, so that what an app starts ends with it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         context = multiprocessing.get_context("spawn")
@@ -71,6 +93,8 @@ class AppProcess:
         self._process = context.Process(target=_serve, args=(theirs, settings, os.getpid()), name="app")
         self._process.start()
         theirs.close()
+        self.analyses = 0
+        """How many analyses it has begun; what those before the last have left in its memory is not that one's."""
 
     @property
     def pid(self) -> int | None:
@@ -87,36 +111,57 @@ class AppProcess:
         task: Task,
         *,
         timeout_s: float,
+        memory_gb: float | None = None,
         progress: Callable[[float, str], None],
         tick: Callable[[], None],
+        another_token: Callable[[str], str | None] = lambda _: None,
     ) -> Found:
         """Have one slide analysed; `tick` is called about four times a second and may raise to stop it.
 
-        Raises what the app raised as an AppError, errors of ours as they are, AppTimeout and AppCrashed. After
-        anything that the child did not tell itself, it is gone.
+        `another_token` is asked when DPAT refuses the task's token, or the one that this gave. `memory_gb`: how many
+        GiB the child may take, with what is still in its memory from before; None: any number.
+
+        Raises what the app raised as an AppError, errors of ours as they are, AppTimeout, AppOutOfMemory and
+        AppCrashed. After anything that the child did not tell itself, it is gone.
         """
         until = time.monotonic() + timeout_s
+        self.analyses += 1
+        guard = None if memory_gb is None or self.pid is None else MemoryGuard(self.pid, memory_gb * 2**30)
         try:
-            self._pipe.send(task)
-            while True:
-                if self._pipe.poll(TICK_S):
-                    message = self._pipe.recv()
-                    if isinstance(message, Found):
-                        return message
-                    if isinstance(message, _Fault):
-                        raise _Told(_error(message))
-                    progress(message.percent, message.text)
-                tick()
-                if time.monotonic() > until:
-                    raise AppTimeout(f"the analysis needed longer than {timeout_s:g} s")
+            with guard or nullcontext():
+                self._pipe.send(task)
+                while (found := self._hear(progress, another_token)) is None:
+                    tick()
+                    if time.monotonic() > until:
+                        raise AppTimeout(f"the analysis needed longer than {timeout_s:g} s")
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             self._end()
+            if guard is not None and guard.exceeded:
+                raise AppOutOfMemory(f"the analysis needed more than {memory_gb:g} GB of memory") from error
             raise AppCrashed(f"the analysis process died ({_ending(self._process.exitcode)})") from error
         except _Told as told:
             raise told.error from None
         except BaseException:
             self.kill()
             raise
+        if guard is not None and guard.exceeded:
+            self.kill()  # it was killed when it had just ended: the next analysis needs a new one
+        return found
+
+    def _hear(
+        self, progress: Callable[[float, str], None], another_token: Callable[[str], str | None]
+    ) -> Found | None:
+        """Wait for what the child says, for `TICK_S` at most; gives what it found, if that is what it says."""
+        match self._pipe.recv() if self._pipe.poll(TICK_S) else None:
+            case Found() as found:
+                return found
+            case _Fault() as fault:
+                raise _Told(_error(fault))
+            case Step(percent, text):
+                progress(percent, text)
+            case TokenRefused(token):
+                self._pipe.send(another_token(token))
+        return None
 
     def _end(self) -> None:
         """Give a child whose pipe is closed the time to die of itself, which tells why; then kill it."""
@@ -127,8 +172,10 @@ class AppProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the child at once."""
+        """End the child at once, and what it has started."""
         self._process.kill()
+        if self.pid is not None:
+            end_group(self.pid)
         self._process.join()
         self._pipe.close()
 
@@ -151,7 +198,10 @@ def _error(fault: _Fault) -> SlidehookError:
         error = AppTrace(fault.sentence)
         error.trace = fault.trace
         return error
-    return fault.error(fault.sentence)
+    told = fault.error(fault.sentence)
+    if isinstance(told, DpatUnavailable):
+        told.retry_after_s = fault.retry_after_s
+    return told
 
 
 def _ending(code: int | None) -> str:
@@ -165,39 +215,65 @@ def _ending(code: int | None) -> str:
 
 def _serve(pipe: Connection, settings: Settings, parent: int) -> None:
     """Analyse what comes through the pipe until it closes."""
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with(parent, signal.SIGKILL)
     apps = load_apps(settings)
+    servers = DpatServers(settings)
     ready: set[str] = set()
     while True:
         try:
             task: Task = pipe.recv()
         except EOFError:
             return
-        pipe.send(_analyse(apps.get(task.app_id), task, ready, pipe))
+        teller = Teller(pipe)
+        message = _analyse(apps.get(task.app_id), task, ready, servers, teller)
+        teller.end(message)
 
 
-def _analyse(app: App | None, task: Task, ready: set[str], pipe: Connection) -> Found | _Fault:
-    if app is None:
-        return _Fault(AppError, f"the app {task.app_id} does not load on this worker", "")
-
-    def progress(percent: float, text: str = "") -> None:
-        pipe.send(_Step(max(0.0, min(100.0, float(percent))), str(text) or "analysing"))
-
+def _analyse(app: App | None, task: Task, ready: set[str], servers: DpatServers, teller: Teller) -> bytes:
+    """Analyse one slide, and give what is to be sent: a Found or a _Fault."""
     try:
+        if app is None:
+            raise AppError(f"the app {task.app_id} does not load on this worker")
         if app.id not in ready:
             app.setup()
             ready.add(app.id)
-        with Slide(task.path, task.info, thumbnail=task.thumbnail) as slide:
-            result = app.analyze(slide, progress)
-            if not isinstance(result, Result):
-                raise TypeError(f"analyze gave {type(result).__name__}, not a Result")
-            return Found(result, slide.frame)
+        tags = app.input.tags if isinstance(app.input, TaggedPolygon) else ()
+        access = None
+        if task.callback_url is not None:
+            tokens = ChildTokens(task.token, teller)
+            access = DpatAccess(servers, task.callback_url, tokens, include_phi=app.settings.store_phi)
+        slide = Slide(
+            task.path,
+            task.info,
+            thumbnail=task.thumbnail,
+            label=task.label,
+            drawn=task.drawn,
+            tag=tag_of(task.drawn, tags),
+            access=access,
+            dependency=task.dependency,
+        )
+        with slide:
+            result = plain(run_app(app, slide, teller.progress))
+            return _packed(Found(result, slide.frame, certain_mpp(slide)))
     except SlidehookError as error:
         # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
         kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError
-        return _Fault(kind, str(error), "")
+        retry_after_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
+        return _packed(_Fault(kind, in_words(error), retry_after_s=retry_after_s))
     except (Exception, SystemExit) as error:
         # An app may raise anything: the slide gets one sentence, the log the traceback.
-        return _Fault(AppError, f"the app has a fault: {type(error).__name__}: {error}", traceback.format_exc())
+        sentence = f"the app has a fault: {type(error).__name__}: {in_words(error)}"
+        return _packed(_Fault(AppError, sentence, traceback.format_exc()))
+
+
+def _packed(message: Found | _Fault) -> bytes:
+    """Pickle what is to be sent, since a result that can't be sent must be told as well."""
+    content = bytes(ForkingPickler.dumps(message))
+    if len(content) > MAX_RESULT_BYTES:
+        raise AppError(
+            f"the app's result is too large: {len(content) / 2**20:.0f} MiB, {MAX_RESULT_BYTES >> 20} at most"
+        )
+    return content

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import types
 
 import click
 import structlog
@@ -37,7 +36,7 @@ def main(processes: int, *, drain: bool, parent: int | None) -> None:
     leaving = Leaving()
     if processes > 1:
         sys.exit(supervise(processes, leaving, drain=drain))
-    on_signals(leaving)
+    leaving.listen()
     if parent is not None:
         end_with(parent, signal.SIGTERM)
     try:
@@ -45,17 +44,6 @@ def main(processes: int, *, drain: bool, parent: int | None) -> None:
     except SlidehookError as error:
         click.echo(f"slidehook: {error}", err=True)
         sys.exit(CANT_START)
-
-
-def on_signals(leaving: Leaving) -> None:
-    """Leave in order on Ctrl-C and SIGTERM."""
-
-    def leave(number: int, _: types.FrameType | None) -> None:
-        structlog.get_logger().info("leaving", signal=signal.Signals(number).name)
-        leaving.ask()
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, leave)
 
 
 def work(settings: Settings, leaving: Leaving, *, drain: bool) -> None:

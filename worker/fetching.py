@@ -61,7 +61,7 @@ def fetch_thumbnail(client: DpatClient, slide_id: str, info: ImageInfo) -> Image
     try:
         for row in range(rows):
             for column in range(columns):
-                content = client.tile(slide_id, level, column, row, _extension(info))
+                content = client.tile(slide_id, level, column, row, info.tile_extension)
                 if content is None:
                     return None
                 with Image.open(io.BytesIO(content)) as image:
@@ -73,12 +73,6 @@ def fetch_thumbnail(client: DpatClient, slide_id: str, info: ImageInfo) -> Image
         log.warning("no thumbnail from DPAT", reason=str(error))
         return None
     return picture
-
-
-def _extension(info: ImageInfo) -> str:
-    formats = [each for each in (info.stored_tile_format, *(info.available_tile_formats or [])) if each]
-    known = [each.extension.lstrip(".") for each in formats if each.extension]
-    return next((each for each in known if each in {"jpg", "jpeg", "png"}), "jpg")
 
 
 def fetch_label(client: DpatClient, slide_id: str) -> bytes | None:

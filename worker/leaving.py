@@ -1,12 +1,19 @@
-"""How a worker is told to leave, also while it waits for a server that sends nothing."""
+"""How a worker is told to leave, or to drop its job, also while it waits for a server that sends nothing."""
 
 from __future__ import annotations
 
+import signal
 import threading
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from slidehook.errors import SlidehookError
+
+NUDGE = signal.SIGUSR1
+"""What a thread wakes the main thread with."""
 
 
 class WorkerLeaving(SlidehookError):
@@ -14,18 +21,44 @@ class WorkerLeaving(SlidehookError):
 
 
 class Leaving:
-    """The wish that this process leaves; `ask` is called by a signal handler, in the main thread."""
+    """The wish that this process leaves, or drops its job. Both reach the main thread where it may be interrupted."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._interruptible = False
+        self._dropped: SlidehookError | None = None
+        self._nudged = False
+
+    def listen(self) -> None:
+        """Leave on Ctrl-C and SIGTERM, and let other threads interrupt the main thread, which calls this."""
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, self._told)
+        signal.signal(NUDGE, self._nudge)
+        self._nudged = True
+
+    def _told(self, number: int, _: types.FrameType | None) -> None:
+        structlog.get_logger().info("leaving", signal=signal.Signals(number).name)
+        self.ask()
+
+    def _nudge(self, _: int, __: types.FrameType | None) -> None:
+        if self._interruptible:
+            self.check()
 
     def ask(self) -> None:
         """Tell the worker to leave; raises WorkerLeaving where it said that it may be interrupted."""
         self._asked.set()
         if self._interruptible:
-            self._interruptible = False
-            raise WorkerLeaving("the worker was told to leave")
+            self.check()
+
+    def drop(self, why: SlidehookError) -> None:
+        """Have the main thread drop its job for this reason; called from another thread."""
+        self._dropped = why
+        if self._nudged:
+            signal.pthread_kill(threading.main_thread().ident or 0, NUDGE)
+
+    def forget(self) -> None:
+        """Forget what was said of the job: it is over."""
+        self._dropped = None
 
     @property
     def asked(self) -> bool:
@@ -33,17 +66,26 @@ class Leaving:
         return self._asked.is_set()
 
     def check(self) -> None:
-        """Raise WorkerLeaving if the worker was told to leave."""
+        """Raise WorkerLeaving if the worker was told to leave, or why its job is to be dropped."""
         if self.asked:
+            self._interruptible = False
             raise WorkerLeaving("the worker was told to leave")
+        if self._dropped is not None:
+            self._interruptible = False
+            raise self._dropped
 
     def wait(self, timeout_s: float) -> None:
         """Wait for so many seconds, or until the worker is told to leave."""
         self._asked.wait(timeout_s)
 
+    def pause(self, seconds: float) -> None:
+        """Sleep between two tries, unless `check` raises."""
+        self._asked.wait(seconds)
+        self.check()
+
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let `ask` break off what is done in this block: only what may stop at any instruction."""
+        """Let `ask` and `drop` break off what is done in this block: only what may stop at any instruction."""
         self._interruptible = True
         try:
             self.check()

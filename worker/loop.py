@@ -8,17 +8,29 @@ from collections.abc import Callable
 
 import structlog
 
-from slidehook.app import App
-from slidehook.errors import ClaimLost, DpatError, DpatUnavailable, QueueError, SlidehookError, TokenExpired
-from slidehook.iaapi.client import DpatServers
-from slidehook.jobs.job import JobState
+from slidehook.errors import (
+    CannotStore,
+    ClaimLost,
+    Conflict,
+    DpatError,
+    DpatUnavailable,
+    QueueError,
+    SlidehookError,
+    TokenExpired,
+)
+from slidehook.iaapi.client import DpatClient, DpatServers
+from slidehook.iaapi.tokens import TokenSource
+from slidehook.jobs.job import AttemptEnded, JobState
 from slidehook.jobs.queue import Claim, JobSource
 from slidehook.registry import Registry
 from slidehook.settings import Settings
 from worker.analysis import AppProcess
-from worker.attempt import Attempt, JobCancelled
+from worker.attempt import Attempt
+from worker.finding import forget
 from worker.leaving import Leaving, WorkerLeaving
-from worker.publisher import Publisher, ResultDeletedByUser
+from worker.publisher import Publisher
+from worker.tokens import JobTokens, ProvenTokens, service_account
+from worker.watching import JobCancelled, ResultDeleted, Watch, check_wanted
 from worker.workspace import Workspace
 
 IDLE_WAIT_S = 1.0
@@ -27,7 +39,7 @@ UPKEEP_EVERY_S = 3600.0
 """How often a worker removes what is no longer kept, in seconds."""
 QUEUE_AWAY_WAIT_S = 2.0
 """How long a worker waits that can't reach the queue, in seconds."""
-DPAT_TRIES = 4
+DPAT_TRIES = 6
 """How often a call to DPAT is tried before the attempt counts as failed."""
 RETRY_S = 5.0
 RETRY_MOST_S = 300.0
@@ -37,7 +49,7 @@ log = structlog.get_logger()
 
 def retry_wait_s(attempt: int, chance: float) -> float:
     """Say how long a failed attempt's job waits: growing with each, spread by `chance` (0…1)."""
-    return float(min(RETRY_S * 2 ** (attempt - 1), RETRY_MOST_S) * (0.5 + chance))
+    return float(min(RETRY_S * 2 ** min(attempt - 1, 30), RETRY_MOST_S) * (0.5 + chance))
 
 
 class Worker:
@@ -63,6 +75,7 @@ class Worker:
         self._registry = registry
         self._workspace = workspace
         self._servers = DpatServers(settings)
+        self._account = service_account(settings, self._servers)
         self._process: AppProcess | None = None
         self._leaving = leaving
         self._upkeep = upkeep
@@ -124,23 +137,26 @@ class Worker:
                 self._workspace.drop_slide(claim.job.id)
 
     def _attempt(self, claim: Claim, began: float) -> None:
-        app = self._registry[claim.job.app_id]
-        token = claim.token()
-        if token is None:
-            self._park(claim, "the job has no access token any more")
-            return
-        publisher = Publisher(claim, app, self._servers.at(claim.job.callback_url).client(token, tries=DPAT_TRIES))
+        tokens = JobTokens(claim, self._account)
+        # When the claim is lost, a call that is tried again must not reach the slide either.
+        client = self._client(claim, ProvenTokens(tokens, claim))
+        publisher = Publisher(claim, self._registry[claim.job.app_id], client)
         try:
-            self._try(claim, app, token, publisher, began)
-        except (ClaimLost, QueueError):
-            raise
+            with publisher:
+                self._bring_to_an_end(claim, publisher, tokens, began)
         except WorkerLeaving:
             claim.give_back()
             log.info("given back")
-        except (JobCancelled, ResultDeletedByUser) as error:
-            self._cancelled(claim, publisher, error)
+
+    def _bring_to_an_end(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+        try:
+            self._try(claim, publisher, tokens, began)
+        except (QueueError, WorkerLeaving):
+            raise
+        except (JobCancelled, ResultDeleted) as error:
+            self._stopped(claim, publisher, error)
         except TokenExpired as error:
-            self._without_access(claim, token, error)
+            self._park(claim, publisher, str(error))
         except SlidehookError as error:
             self._failed(claim, publisher, error, began)
         except Exception as error:
@@ -148,7 +164,12 @@ class Worker:
             log.exception("slidehook has a fault of its own")
             self._give_up(claim, publisher, f"slidehook has a fault of its own: {type(error).__name__}", began)
 
-    def _try(self, claim: Claim, app: App, token: str, publisher: Publisher, began: float) -> None:
+    def _client(self, claim: Claim, tokens: TokenSource) -> DpatClient:
+        server = self._servers.at(claim.job.callback_url)
+        return server.client(tokens, tries=DPAT_TRIES, sleep=self._leaving.pause)
+
+    def _try(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+        check_wanted(claim)
         if claim.exhausted:
             tried = claim.attempt - 1
             reason = f"gave up after {tried} attempt{'s' if tried > 1 else ''}: {claim.last_reason}"
@@ -156,49 +177,71 @@ class Worker:
             return
         attempt = Attempt(
             claim,
-            app=app,
-            client=self._servers.at(claim.job.callback_url).client(token, tries=DPAT_TRIES),
+            registry=self._registry,
+            client=self._client(claim, tokens),
+            tokens=tokens,
             publisher=publisher,
             workspace=self._workspace,
             settings=self._settings,
             leaving=self._leaving,
         )
-        result = attempt.run(self._child())
+        with Watch(claim, self._leaving):
+            text = attempt.run(self._child)
         seconds = time.monotonic() - began
-        claim.finish(JobState.DONE, result.text, seconds)
-        log.info("done", result=result.text, s=f"{seconds:.1f}")
+        claim.finish(JobState.DONE, text, seconds)
+        log.info("done", result=text, s=f"{seconds:.1f}")
 
-    def _cancelled(self, claim: Claim, publisher: Publisher, why: SlidehookError) -> None:
+    def _stopped(self, claim: Claim, publisher: Publisher, why: SlidehookError) -> None:
         """End the job as cancelled, and say so on its slide unless the user deleted the result itself."""
         if isinstance(why, JobCancelled):
             try:
                 publisher.cancelled()
+            except TokenExpired as error:
+                self._park(claim, publisher, f"{why}; {error}")
+                return
+            except (DpatUnavailable, Conflict) as error:
+                self._tell_later(claim, str(why), error)
+                return
             except DpatError as error:
                 log.error("the slide can't be told", reason=str(error))
+        publisher.close()
         claim.finish(JobState.CANCELLED, str(why))
         log.info("cancelled", reason=str(why))
 
-    def _without_access(self, claim: Claim, token: str, error: TokenExpired) -> None:
-        """Go on with a newer request's token where there is one, else wait for one: nobody can be told."""
-        if claim.token() not in {None, token}:
-            claim.give_back()
-            log.info("token refreshed, again")
-        else:
-            self._park(claim, str(error))
-
-    def _park(self, claim: Claim, reason: str) -> None:
+    def _park(self, claim: Claim, publisher: Publisher, reason: str) -> None:
+        """Let the job wait for a newer request's token: nobody can be told."""
+        publisher.close()
         claim.park(f"waiting for access: {reason}")
         log.warning("waiting for access", reason=reason)
 
+    def _tell_later(self, claim: Claim, reason: str, error: DpatError) -> None:
+        """Let the job wait, since the slide may not stay "in progress" because DPAT is away, or busy, just now."""
+        wait_s = self._wait_s(claim, error)
+        claim.retry(f"{reason}; and the slide could not be told: {error}", wait_s)
+        log.warning("the slide is told later", reason=reason, wait_s=f"{wait_s:.0f}")
+
     def _failed(self, claim: Claim, publisher: Publisher, error: SlidehookError, began: float) -> None:
         """Try again later what can be tried again, else say on the slide why not."""
-        if error.retryable and claim.attempt < self._settings.max_attempts:
-            wait_s = retry_wait_s(claim.attempt, random.random())  # noqa: S311 - spreads load, guards nothing
-            publisher.waiting(f"waiting to try again: {error}")
-            claim.retry(str(error), wait_s)
-            log.warning("attempt failed, again later", reason=str(error), wait_s=f"{wait_s:.0f}")
-        else:
+        last = claim.attempt >= self._settings.max_attempts
+        if not error.retryable or (last and not isinstance(error, CannotStore | DpatUnavailable)):
             self._give_up(claim, publisher, str(error), began)
+            return
+        told = publisher.waiting(f"waiting to try again: {error}")
+        # Neither this host's disk nor a DPAT that is away for everything is the job's fault: that may take days.
+        counted = not isinstance(error, CannotStore) and (told or not isinstance(error, DpatUnavailable))
+        if last and counted:
+            self._give_up(claim, publisher, str(error), began)
+            return
+        wait_s = self._wait_s(claim, error)
+        claim.retry(str(error), wait_s, counted=counted)
+        log.warning("attempt failed, again later", reason=str(error), wait_s=f"{wait_s:.0f}")
+
+    def _wait_s(self, claim: Claim, error: SlidehookError) -> float:
+        """Say how long the job waits after this attempt: the longer, the more came before; and as DPAT asked."""
+        tried = sum(isinstance(each, AttemptEnded) for each in claim.record.events) + 1
+        wait_s = retry_wait_s(tried, random.random())  # noqa: S311 - spreads load, guards nothing
+        asked_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
+        return max(wait_s, min(asked_s, RETRY_MOST_S))
 
     def _give_up(self, claim: Claim, publisher: Publisher, reason: str, began: float) -> None:
         """End the job as failed, on the slide too unless DPAT can't be told."""
@@ -206,15 +249,13 @@ class Worker:
             publisher.failed(reason)
         except TokenExpired:
             # A slide that would stay "in progress" for ever is worse than a job that waits.
-            self._park(claim, reason)
+            self._park(claim, publisher, reason)
             return
-        except DpatUnavailable as error:
-            # Nor may the slide stay so because DPAT is away just now.
-            wait_s = retry_wait_s(claim.attempt, random.random())  # noqa: S311
-            claim.retry(f"{reason}; and the slide could not be told: {error}", wait_s)
-            log.warning("failed, the slide is told later", reason=reason, wait_s=f"{wait_s:.0f}")
+        except (DpatUnavailable, Conflict) as error:
+            self._tell_later(claim, reason, error)
             return
         except DpatError as error:
             log.error("the slide can't be told", reason=str(error))
+        forget(self._workspace, claim.job.id)  # an operator who has it tried again wants it analysed
         claim.finish(JobState.FAILED, reason, time.monotonic() - began)
         log.error("failed", reason=reason)

@@ -1,34 +1,41 @@
 """Where a job's data lie under `DATA_DIR`, and when they go.
 
 `slides/<claimer>/<job>/` holds a slide's files while one worker works on them: no two workers ever write to one
-folder. `jobs/<job>/` keeps the small things (metadata, thumbnail, result) for `KEEP_DAYS`.
+folder. `jobs/<job>/` keeps the small things (metadata, thumbnail, result) for `KEEP_DAYS`; so does `outputs/` what
+apps have found that others rest on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
 from pathlib import Path
 
+from slidehook.disk import storing
+from slidehook.errors import CannotStore
 from slidehook.jobs.claimers import Obituaries
+from worker.outputs import Outputs
 
 PRIVATE_DIR = 0o700
 
 
 class Workspace:
-    """One worker's folders."""
+    """One worker's folders. What can't be written raises DiskFull or CannotStore."""
 
     def __init__(self, data_dir: Path, claimer_id: str) -> None:
         self._slides = data_dir / "slides"
         self._jobs = data_dir / "jobs"
         self._mine = self._slides / claimer_id
+        self.outputs = Outputs(data_dir / "outputs")
 
     def slide_folder(self, job_id: str) -> Path:
         """Make the empty folder that the job's slide is downloaded to."""
         folder = self._mine / job_id
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(PRIVATE_DIR, parents=True)
+        with storing("the slide"):
+            folder.mkdir(PRIVATE_DIR, parents=True)
         return folder
 
     def drop_slide(self, job_id: str) -> None:
@@ -38,16 +45,34 @@ class Workspace:
     def job_folder(self, job_id: str) -> Path:
         """Make the folder that keeps the job's small data."""
         folder = self._jobs / job_id
-        folder.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
+        with storing("the job's data"):
+            folder.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
         return folder
 
     def keep(self, job_id: str, name: str, content: bytes) -> Path:
         """Write one of the job's small files: aside, then under its name."""
         path = self.job_folder(job_id) / name
         aside = path.with_name(f"{name}.{os.getpid()}.part")
-        aside.write_bytes(content)
-        aside.rename(path)
+        try:
+            with storing(name):
+                aside.write_bytes(content)
+                aside.rename(path)
+        except CannotStore:
+            aside.unlink(missing_ok=True)
+            raise
         return path
+
+    def kept(self, job_id: str, name: str) -> bytes | None:
+        """Read one of the job's small files; None when it is not here, as when another host wrote it."""
+        try:
+            return (self._jobs / job_id / name).read_bytes()
+        except OSError:
+            return None
+
+    def drop(self, job_id: str, name: str) -> None:
+        """Remove one of the job's small files."""
+        with contextlib.suppress(OSError):
+            (self._jobs / job_id / name).unlink()
 
     def leave(self) -> None:
         """Remove this worker's slides: it goes."""
@@ -62,8 +87,9 @@ class Workspace:
 
     def drop_old(self, keep_days: float) -> None:
         """Remove small data older than `keep_days`."""
+        oldest = time.time() - keep_days * 86400
+        self.outputs.drop_old(oldest)
         if self._jobs.is_dir():
-            oldest = time.time() - keep_days * 86400
             for folder in self._jobs.iterdir():
                 if folder.stat().st_mtime < oldest:
                     shutil.rmtree(folder, ignore_errors=True)

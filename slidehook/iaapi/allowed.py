@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
+import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from slidehook.errors import CallbackNotAllowed
 
 _PORTS = {"http": 80, "https": 443}
+_HIDDEN = re.compile(r"%(?:2[ef5]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
+"""A dot, slash, percent sign, backslash or control character, encoded: servers differ in what they make of it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ def check_callback(url: str, prefixes: tuple[str, ...]) -> str:
     """Give `url` without its trailing slash when it may be called, else raise CallbackNotAllowed.
 
     It must lie below one of `prefixes`, by scheme, host, port and whole parts of its path; where there are no
-    prefixes, any loopback address may be called.
+    prefixes, any loopback address may be called. What servers or clients may read in two ways is refused.
     """
     address = _read(url)
     below = any(_below(address, _read(prefix)) for prefix in prefixes)
@@ -49,15 +52,16 @@ def _read(url: str) -> _Address:
     except ValueError as error:
         raise CallbackNotAllowed("The callback URL is not a URL.") from error
     odd = "\\" in url or "%" in parts.netloc or any(ord(each) <= 32 or ord(each) == 127 for each in url)
-    if odd or parts.scheme not in _PORTS or not parts.hostname:
+    # A host that is not plain ASCII has several spellings (xn--…), and which one is called is the client's affair.
+    if odd or parts.scheme not in _PORTS or not parts.hostname or not parts.netloc.isascii():
         raise CallbackNotAllowed("The callback URL is not an http or https URL.")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
         raise CallbackNotAllowed("The callback URL must have no user, query or fragment.")
-    path = unquote(parts.path)
-    if ".." in path.split("/") or "\\" in path:
-        raise CallbackNotAllowed("The callback URL must not climb with '..'.")
-    normal = posixpath.normpath("/" + path.lstrip("/")).rstrip("/")
-    return _Address(parts.scheme, parts.hostname.rstrip("."), _PORTS[parts.scheme] if port is None else port, normal)
+    # Some servers take "..;x" for "..".
+    if any(each.partition(";")[0] == ".." for each in parts.path.split("/")) or _HIDDEN.search(parts.path):
+        raise CallbackNotAllowed("The callback URL must not climb with '..', nor hide a dot or a slash.")
+    normal = posixpath.normpath("/" + unquote(parts.path).lstrip("/")).rstrip("/")
+    return _Address(parts.scheme, parts.hostname, _PORTS[parts.scheme] if port is None else port, normal)
 
 
 def _below(address: _Address, prefix: _Address) -> bool:

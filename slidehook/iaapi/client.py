@@ -2,78 +2,71 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Literal
 
 import requests
-from pydantic import TypeAdapter, ValidationError
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from pydantic import TypeAdapter
+from requests.auth import HTTPBasicAuth
 
-from slidehook.errors import (
-    BadRequest,
-    Conflict,
-    DpatError,
-    DpatTimeout,
-    DpatUnavailable,
-    Malformed,
-    NotFound,
-    Refused,
-    TokenExpired,
-)
-from slidehook.iaapi.models import ImageInfo, ResultRecord, Stored
-from slidehook.iaapi.versions import API_VERSION, VERSION_HEADER, lower
+from slidehook.errors import Conflict, NotFound, NotOffered, Refused, TokenExpired
+from slidehook.iaapi.models import ImageInfo, QualityControl, QualityControlUpdate, Token, VersionInfo
+from slidehook.iaapi.patience import Patience
+from slidehook.iaapi.resultcalls import ResultCalls
+from slidehook.iaapi.tokens import TokenAuth, TokenSource
+from slidehook.iaapi.versions import as_numbers
+from slidehook.iaapi.wire import Bearer, Calls, Wire, part, read
 from slidehook.settings import Settings
 
-_T = TypeVar("_T")
-_STATUS_ERRORS: dict[int, type[DpatError]] = {
-    401: TokenExpired,
-    403: TokenExpired,
-    404: NotFound,
-    409: Conflict,
-    429: DpatUnavailable,
-}
-TRY_PUT_AFTER = frozenset({400, 404, 405, 415, 501})
-"""A server that answers a PATCH so is asked again with PUT."""
-CONFLICT_ROUNDS = 5
-"""How often an update is applied anew to a result that somebody else keeps changing."""
-CONNECTIONS = 64
-_RESULTS = TypeAdapter(list[Stored])
+MOST_SERVERS = 32
+"""How many servers a process remembers: whoever names ever new callback URLs must not fill its memory."""
+_IMAGE: TypeAdapter[ImageInfo] = TypeAdapter(ImageInfo)
+_IMAGES: TypeAdapter[list[ImageInfo]] = TypeAdapter(list[ImageInfo])
+_VERSIONS: TypeAdapter[VersionInfo] = TypeAdapter(VersionInfo)
+_TOKEN: TypeAdapter[Token] = TypeAdapter(Token)
 
 
-class _Bearer(AuthBase):
-    """Sets the token itself, so that no `.netrc` on the host replaces it."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-class DpatServer:
+class DpatServer(Wire):
     """What one process knows of one DPAT server: its connections, its version, and how it takes updates."""
 
-    def __init__(self, url: str, settings: Settings) -> None:
-        self.url = url
-        self.version = API_VERSION
-        self.update_method = "PATCH"
-        self.timeout = (settings.connect_timeout.total_seconds(), settings.read_timeout.total_seconds())
-        self.session = requests.Session()
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
-        self.session.mount("http://", adapter)
-        self.session.mount("https://", adapter)
-        # Given with each call: a session's own is overridden by REQUESTS_CA_BUNDLE.
-        self.verify = None if settings.dpat_ca_bundle is None else str(settings.dpat_ca_bundle)
+    def client(
+        self,
+        token: str | TokenSource,
+        *,
+        tries: int = 1,
+        within_s: float = math.inf,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> DpatClient:
+        """Give a client that speaks with `token`, or those of a source, and tries what can be retried `tries` times.
 
-    def client(self, token: str, *, tries: int = 1) -> DpatClient:
-        """Give a client that speaks with `token` and tries what can be retried `tries` times."""
-        return DpatClient(self, token, tries=tries)
+        All its calls together, with their waits and further tries, end `within_s` seconds from now. `sleep` waits
+        between two tries; what it raises ends the call.
+        """
+        auth = Bearer(token) if isinstance(token, str) else TokenAuth(token)
+        return DpatClient(self, auth, Patience.for_s(within_s, tries, sleep))
+
+    def fetch_token(
+        self, user: str, password: str, application_id: str, *, tries: int = 3, within_s: float = 20.0
+    ) -> Token:
+        """Fetch a token for an app as the service account (IA-API 1.9).
+
+        Raises Refused when DPAT gives this user none, NotFound when it has no such app or no tokens to give.
+        """
+        # As bytes, since requests would take texts for Latin-1.
+        account = HTTPBasicAuth(user.encode(), password.encode())
+        calls = Calls(self, account, Patience.for_s(within_s, tries, time.sleep))
+        query, form = {"applicationId": application_id}, {"grant_type": "client_credentials"}
+        try:
+            return read(_TOKEN, calls.send_again("POST", "/token", params=query, data=form), "a token")
+        except TokenExpired as error:
+            raise Refused(
+                "DPAT gives the service account no token: user, password or permission is wrong."
+            ) from error
 
 
 class DpatServers:
@@ -81,169 +74,145 @@ class DpatServers:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._servers: dict[str, DpatServer] = {}
+        self._servers: OrderedDict[str, DpatServer] = OrderedDict()
         self._lock = threading.Lock()
 
     def at(self, url: str) -> DpatServer:
-        """Give the server at a callback URL."""
+        """Give the server at a callback URL; of more than `MOST_SERVERS` the one least used lately is forgotten."""
         with self._lock:
-            if url not in self._servers:
-                self._servers[url] = DpatServer(url, self._settings)
-            return self._servers[url]
+            server = self._servers.pop(url, None) or DpatServer(url, self._settings)
+            self._servers[url] = server
+            if len(self._servers) > MOST_SERVERS:
+                # Its calls under way end as they should: only no connection is kept for further ones.
+                self._servers.popitem(last=False)[1].session.close()
+            return server
 
 
-class DpatClient:
+class DpatClient(ResultCalls):
     """The IA-API as an app calls it. Every method raises a DpatError of the kind that says what went wrong.
 
     An id that can't stand in an address is a BadRequest.
     """
 
-    def __init__(self, server: DpatServer, token: str, *, tries: int) -> None:
-        self._server = server
-        self._auth = _Bearer(token)
-        self._retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, DpatUnavailable)),
-            stop=stop_after_attempt(tries),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        )
+    def once(self, within_s: float) -> DpatClient:
+        """Give the same client without second tries, for `within_s` seconds from now, or what is left of its time."""
+        return DpatClient(self._wire, self._auth, Patience.for_s(min(within_s, self._patience.left_s), 1, time.sleep))
+
+    def info(self) -> VersionInfo:
+        """Read the versions of the server."""
+        return read(_VERSIONS, self.get("/info"), "the server's versions")
+
+    def speaks(self, version: str) -> bool:
+        """Say whether the server is of this IA-API version or newer, as its last answer says."""
+        return (as_numbers(self._wire.version) or ()) >= (as_numbers(version) or ())
 
     # --- slides
 
     def slide_info(self, slide_id: str, *, include_phi: bool = False) -> ImageInfo:
         """Read a slide's image record; identifying fields only with `include_phi`."""
-        query = {"scope": "extended"} | ({"includePHI": "true"} if include_phi else {})
-        response = self._get(f"/slides/{_part(slide_id)}/info", query)
-        return _read(TypeAdapter(ImageInfo), response, "the slide's image record")
+        query = {"scope": "extended"} | _phi(include_phi)
+        return read(_IMAGE, self.get(f"/slides/{part(slide_id)}/info", query), "the slide's image record")
+
+    def case_of(self, slide_id: str, *, include_phi: bool = False) -> list[ImageInfo]:
+        """Read the image records of all slides of the slide's case; raises NotOffered before IA-API 1.9."""
+        return self._case(f"/slides/{part(slide_id)}/request/images/info", _phi(include_phi))
+
+    def case(
+        self,
+        accession_number: str,
+        *,
+        issuer: str | None = None,
+        issuer_id: str | None = None,
+        include_phi: bool = False,
+    ) -> list[ImageInfo]:
+        """Read the image records of a case's slides; raises NotOffered before IA-API 1.9.
+
+        `issuer` or `issuer_id` says whose accession number it is.
+        """
+        query = _phi(include_phi)
+        query |= {"accessionNumberIssuer": issuer} if issuer else {}
+        query |= {"accessionNumberIssuerId": issuer_id} if issuer_id else {}
+        return self._case(f"/requests/{part(accession_number)}/images/info", query)
+
+    def _case(self, path: str, query: dict[str, str]) -> list[ImageInfo]:
+        with self._offered_since("1.9"):
+            return read(_IMAGES, self.get(path, query), "the case's image records")
+
+    @contextmanager
+    def _offered_since(self, version: str) -> Iterator[None]:
+        """Raise NotOffered instead of making a call, or of NotFound, on a server older than `version`."""
+        reason = f"DPAT's IA-API has this since {version} only."
+        if not self.speaks(version):
+            raise NotOffered(reason)
+        try:
+            yield
+        except NotFound as error:
+            if self.speaks(version):
+                raise
+            raise NotOffered(reason) from error
 
     def label(self, slide_id: str) -> bytes | None:
         """Read the label's JPEG, which shows identifying data; None when the slide has none."""
-        response = self._get(f"/slides/{_part(slide_id)}/label")
-        return response.content if response.status_code == 200 and response.content else None
+        return _content(self.get(f"/slides/{part(slide_id)}/label"))
 
-    def tile(self, slide_id: str, level: int, column: int, row: int, extension: str) -> bytes | None:
-        """Read one Deep Zoom tile; None when the server has none there."""
-        response = self._get(f"/images/{_part(slide_id)}_files/{level}/{column}_{row}.{_part(extension)}")
-        return response.content if response.status_code == 200 and response.content else None
+    def tile(
+        self,
+        slide_id: str,
+        level: int,
+        column: int,
+        row: int,
+        extension: str,
+        *,
+        focal_plane: str | int | None = None,
+        optical_path: str | int | None = None,
+        channels: str | None = None,
+    ) -> bytes | None:
+        """Read one Deep Zoom tile; None when the server has none there.
+
+        `focal_plane` and `optical_path` are ids of the image record. `channels` is sent as it is: its form is not
+        known.
+        """
+        plane = "" if focal_plane is None else f"_{part(str(focal_plane))}"
+        query = {} if optical_path is None else {"opticalPath": str(optical_path)}
+        query |= {} if channels is None else {"channels": channels}
+        name = f"{column}_{row}{plane}.{part(extension)}"
+        return _content(self.get(f"/images/{part(slide_id)}_files/{level}/{name}", query))
 
     @contextmanager
     def files(self, slide_id: str) -> Iterator[requests.Response]:
         """Open the slide's files as a stream; see `slidehook.iaapi.download`."""
         # Compressing slides costs time and hides their size.
         headers = {"Accept-Encoding": "identity"}
-        response = self._retrying(self._send, "GET", f"/slides/{_part(slide_id)}/files", headers=headers, stream=True)
-        with response:
+        with self.send_again("GET", f"/slides/{part(slide_id)}/files", headers=headers, stream=True) as response:
             yield response
 
-    # --- results
+    def set_quality(
+        self,
+        slide_id: str,
+        status: Literal["NotSet", "QualityOk", "Rejected"],
+        *,
+        version_id: str | int | None,
+        application_version: str,
+    ) -> None:
+        """Set the slide's quality control; `version_id` as its image record says.
 
-    def results_on_slide(self, app_id: str, slide_id: str) -> list[Stored]:
-        """Read the app's results on a slide."""
-        response = self._get(f"/applications/{_part(app_id)}/results/slide/{_part(slide_id)}")
-        stored = _read(_RESULTS, response, "the list of results")
-        return [each.with_answer(answer) for each, answer in zip(stored, response.json(), strict=True)]
-
-    def result(self, app_id: str, result_id: int | str) -> Stored:
-        """Read one stored result."""
-        return _stored(self._get(f"/applications/{_part(app_id)}/results/{_part(str(result_id))}"))
-
-    def create_result(self, app_id: str, record: ResultRecord) -> Stored:
-        """Store a new result. Never tried twice: a second try could make a second result."""
-        return _stored(self._send("POST", f"/applications/{_part(app_id)}/results", json=record.to_wire()))
-
-    def update_result(self, app_id: str, record: ResultRecord, result_id: int | str, version_id: int | str) -> Stored:
-        """Replace a stored result; on a conflict its present version is read and the update applied to that.
-
-        Raises NotFound when the user has deleted it: it is never made anew.
+        Raises NotOffered before IA-API 1.10, Conflict when somebody else has set another status since.
         """
-        for _ in range(CONFLICT_ROUNDS):
-            body = record.to_wire() | {"id": result_id, "versionId": version_id}
+        wanted = QualityControl(status=status, version_id=version_id)
+        body = QualityControlUpdate(application_version=application_version, quality_control=wanted).to_wire()
+        with self._offered_since("1.10"):
             try:
-                return _stored(self._retrying(self._update, app_id, result_id, body))
+                self.send_again("PUT", f"/slides/{part(slide_id)}/qualityControl", json=body)
             except Conflict:
-                version_id = self.result(app_id, result_id).version_id
-        raise Conflict(f"result {result_id} is changed by somebody else again and again")
-
-    def _update(self, app_id: str, result_id: int | str, body: dict[str, Any]) -> requests.Response:
-        path = f"/applications/{_part(app_id)}/results/{_part(str(result_id))}"
-        if self._server.update_method == "PATCH":
-            response = self._exchange("PATCH", path, json=body)
-            if response.status_code not in TRY_PUT_AFTER:
-                return _checked(response)
-            put = _checked(self._exchange("PUT", path, json=body))
-            self._server.update_method = "PUT"
-            return put
-        return self._send("PUT", path, json=body)
-
-    # --- the wire
-
-    def _get(self, path: str, query: dict[str, str] | None = None) -> requests.Response:
-        return self._retrying(self._send, "GET", path, params=query)
-
-    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
-        return _checked(self._exchange(method, path, **options))
-
-    def _exchange(self, method: str, path: str, **options: Any) -> requests.Response:
-        server = self._server
-        options["headers"] = {VERSION_HEADER: server.version, **options.get("headers", {})}
-        try:
-            response = server.session.request(
-                method,
-                server.url + path,
-                auth=self._auth,
-                timeout=server.timeout,
-                verify=server.verify,
-                allow_redirects=False,
-                **options,
-            )
-        except requests.Timeout as error:
-            raise DpatTimeout("DPAT did not answer in time.") from error
-        except requests.exceptions.SSLError as error:
-            raise Refused(f"DPAT's certificate is not trusted here: {error}") from error
-        except requests.RequestException as error:
-            if "timed out" in str(error):  # so requests says that an answer stopped halfway
-                raise DpatTimeout("DPAT did not answer in time.") from error
-            raise DpatUnavailable("DPAT can't be reached.") from error
-        if (theirs := response.headers.get(VERSION_HEADER)) is not None:  # a proxy's own error page names none
-            server.version = lower(API_VERSION, theirs)
-        return response
+                # So it is also when a first try was carried out and only its answer was lost.
+                now = self.slide_info(slide_id).quality_control
+                if now is None or now.status != status:
+                    raise
 
 
-def _checked(response: requests.Response) -> requests.Response:
-    status = response.status_code
-    if 200 <= status < 300:
-        return response
-    with response:
-        if 300 <= status < 400:
-            raise Refused(f"DPAT answered {status}, a redirect, which is not followed.")
-        kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else Refused)
-        raise kind(f"DPAT answered {status} to {response.request.method} {_shown(response)}.")
+def _phi(include_phi: bool) -> dict[str, str]:
+    return {"includePHI": "true"} if include_phi else {}
 
 
-def _shown(response: requests.Response) -> str:
-    """Give the address without its query and server: enough to find the call, nothing that is secret."""
-    path = (response.request.path_url or "").partition("?")[0]
-    return path.partition("/imageanalysis/v1")[2] or path
-
-
-def _read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _T:
-    try:
-        return adapter.validate_json(response.content)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise Malformed(f"DPAT's answer is not {what}: {where}: {fault['msg']}.") from error
-
-
-def _stored(response: requests.Response) -> Stored:
-    return _read(TypeAdapter(Stored), response, "the stored result").with_answer(response.json())
-
-
-def _part(text: str) -> str:
-    """Make one part of a path of a text, whatever it holds.
-
-    Raises BadRequest on `.` and `..`: requests would take them as steps, however they are written.
-    """
-    if text in {".", ".."}:
-        raise BadRequest(f"{text!r} can't be an id.")
-    return quote(text, safe="")
+def _content(response: requests.Response) -> bytes | None:
+    return response.content if response.status_code == 200 and response.content else None

@@ -6,19 +6,24 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import requests
 from requests import Response
-from requests.exceptions import ChunkedEncodingError, ReadTimeout, RequestException
+from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 from werkzeug.http import parse_options_header
 
-from slidehook.errors import DownloadIncomplete, DpatTimeout, DpatUnavailable, Malformed
+from slidehook.behind import Behind
+from slidehook.disk import begin_write_back, check_room, storing
+from slidehook.errors import DownloadIncomplete, DpatTimeout, Malformed
 from slidehook.iaapi.multipart import PartEnd, PartHead, read_parts
 
-CHUNK_BYTES = 1 << 20
-"""How much is read at a time: memory stays at a few of these whatever the slide's size."""
+CHUNK_BYTES = 1 << 18
+"""How much is read at a time, at most: memory stays at a few of these whatever the slide's size."""
+WRITE_BACK_BYTES = 8 << 20
+"""After so much the disk is told to begin: at the end little is left to wait for."""
+SLIDE = "the slide"
 MAX_NAME_BYTES = 200
 """File systems take 255 bytes; `.part` and some room are left."""
 
@@ -30,49 +35,46 @@ def save_files(response: Response, folder: Path, received: Received) -> list[Pat
     """Write the answer of `GET /slides/{id}/files` into `folder`, which must be empty; gives the files.
 
     Every file is written as `<name>.part`, checked against the announced size and fsynced; when all are whole they
-    get their names. Raises DownloadIncomplete, DpatUnavailable, Malformed; then `folder` holds `.part` files only.
+    get their names. Raises DownloadIncomplete, DpatUnavailable, Malformed, CannotStore; then `folder` holds `.part`
+    files only.
     """
     kind, options = parse_options_header(response.headers.get("Content-Type"))
     # Of a compressed answer the length says nothing about the files'.
     total = None if "Content-Encoding" in response.headers else _announced(response.headers.get("Content-Length"))
-    with _Folder(folder) as files:
-        chunks = _count(_chunks(response), received, total)
-        if kind.startswith("multipart/"):
-            _save_parts(chunks, options.get("boundary", ""), files)
-        elif kind == "text/html":
-            raise Malformed("DPAT answered an HTML page where the slide's files should be")
-        else:
-            files.begin(_file_name(response.headers.get("Content-Disposition")), total)
-            for chunk in chunks:
-                files.write(chunk)
-            files.end()
+    check_room(folder, total or 0, SLIDE)
+    with _Folder(folder) as files, Behind() as disk:
+        for event in _events(kind, options.get("boundary", ""), response, _count(_chunks(response), received, total)):
+            disk.do(partial(files.take, event))
+        disk.finish()
         return files.keep()
 
 
-def _save_parts(chunks: Iterator[bytes], boundary: str, files: _Folder) -> None:
+def _events(
+    kind: str, boundary: str, response: Response, chunks: Iterator[bytes]
+) -> Iterator[PartHead | bytes | memoryview | PartEnd]:
+    """Give the answer's files as a multipart answer's parts come, also when it is one bare file."""
+    if not kind.lower().startswith("multipart/"):
+        yield PartHead({name.lower(): _as_utf8(value) for name, value in response.headers.items()})
+        yield from chunks
+        yield PartEnd()
+        return
     if not boundary:
         raise Malformed("DPAT's multipart answer names no boundary")
-    for event in read_parts(chunks, boundary):
-        if isinstance(event, PartHead):
-            size = _announced(event.headers.get("content-length"))
-            files.begin(_file_name(event.headers.get("content-disposition")), size)
-        elif isinstance(event, PartEnd):
-            files.end()
-        else:
-            files.write(event)
+    yield from read_parts(chunks, boundary)
 
 
 def _chunks(response: Response) -> Iterator[bytes]:
+    # Not requests' `iter_content`: it waits until a chunk is full, and whoever is told of progress may want to stop.
+    compressed = "Content-Encoding" in response.headers
     try:
-        yield from response.iter_content(CHUNK_BYTES)
-    except ReadTimeout as error:
+        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=compressed):
+            yield chunk
+    except ReadTimeoutError as error:
         raise DpatTimeout("DPAT stopped sending the slide's files") from error
-    except (ChunkedEncodingError, requests.ConnectionError) as error:
-        if "timed out" in str(error):
-            raise DpatTimeout("DPAT stopped sending the slide's files") from error
+    except DecodeError as error:
+        raise Malformed("the slide's files come compressed, and can't be unpacked") from error
+    except HTTPError as error:
         raise DownloadIncomplete("the connection to DPAT broke while the slide's files came") from error
-    except RequestException as error:
-        raise DpatUnavailable(f"the slide's files can't be read from DPAT: {error}") from error
 
 
 def _count(chunks: Iterator[bytes], received: Received, total: int | None) -> Iterator[bytes]:
@@ -87,6 +89,14 @@ def _count(chunks: Iterator[bytes], received: Received, total: int | None) -> It
 
 def _announced(value: str | None) -> int | None:
     return int(value) if value is not None and value.isascii() and value.isdigit() else None
+
+
+def _as_utf8(header: str) -> str:
+    """Read as UTF-8 what Python has read as Latin-1: so servers send names that no standard lets them send."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _file_name(disposition: str | None) -> str | None:
@@ -121,6 +131,7 @@ class _Folder:
         self._name = ""
         self._expected: int | None = None
         self._written = 0
+        self._sent_back = 0
 
     def __enter__(self) -> _Folder:
         return self
@@ -132,23 +143,38 @@ class _Folder:
             os.close(self._fd)
             self._fd = None
 
+    def take(self, event: PartHead | bytes | memoryview | PartEnd) -> None:
+        if isinstance(event, PartHead):
+            size = None if "content-encoding" in event.headers else _announced(event.headers.get("content-length"))
+            self.begin(_file_name(event.headers.get("content-disposition")), size)
+        elif isinstance(event, PartEnd):
+            self.end()
+        else:
+            self.write(event)
+
     def begin(self, name: str | None, expected: int | None) -> None:
         self._name = safe_name(name, len(self._whole) + 1)
         name = self._name.casefold()
         # Of "x" and "x.part", one would be overwritten while the other is still aside.
         if {name, f"{name}.part", name.removesuffix(".part")} & {each.casefold() for each in self._whole}:
             raise Malformed(f"DPAT sent two files with the name {self._name}")
-        self._expected, self._written = expected, 0
+        self._expected, self._written, self._sent_back = expected, 0, 0
         path = self._folder / f"{self._name}.part"
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with storing(SLIDE):
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if self._fd is None:
             raise Malformed("DPAT sent bytes that belong to no file")
-        view = memoryview(data)
-        self._written += len(view)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        left = memoryview(data)
+        with storing(SLIDE):
+            while left:
+                count = os.write(self._fd, left)
+                left = left[count:]
+                self._written += count
+        if self._written - self._sent_back >= WRITE_BACK_BYTES:
+            begin_write_back(self._fd, self._sent_back, self._written - self._sent_back)
+            self._sent_back = self._written
 
     def end(self) -> None:
         if self._fd is None:
@@ -157,7 +183,8 @@ class _Folder:
             raise DownloadIncomplete(f"{self._name}: {self._expected} bytes announced, {self._written} came")
         if self._written == 0:
             raise DownloadIncomplete(f"{self._name} came empty")
-        os.fsync(self._fd)
+        with storing(SLIDE):
+            os.fsync(self._fd)
         os.close(self._fd)
         self._fd = None
         self._whole.append(self._name)
@@ -167,11 +194,12 @@ class _Folder:
         if not self._whole:
             raise Malformed("DPAT sent no file of the slide")
         paths = [self._folder / name for name in self._whole]
-        for path in paths:
-            path.with_name(path.name + ".part").rename(path)
-        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        with storing(SLIDE):
+            for path in paths:
+                path.with_name(path.name + ".part").rename(path)
+            fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
         return paths

@@ -76,11 +76,14 @@ class Aliases:
     def drop(self, job: Job) -> None:
         """Forget a job's own aliases. Those that later requests added lead to its outcome, until `sweep`."""
         for key in (job.key, job.cancellation_key):
-            if key is None:
-                continue
-            with contextlib.suppress(FileNotFoundError, JobDamaged):
-                if job.owns(read_whole(self._path(key))):
-                    remove(self._path(key))
+            if key is not None:
+                self.free(key, job)
+
+    def free(self, key: str, job: Job) -> None:
+        """Let `key` name another job, if it names this one."""
+        with contextlib.suppress(FileNotFoundError):
+            if job.owns(read_whole(self._path(key))):
+                remove(self._path(key))
 
     def sweep(self) -> Iterator[str]:
         """Remove the aliases of ended jobs; gives the keys."""

@@ -15,19 +15,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 
-from slidehook.errors import ClaimLost, JobDamaged, QueueError
+from slidehook.errors import ClaimLost, QueueError
 from slidehook.jobs.claimers import Claimer
-from slidehook.jobs.durable import read_whole, remove, rename, sync_dir, write_new
-from slidehook.jobs.job import Job, JobRecord, JobState, parse_record
+from slidehook.jobs.durable import remove, rename, sync_dir, write_new
+from slidehook.jobs.job import Job, JobRecord, JobState
 from slidehook.jobs.layout import Layout
 from slidehook.jobs.names import NEVER_NS, JobName
 from slidehook.jobs.notes import NoteKind
 from slidehook.jobs.ownedfile import Disk, OwnedFile
-from slidehook.jobs.queue import Cancelled
-from slidehook.jobs.waiting import find
-
-LOOK_AGAIN = 3
-"""How often a job is looked for: it may be renamed from one state to the next while somebody looks."""
+from slidehook.jobs.queue import Cancelled, DeletedResult, Tell, told_elsewhere
+from slidehook.jobs.stopping import Stopper
 
 
 @contextlib.contextmanager
@@ -96,7 +93,7 @@ class FileQueue:
         """Make a job durable and keep it from workers, or join it to the same work already there."""
         aliases = self.disk.aliases
         with queue_errors("can't take the job"):
-            while (twin := aliases.live(job.key)) is None:
+            while (twin := self._at_work(job.key)) is None:
                 file = self._create(job)
                 if aliases.make(file.path, job.key):
                     if job.cancellation_key:
@@ -132,52 +129,39 @@ class FileQueue:
     def peek(self, job: Job) -> JobRecord | None:
         """Read what has happened to the work that `job` asks for; None when none is queued or running."""
         with queue_errors("can't be read"):
-            return self.disk.aliases.live(job.key)
+            return self._at_work(job.key)
+
+    def _at_work(self, key: str) -> JobRecord | None:
+        """Read the live job that does the work of `key`, unless nobody may join it any more."""
+        record = self.disk.aliases.live(key)
+        if record is not None and self.disk.notes.newest(record.job.id, NoteKind.DELETED):
+            self.disk.aliases.free(key, record.job)
+            return None
+        return record
 
     # --- stopping
 
-    def cancel(self, cancellation_key: str) -> Cancelled | None:
-        """Stop the job of a cancellation token (its digest); None when no such job is queued or running."""
+    def cancel(
+        self, cancellation_key: str, *, token: str | None = None, tell: Tell = told_elsewhere
+    ) -> Cancelled | None:
+        """Stop the job of a cancellation token (its digest); None when no such job is queued or running.
+
+        See `slidehook.jobs.queue.JobSink`.
+        """
         with queue_errors("can't cancel the job"):
             record = self.disk.aliases.live(cancellation_key)
-            return self.cancel_job(record.job.id) if record else None
+            return self.cancel_job(record.job.id, token=token, tell=tell) if record else None
 
-    def cancel_job(self, job_id: str, reason: str = "cancelled") -> Cancelled | None:
+    def cancel_job(
+        self, job_id: str, reason: str = "cancelled", *, token: str | None = None, tell: Tell = told_elsewhere
+    ) -> Cancelled | None:
         """Stop a job: at once where it waits, by a note to its worker where it runs. None: it is not live."""
-        for _ in range(LOOK_AGAIN):
-            found = self._live(job_id)
-            if found is None:
-                return None
-            path, name = found
-            if name.state in {JobState.ACTIVE, JobState.ENDING}:
-                self.disk.notes.post(job_id, NoteKind.CANCEL, self.disk.clock())
-                return Cancelled(job_id, None)
-            mine = name.active(self.claimer.id, name.attempt)
-            with contextlib.suppress(FileNotFoundError):
-                if name.state is JobState.PARKED:  # a parked job is woken first: the table knows no shorter way
-                    path, name = self.disk.entrance.enter(path, name.waiting()), name.waiting()
-                rename(path, self.layout.path(mine))
-                return self._end_cancelled(OwnedFile(self.disk, mine), reason)
-        raise QueueError(f"job {job_id} moves too fast to be cancelled; try again")
+        return Stopper(self).cancel(job_id, reason, token=token, tell=tell)
 
-    def _end_cancelled(self, file: OwnedFile, reason: str) -> Cancelled:
-        try:
-            record = parse_record(read_whole(file.path))
-        except JobDamaged:
-            record = None
-        file.finish(JobState.CANCELLED, reason, None)
-        return Cancelled(file.name.job_id, record)
-
-    def _live(self, job_id: str) -> tuple[str, JobName] | None:
-        """Find a job that has not ended, on its way from waiting to the end."""
-        for _ in range(LOOK_AGAIN):
-            if (found := find(self.layout.waiting, job_id)) is not None:
-                return found
-            for state in (JobState.PARKED, JobState.ACTIVE, JobState.ENDING):
-                for name in self.layout.names(state):
-                    if name.job_id == job_id:
-                        return self.layout.path(name), name
-        return None
+    def result_deleted(self, deleted: DeletedResult) -> list[str]:
+        """Stop the live jobs on a deleted result, see `slidehook.jobs.queue.JobSink`; gives their ids."""
+        with queue_errors("can't stop the job"):
+            return Stopper(self).result_deleted(deleted)
 
 
 class FileHold:

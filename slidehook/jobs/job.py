@@ -81,7 +81,7 @@ class Job(BaseModel):
     @cached_property
     def key(self) -> str:
         """Names the work: equal for the same app, slide and input of one DPAT (hex)."""
-        return digest(self.callback_url, self.app_id, self.slide_id, self.input.model_dump_json(exclude_none=True))
+        return work_key(self.callback_url, self.app_id, self.slide_id, self.input)
 
     @property
     def has_token(self) -> bool:
@@ -197,6 +197,11 @@ def blank_token(content: bytes) -> tuple[int, bytes] | None:
     start += len(marker)
     end = len(head) - len(b'"}')
     return start, BLANK.encode() * (end - start)
+
+
+def work_key(callback_url: str, app_id: str, slide_id: str, wanted: Input | None = None) -> str:
+    """Name a work: equal for the same app, slide and input (None: the whole slide) of one DPAT, in hex."""
+    return digest(callback_url, app_id, slide_id, (wanted or WholeSlideInput()).model_dump_json(exclude_none=True))
 
 
 def new_job_id(now_ns: int) -> str:

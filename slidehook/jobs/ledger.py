@@ -12,7 +12,7 @@ from slidehook.jobs.durable import append, read_whole, remove, remove_dir, sync_
 from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import ENDED, AttemptEnded, JobRecord, JobState, check_transition, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName
-from slidehook.jobs.queue import Cancelled, JobSummary, Purged
+from slidehook.jobs.queue import Cancelled, JobSummary, Purged, Tell, told_elsewhere
 from slidehook.jobs.waiting import walk
 
 LIVE = (JobState.ACTIVE, JobState.ENDING, JobState.WAITING, JobState.PARKED)
@@ -155,11 +155,11 @@ class Ledger:
         append(path, event.model_dump_json().encode() + b"\n")
         sync_file(path)
 
-    def cancel(self, job_id: str) -> Cancelled:
-        """Stop a live job; raises JobNotFound, IllegalTransition when it has ended."""
+    def cancel(self, job_id: str, *, tell: Tell = told_elsewhere) -> Cancelled:
+        """Stop a live job, see `JobSink.cancel`; raises JobNotFound, IllegalTransition when it has ended."""
         with queue_errors("can't cancel the job"):
             _, name = self.find(job_id)
-            cancelled = self._queue.cancel_job(name.job_id, "cancelled by an operator")
+            cancelled = self._queue.cancel_job(name.job_id, "cancelled by an operator", tell=tell)
             if cancelled is None:
                 raise IllegalTransition(f"job {name.job_id} has ended: {name.state}")
             return cancelled

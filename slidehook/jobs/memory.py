@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Condition
 
-from slidehook.errors import ClaimLost, IllegalTransition, QueueError
+from slidehook.errors import ClaimLost, QueueError
 from slidehook.jobs.job import (
     BLANK,
     ENDED,
@@ -30,10 +30,12 @@ from slidehook.jobs.job import (
     ResultNoted,
     check_transition,
 )
-from slidehook.jobs.ledger import LIVE, RETRIED, SHOWN, JobNotFound
+from slidehook.jobs.ledger import LIVE
+from slidehook.jobs.memoryledger import MemoryLedger
 from slidehook.jobs.names import NEVER_NS
-from slidehook.jobs.queue import Cancelled, JobSummary, Purged
+from slidehook.jobs.queue import Cancelled, DeletedResult, JobSummary, Tell, told_elsewhere
 from slidehook.jobs.source import back_off_s, death_of
+from slidehook.jobs.stopping import DELETED
 
 
 @dataclass(eq=False)
@@ -50,6 +52,7 @@ class _Entry:
     tokens: list[str] = field(default_factory=list)
     """The tokens of later requests for the same work, oldest first."""
     cancel_wanted: bool = False
+    result_deleted: bool = False
     ended_ns: int = 0
 
     @property
@@ -147,24 +150,40 @@ class MemoryQueue:
         entry.events.append(ended)
         entry.ended_ns = self.clock()
         entry.job = entry.job.model_copy(update={"callback_token": BLANK * len(entry.job.callback_token)})
-        entry.tokens, entry.cancel_wanted = [], False
+        entry.tokens, entry.cancel_wanted, entry.result_deleted = [], False, False
         self.forget(entry)
 
     def forget(self, entry: _Entry) -> None:
         """Drop a job's aliases."""
         self.aliases = {key: each for key, each in self.aliases.items() if each is not entry}
 
-    def cancel(self, entry: _Entry, reason: str, party: str) -> Cancelled:
-        """Stop a live job: at once where it waits, by a word to its worker where it runs."""
+    def take(self, entry: _Entry, party: str) -> bool:
+        """Take a job from the workers where it waits; False where somebody works on it."""
         if entry.state is JobState.ACTIVE:
-            entry.cancel_wanted = True
-            return Cancelled(entry.job.id, None)
-        record = entry.record
+            return False
         if entry.state is JobState.PARKED:
             entry.move(JobState.WAITING)
         entry.move(JobState.ACTIVE, owner=party)
-        self.finish(entry, JobState.CANCELLED, reason, None)
-        return Cancelled(entry.job.id, record)
+        return True
+
+    def cancel(self, entry: _Entry, reason: str, party: str, token: str | None, tell: Tell) -> Cancelled:
+        """Stop a live job: at once where it waits, by a word to its worker where it runs."""
+        if token is not None:
+            entry.tokens.append(token)
+        entry.cancel_wanted = True
+        if not self.take(entry, party):
+            return Cancelled(entry.job.id, None)
+        record, told = entry.record, False
+        if entry.tokens:
+            record.job = entry.job.model_copy(update={"callback_token": entry.tokens[-1]})
+        try:
+            told = tell(record)
+        finally:
+            if not told:
+                self.to_waiting(entry)
+        if told:
+            self.finish(entry, JobState.CANCELLED, reason, None)
+        return Cancelled(entry.job.id, record if told else None)
 
     def wake_parked(self) -> None:
         """Let the parked jobs whose time has come wait again."""
@@ -223,11 +242,26 @@ class MemorySink:
             entry = self._queue.aliases.get(job.key)
             return entry.record if entry else None
 
-    def cancel(self, cancellation_key: str) -> Cancelled | None:
+    def cancel(
+        self, cancellation_key: str, *, token: str | None = None, tell: Tell = told_elsewhere
+    ) -> Cancelled | None:
         """Stop the job of a cancellation token (its digest); None when no such job is queued or running."""
         with self._queue.changed:
             entry = self._queue.aliases.get(cancellation_key)
-            return self._queue.cancel(entry, "cancelled", self.id) if entry else None
+            return self._queue.cancel(entry, "cancelled", self.id, token, tell) if entry else None
+
+    def result_deleted(self, deleted: DeletedResult) -> list[str]:
+        """Stop the live jobs on a deleted result, without a word to their slides; gives their ids."""
+        queue, stopped = self._queue, []
+        with queue.changed:
+            for entry in [each for each in queue.entries.values() if each.state in LIVE]:
+                if deleted.concerns(entry.record):
+                    entry.result_deleted = True
+                    queue.aliases.pop(entry.job.key, None)
+                    if queue.take(entry, self.id):
+                        queue.finish(entry, JobState.CANCELLED, DELETED, None)
+                    stopped.append(entry.job.id)
+        return stopped
 
 
 class _InHand:
@@ -364,12 +398,18 @@ class MemoryClaim(_InHand):
         with self._queue.changed:
             return self._entry.cancel_wanted
 
-    def retry(self, reason: str, delay_s: float) -> None:
+    def result_deleted(self) -> bool:
+        """Say whether the user deleted the result that the job works on."""
+        with self._queue.changed:
+            return self._entry.result_deleted
+
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""
         with self._queue.changed:
             entry = self._own()
             self._queue.note_attempt_ended(entry, reason)
-            self._queue.to_parked(entry, self._queue.clock() + round(delay_s * 1e9))
+            wake_ns = self._queue.clock() + round(delay_s * 1e9)
+            self._queue.to_parked(entry, wake_ns, self.attempt if counted else self.attempt - 1)
 
     def park(self, reason: str) -> None:
         """Give the job back until the same work is asked for again; raises ClaimLost."""
@@ -391,91 +431,3 @@ class MemoryClaim(_InHand):
         """End the job as done, failed or cancelled; raises ClaimLost."""
         with self._queue.changed:
             self._queue.finish(self._own(), outcome, reason, seconds)
-
-
-class MemoryLedger:
-    """The queue as an operator sees it. See `slidehook.jobs.queue.JobLedger`."""
-
-    def __init__(self, queue: MemoryQueue, party: str) -> None:
-        self._queue = queue
-        self._party = party
-
-    def counts(self) -> dict[JobState | str, int]:
-        """Count the jobs of each state; none is ever `damaged` here."""
-        with self._queue.changed:
-            counts: dict[JobState | str, int] = dict.fromkeys(SHOWN, 0)
-            for entry in self._queue.entries.values():
-                counts[entry.state] += 1
-            return counts | {"damaged": 0}
-
-    def list(
-        self, states: tuple[JobState, ...] = SHOWN, *, app_id: str | None = None, limit: int | None = None
-    ) -> Iterator[JobSummary]:
-        """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
-        with self._queue.changed:
-            found = [
-                each.summary()
-                for state in states
-                for each in self._sorted(state)
-                if app_id is None or each.job.app_id == app_id
-            ]
-        return iter(found[:limit])
-
-    def _sorted(self, state: JobState) -> Sequence[_Entry]:
-        found = [each for each in self._queue.entries.values() if each.state is state]
-        if state is JobState.PARKED:
-            return sorted(found, key=lambda each: (each.wake_ns, each.job.id))
-        if state in ENDED:
-            return sorted(found, key=lambda each: (each.ended_ns // (86400 * 10**9), each.job.id), reverse=True)
-        return sorted(found, key=lambda each: each.order if state is JobState.WAITING else (0, each.job.id))
-
-    def _find(self, job_id: str) -> _Entry:
-        found = [each for key, each in self._queue.entries.items() if key.startswith(job_id)]
-        if len(found) != 1:
-            several = f"{len(found)} jobs' ids begin with" if found else "no job has the id"
-            raise JobNotFound(f"{several} {job_id}")
-        return found[0]
-
-    def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
-        """Give one job, by its id or an unambiguous beginning of it; raises JobNotFound."""
-        with self._queue.changed:
-            entry = self._find(job_id)
-            return entry.summary(), entry.record
-
-    def retry(self, job_id: str) -> JobSummary:
-        """Let a failed job, or one that sleeps, run again now, with all its attempts.
-
-        Raises JobNotFound, IllegalTransition for another state or when the same work is queued already.
-        """
-        queue = self._queue
-        with queue.changed:
-            entry = self._find(job_id)
-            if entry.state not in RETRIED:
-                raise IllegalTransition(f"a job that is {entry.state} can't be tried again")
-            if entry.state is JobState.FAILED:
-                if (twin := queue.aliases.get(entry.job.key)) is not None:
-                    raise IllegalTransition(f"the same work is queued already, as job {twin.job.id}")
-                queue.note_attempt_ended(entry, "an operator lets it run again")
-                for key in filter(None, (entry.job.key, entry.job.cancellation_key)):
-                    queue.aliases.setdefault(key, entry)
-            queue.to_waiting(entry, 0)
-            return entry.summary()
-
-    def cancel(self, job_id: str) -> Cancelled:
-        """Stop a live job; raises JobNotFound, IllegalTransition when it has ended."""
-        with self._queue.changed:
-            entry = self._find(job_id)
-            if entry.state in ENDED:
-                raise IllegalTransition(f"job {entry.job.id} has ended: {entry.state}")
-            return self._queue.cancel(entry, "cancelled by an operator", self._party)
-
-    def purge(self, older_than_s: float, states: tuple[JobState, ...] = tuple(ENDED)) -> Purged:
-        """Remove ended jobs older than that; raises ValueError on a live state."""
-        if not set(states) <= ENDED:
-            raise ValueError("only ended jobs can be purged")
-        with self._queue.changed:
-            entries, before_ns = self._queue.entries, self._queue.clock() - round(older_than_s * 1e9)
-            old = [key for key, each in entries.items() if each.state in states and each.ended_ns < before_ns]
-            for key in old:
-                del entries[key]
-            return Purged(len(old), 0)

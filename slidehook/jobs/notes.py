@@ -1,4 +1,4 @@
-"""Messages to whoever works on a job: a fresher token, the wish to stop.
+"""Messages to whoever works on a job: a fresher token, the wish to stop, the news that its result was deleted.
 
 Each is a new name in one listed folder: on a share another host's listing shows that at once, while new content
 under an old name may never be seen.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class NoteKind(StrEnum):
 
     TOKEN = "token"  # noqa: S105 - the kind's name
     CANCEL = "cancel"
+    DELETED = "deleted"
 
 
 _NAME = re.compile(rf"[0-9a-f]{{16}}-[0-9a-f]{{8}}\.[0-9a-f]{{16}}\.({'|'.join(NoteKind)})")
@@ -33,8 +34,8 @@ class Notes:
         self._root = root
         self._tmp = tmp
 
-    def post(self, job_id: str, kind: NoteKind, now_ns: int, content: bytes = b"") -> None:
-        """Leave a note, durably; it is newer than all that are there, whatever the clock says."""
+    def post(self, job_id: str, kind: NoteKind, now_ns: int, content: bytes = b"") -> str:
+        """Leave a note, durably, and give its name; it is newer than all that are there, whatever the clock says."""
         if last := max(self.of(job_id), default=""):
             now_ns = max(now_ns, int(last.split(".")[1], 16) + 1)
         name = f"{job_id}.{now_ns:016x}.{kind}"
@@ -42,6 +43,7 @@ class Notes:
         write_new(aside, content)
         rename(aside, f"{self._root}/{name}")
         sync_dir(self._root)
+        return name
 
     def of(self, job_id: str, kind: NoteKind | None = None) -> list[str]:
         """List the names of a job's notes, of one kind or of all, oldest first."""
@@ -58,7 +60,11 @@ class Notes:
 
     def drop(self, job_id: str) -> None:
         """Remove a job's notes."""
-        for name in self.of(job_id):
+        self.take_back(self.of(job_id))
+
+    def take_back(self, names: Iterable[str]) -> None:
+        """Remove notes by their names."""
+        for name in names:
             remove(f"{self._root}/{name}")
 
     def sweep(self, live: frozenset[str], before_ns: int) -> Iterator[str]:

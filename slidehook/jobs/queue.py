@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from slidehook.jobs.job import Job, JobRecord, JobState
 
+Tell = Callable[[JobRecord], bool]
+"""Tells the slide of a job that had no worker that the job was cancelled; False when it can't be told now.
+
+The job that it is given bears the newest token.
+"""
+
+
+def told_elsewhere(record: JobRecord) -> bool:
+    """Leave it to the caller to tell the slide: the job ends at once."""
+    del record
+    return True
+
 
 @dataclass(frozen=True)
 class Cancelled:
-    """A job that was told to stop. `record`: the job, if it had no worker: then nobody else tells its slide."""
+    """A job that was told to stop. `record`: the job, if this ended it; None: its worker, or the next one, does."""
 
     job_id: str
     record: JobRecord | None
+
+
+@dataclass(frozen=True)
+class DeletedResult:
+    """A stored result that its user deleted.
+
+    `whole_slide`: the app asks for no region, so a slide has at most one job. `shown_by`: the id of the job that the
+    result says it is of.
+    """
+
+    callback_url: str
+    app_id: str
+    slide_id: str
+    result_id: int | str
+    whole_slide: bool
+    shown_by: str | None = None
+
+    def concerns(self, record: JobRecord) -> bool:
+        """Say whether a job works on this result."""
+        job, noted = record.job, record.result
+        if (job.callback_url, job.app_id, job.slide_id) != (self.callback_url, self.app_id, self.slide_id):
+            return False
+        return job.id == self.shown_by or (noted is not None and str(noted.id) == str(self.result_id))
 
 
 class Hold(Protocol):
@@ -47,8 +82,20 @@ class JobSink(Protocol):
     def peek(self, job: Job) -> JobRecord | None:
         """Read what has happened to the work that `job` asks for; None when none is queued or running."""
 
-    def cancel(self, cancellation_key: str) -> Cancelled | None:
-        """Stop the job of a cancellation token (its digest); None when no such job is queued or running."""
+    def cancel(
+        self, cancellation_key: str, *, token: str | None = None, tell: Tell = told_elsewhere
+    ) -> Cancelled | None:
+        """Stop the job of a cancellation token (its digest); None when no such job is queued or running.
+
+        A job that waits is kept from workers while `tell` is asked, and ends where that gives True; else a worker
+        tells the slide, as soon as DPAT lets it. `token`: a fresher callback token, to tell it with.
+        """
+
+    def result_deleted(self, deleted: DeletedResult) -> list[str]:
+        """Stop the live jobs on a deleted result, without a word to their slides; gives their ids.
+
+        Nobody joins them from then on: who asks for the same work again starts a job of its own.
+        """
 
 
 class Claim(Protocol):
@@ -83,11 +130,17 @@ class Claim(Protocol):
     def cancel_wanted(self) -> bool:
         """Say whether somebody asked for the job to stop, and nobody for the same work since."""
 
+    def result_deleted(self) -> bool:
+        """Say whether the user deleted the result that the job works on: it must end, and tell its slide nothing."""
+
     def note_result(self, result_id: int | str, version_id: int | str) -> None:
         """Note which result DPAT stored for the job."""
 
-    def retry(self, reason: str, delay_s: float) -> None:
-        """Give the job back: it waits for `delay_s` seconds, then may be claimed again."""
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
+        """Give the job back: it waits for `delay_s` seconds, then may be claimed again.
+
+        Not `counted`: as if this attempt had not been.
+        """
 
     def park(self, reason: str) -> None:
         """Give the job back: it waits until the same work is asked for again. This attempt does not count.
@@ -159,8 +212,8 @@ class JobLedger(Protocol):
         Raises JobNotFound, IllegalTransition for another state or when the same work is queued already.
         """
 
-    def cancel(self, job_id: str) -> Cancelled:
-        """Stop a live job; raises JobNotFound, IllegalTransition when it has ended."""
+    def cancel(self, job_id: str, *, tell: Tell = told_elsewhere) -> Cancelled:
+        """Stop a live job as `JobSink.cancel` does; raises JobNotFound, IllegalTransition when it has ended."""
 
     def purge(self, older_than_s: float, states: tuple[JobState, ...] = ...) -> Purged:
         """Remove jobs that ended longer ago than that; raises ValueError on a state that is no end."""

@@ -282,16 +282,22 @@ class FileClaim:
             cancel = self._disk.notes.newest(self.job.id, NoteKind.CANCEL)
             return cancel > self._disk.notes.newest(self.job.id, NoteKind.TOKEN)
 
+    def result_deleted(self) -> bool:
+        """Say whether the user deleted the result that the job works on."""
+        with self._acting("can't be read"):
+            return self._disk.notes.newest(self.job.id, NoteKind.DELETED) != ""
+
     def note_result(self, result_id: int | str, version_id: int | str) -> None:
         """Note which result DPAT stored for the job; raises ClaimLost."""
         with self._acting("can't note the result"):
             self._file.note_result(result_id, version_id)
 
-    def retry(self, reason: str, delay_s: float) -> None:
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""
         with self._acting("can't take the job back", last=True):
             self._file.note_attempt_ended(reason)
-            self._file.to_parked(self._disk.clock() + round(delay_s * 1e9))
+            wake_ns = self._disk.clock() + round(delay_s * 1e9)
+            self._file.to_parked(wake_ns, attempt=self.attempt if counted else self.attempt - 1)
 
     def park(self, reason: str) -> None:
         """Give the job back until the same work is asked for again, or was since `token`; raises ClaimLost."""

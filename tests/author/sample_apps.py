@@ -23,6 +23,41 @@ class SameRoute(Good):
     route = "/apps/good"
 
 
+class BelowInfo(Good):
+    id = "below-info"
+    route = "/apps/good/info"
+
+
+class BelowNotification(Good):
+    id = "below-notification"
+    route = "/apps/good/imagenotification"
+
+
+class Above(Good):
+    id = "above"
+    route = "/apps"
+
+
+class Health(Good):
+    id = "health"
+    route = "/healthz"
+
+
+class Beside(Good):
+    id = "beside"
+    route = "/apps/good/beside"
+
+
+class Nested(Good):
+    id = "nested"
+    route = "/nested/info"
+
+
+class Outer(Good):
+    id = "outer"
+    route = "/nested"
+
+
 class Other(Good):
     id = "other"
 

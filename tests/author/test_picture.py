@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from slidehook import Gallery
 from slidehook.app import App
+from slidehook.geojson import tag_colour
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.iaapi.models import PatchCollection, PatchContent, ResultData, ResultRecord
 from slidehook.jobs.job import Job
@@ -69,7 +71,47 @@ def test_what_lies_outside_the_slide_is_cut_off(maker: RecordMaker, overview: Im
     assert draw_result(overview, maker.done(result, frame)).size == overview.size
 
 
-def test_a_gallery_has_no_shapes_to_draw(overview: Image.Image) -> None:
+def test_a_gallerys_patches_are_squares_in_their_tags_colours(
+    maker: RecordMaker, overview: Image.Image, frame: Frame
+) -> None:
+    gallery = (
+        Gallery(["positive", "negative"])
+        .add("negative", PixelPoint(1000, 500))
+        .add("positive", PixelPoint(1500, 500))
+    )
+    result = Result("x", gallery=gallery).polygon(frame.rectangle(0.25, 0.7, 0.75, 1))
+    picture = draw_result(overview, maker.done(result, frame))
+    red, blue = (tuple(bytes.fromhex(tag_colour(place)[1:])) for place in (0, 1))
+    for x, colour, other in ((200, blue, red), (300, red, blue)):
+        near = {picture.getpixel((x + dx, 100 + dy)) for dx in range(-4, 5) for dy in range(-4, 5)}
+        assert colour in near
+        assert other not in near
+    # The polygon, in a gallery's one colour, and the legend.
+    assert picture.getpixel((200, 170)) == WHITE
+    assert picture.getpixel((100, 170)) == blue
+    legend = {picture.getpixel((x, y)) for x in range(12, 80) for y in range(12, 50)}
+    assert {blue, red} <= legend
+
+
+def test_of_very_many_patches_each_is_small(maker: RecordMaker, overview: Image.Image, frame: Frame) -> None:
+    def coloured(count: int) -> int:
+        gallery = Gallery(["a"])
+        for _ in range(count):
+            gallery.add("a", PixelPoint(1000, 500))
+        picture = draw_result(overview, maker.done(Result("x", gallery=gallery), frame))
+        return sum(picture.getpixel((x, y)) != WHITE for x in range(180, 220) for y in range(80, 120))
+
+    assert coloured(5000) < coloured(1)
+
+
+def test_what_the_user_drew_is_a_black_line(maker: RecordMaker, overview: Image.Image, frame: Frame) -> None:
+    drawn = [frame.points(frame.rectangle(0.25, 0.5, 0.75, 1))]
+    picture = draw_result(overview, maker.done(Result("x"), frame), drawn)
+    assert picture.getpixel((100, 150)) == (0, 0, 0)
+    assert picture.getpixel((200, 150)) == WHITE
+
+
+def test_an_empty_gallery_leaves_the_overview_as_it_is(overview: Image.Image) -> None:
     gallery = ResultRecord(
         slide_id="S-1",
         display_result="x",

@@ -7,7 +7,7 @@ from slidehook.errors import AppError
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.iaapi.models import ImageInfo, Item, Point, Primitive, ResultRecord, Size, Stored
 from slidehook.jobs.job import Job
-from slidehook.publishing import ORANGE, RED, RecordMaker, frame_of, items_of, newest
+from slidehook.publishing import JOB_MARK, ORANGE, RED, RecordMaker, frame_of, newest
 from slidehook.result import Result
 
 
@@ -60,13 +60,13 @@ def test_a_cancelled_job_says_so(maker: RecordMaker) -> None:
 
 
 def test_every_record_bears_the_slide_the_apps_version_and_the_users_context(
-    maker: RecordMaker, app: App, frame: Frame
+    maker: RecordMaker, app: App, job: Job, frame: Frame
 ) -> None:
     for record in (
         maker.in_progress(1, "x"), maker.failed("x"), maker.cancelled(), maker.done(Result("x"), frame)
     ):  # fmt: skip
         assert (record.slide_id, record.application_version) == ("S-1", app.version)
-        assert record.data.context == {"mode": "fast"}
+        assert record.data.context == {"mode": "fast", JOB_MARK: job.id}
 
 
 def test_the_final_result_is_what_the_app_found_and_has_no_frame(maker: RecordMaker, frame: Frame) -> None:
@@ -80,20 +80,6 @@ def test_the_final_result_is_what_the_app_found_and_has_no_frame(maker: RecordMa
 def test_pixels_are_counted_in_the_files_own_extent_not_in_the_records(maker: RecordMaker) -> None:
     record = maker.done(Result("x").label(PixelPoint(100, 100), "here"), Frame(1000, 800))
     assert only_item(record).labels[0].location == Point(x=0.1, y=0.1)
-
-
-def test_shapes_are_sorted_by_colour_so_that_each_style_is_sent_once(frame: Frame) -> None:
-    a, b, c = PixelPoint(0, 0), PixelPoint(2000, 0), PixelPoint(2000, 1000)
-    result = Result("x").polygon([a, b, c], colour="#111111").polyline([a, b], colour="#222222")
-    result.polygon([c, b, a], colour="#111111").label(c, "t", colour="#333333")
-    items = items_of(result, frame)
-    colours = [each.style.stroke_style for each in items if each.style]
-    assert colours == ["#111111", "#222222", "#333333"]
-    assert [(len(each.polygons), len(each.polylines), len(each.labels)) for each in items] == [
-        (2, 0, 0),
-        (0, 1, 0),
-        (0, 0, 1),
-    ]
 
 
 def test_a_result_without_shapes_is_an_empty_one(maker: RecordMaker, frame: Frame) -> None:

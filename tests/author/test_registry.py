@@ -40,6 +40,9 @@ def test_an_app_is_given_the_sites_settings(settings: Settings) -> None:
         ("tests.author.leaves_the_program:App", "SystemExit: bye"),
         ("SameId", "TypeError: the id good is taken already"),
         ("SameRoute", "TypeError: the route /apps/good is taken already"),
+        ("BelowInfo", "TypeError: the route /apps/good/info is taken already"),
+        ("BelowNotification", "TypeError: the route /apps/good/imagenotification is taken already"),
+        ("Health", "TypeError: the route /healthz is taken already"),
     ],
 )
 def test_an_app_that_does_not_load_takes_no_other_down(settings: Settings, value: str, reason: str) -> None:
@@ -49,6 +52,19 @@ def test_an_app_that_does_not_load_takes_no_other_down(settings: Settings, value
     assert broken.entry_point == points(value)[0].value
     assert reason in broken.reason
     assert "Traceback" in broken.trace
+
+
+def test_an_app_whose_own_address_for_dpats_calls_is_another_apps_does_not_load(settings: Settings) -> None:
+    registry = load_apps(settings, points("Nested", "Outer"))
+    assert list(registry) == ["nested"]
+    (broken,) = registry.broken
+    assert broken.reason == "TypeError: /nested/info, below the route /nested, is taken already"
+
+
+def test_apps_may_lie_beside_each_other_at_any_depth(settings: Settings) -> None:
+    registry = load_apps(settings, points("Above", "Beside", "Good"))
+    assert sorted(registry) == ["above", "beside", "good"]
+    assert not registry.broken
 
 
 def test_the_first_by_name_keeps_an_id_in_whatever_order_they_are_found(settings: Settings) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from slidehook import Result
+from slidehook import Button, Gallery, Patch, Quality, Result
 from slidehook.geometry import PixelPoint
 
 A, B, C = PixelPoint(0, 0), PixelPoint(1, 0), PixelPoint(1, 1)
@@ -37,3 +39,35 @@ def test_a_polygon_of_fewer_than_three_points_is_refused(count: int) -> None:
 def test_a_line_of_fewer_than_two_points_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match="2 points"):
         Result("x").polyline([A][:count])
+
+
+@pytest.mark.parametrize("colour", ["red", "#FFF", "#GGGGGG", "0078D4", "#0078D4FF", "#0078D4\n", "", None, 5])
+def test_what_is_no_colour_is_refused_where_it_is_written(colour: Any) -> None:
+    with pytest.raises(ValueError, match="a colour is written #RRGGBB"):
+        Result("x").polygon([A, B, C], colour=colour)
+    with pytest.raises(ValueError, match="a colour is written #RRGGBB"):
+        Result("x").polyline([A, B], colour=colour)
+    with pytest.raises(ValueError, match="a colour is written #RRGGBB"):
+        Result("x").label(A, "x", colour=colour)
+
+
+def test_a_gallery_counts_its_patches_by_tag() -> None:
+    gallery = Gallery(["positive", "negative", "other"])
+    gallery.add("negative", A).add("positive", B, sort_key=2).add("negative", C)
+    assert gallery.counts() == {"positive": 1, "negative": 2, "other": 0}
+    assert gallery.patches[1] == Patch("positive", B, 2)
+
+
+def test_a_patch_with_a_tag_that_the_gallery_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the gallery's tags are \['a'\]; 'b' is none of them"):
+        Gallery(["a"]).add("b", A)
+
+
+def test_a_result_tells_which_buttons_were_pressed() -> None:
+    buttons = [Button("a", "A"), Button("b", "B", pressed=True), Button("c", "C", pressed=True)]
+    assert Result("x", gallery=Gallery([], buttons=buttons)).pressed == ("b", "c")
+    assert Result("x").pressed == ()
+
+
+def test_a_quality_is_written_as_dpat_writes_it() -> None:
+    assert [str(each) for each in Quality] == ["QualityOk", "Rejected", "NotSet"]

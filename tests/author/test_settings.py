@@ -112,11 +112,18 @@ def test_a_wrong_value_is_one_sentence_that_names_the_setting(
 
 
 def test_secrets_do_not_show_when_the_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = given(monkeypatch, dpat_password="s3cret-1", admin_token="s3cret-2")
+    settings = given(monkeypatch, dpat_user="us", dpat_password="s3cret-1", admin_token="s3cret-2")
     assert "s3cret" not in repr(settings)
     assert "s3cret" not in str(settings)
     assert settings.admin_token is not None
     assert settings.admin_token.get_secret_value() == "s3cret-2"
+
+
+@pytest.mark.parametrize("one", ["dpat_user", "dpat_password"])
+def test_a_service_account_is_a_user_and_a_password(monkeypatch: pytest.MonkeyPatch, one: str) -> None:
+    with pytest.raises(SettingsInvalid, match="both must be set") as caught:
+        given(monkeypatch, **{one: "s3cret"})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_settings_do_not_change(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from slidehook import Slide
 from slidehook.errors import SlideUnreadable
 from slidehook.geometry import Frame
-from slidehook.iaapi.models import ImageInfo
+from slidehook.iaapi.models import ImageInfo, Size
 from slidehook.slide import find_slide_file, open_slide, render_thumbnail
 
 INFO = ImageInfo(id="immuno")
@@ -64,6 +64,12 @@ def test_a_slide_cut_in_half_is_unreadable_or_says_so_when_it_is_read(tiff: Path
     (tmp_path / "half.tiff").write_bytes(content[: len(content) // 2])
     with pytest.raises(SlideUnreadable):
         Slide(tmp_path / "half.tiff", INFO).thumbnail()
+
+
+@pytest.mark.parametrize("size", [None, Size(width=0, height=5), Size(width=5, height=-1)])
+def test_without_a_file_and_a_size_there_is_no_extent(size: Size | None) -> None:
+    with pytest.raises(SlideUnreadable, match="DPAT does not say how large the slide is"):
+        _ = Slide(None, ImageInfo(id="immuno", image_size=size)).frame
 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import ssl
+import subprocess
+import sys
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,12 +63,14 @@ class Site:
         }
         _running.append(self)
 
-    def start(self, script: str, *options: str, **settings: str) -> Program:
-        """Start one of the scripts, from a working directory that is not the checkout."""
+    def start(self, script: str, *options: str, within: Sequence[str] = (), **settings: str) -> Program:
+        """Start one of the scripts, from a working directory that is not the checkout; `within` another command."""
         name = script.removesuffix("_run.sh")
         log = self.logs / f"{name}-{len(self.programs)}.log"
         env = self._env | _prefixed(settings)
-        program = Program([str(HOUSE / script), *options], env=env, mark=self.mark, log=log, cwd=self.elsewhere)
+        program = Program(
+            [*within, str(HOUSE / script), *options], env=env, mark=self.mark, log=log, cwd=self.elsewhere
+        )
         self.programs.append(program)
         return program
 
@@ -74,11 +80,17 @@ class Site:
         wait_for(lambda: self._answers(web), "the webserver answers", within_s=30)
         return web
 
-    def start_worker(self, *options: str, **settings: str) -> Program:
+    def start_worker(self, *options: str, within: Sequence[str] = (), **settings: str) -> Program:
         """Start a worker, and wait until it is ready."""
-        worker = self.start("worker_run.sh", *options, **settings)
+        worker = self.start("worker_run.sh", *options, within=within, **settings)
         wait_for(lambda: self._is_ready(worker), "the worker is ready", within_s=30)
         return worker
+
+    def types(self, *words: str) -> str:
+        """Run `slidehook` as an operator of this site does, and give what it prints."""
+        command = [str(Path(sys.executable).with_name("slidehook")), *words]
+        env = {**os.environ, **self._env}
+        return subprocess.run(command, env=env, cwd=self.elsewhere, check=True, capture_output=True, text=True).stdout
 
     def stop(self) -> None:
         """End everything at once."""
@@ -94,6 +106,10 @@ class Site:
         data = json.dumps(body).encode() if raw is None else raw
         headers = {"Content-Type": "application/json"}
         return requests.post(self.url + ROUTE + path, data=data, headers=headers, timeout=30)
+
+    def get(self, path: str, accept: str = "application/json") -> requests.Response:
+        """GET one of the webserver's pages."""
+        return requests.get(self.url + path, headers={"Accept": accept}, timeout=30)
 
     def jobs(self, slide_id: str) -> list[JobFile]:
         """Give the slide's jobs in every state."""
@@ -143,9 +159,16 @@ class Site:
 class Dpat(Simulator):
     """A DPAT in which an administrator has registered and enabled the site's app."""
 
-    def __init__(self, folder: Path, samples: Path, site: Site, options: Options | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        samples: Path,
+        site: Site,
+        options: Options | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         folder.mkdir(parents=True)
-        super().__init__(folder, options)
+        super().__init__(folder, options, tls=tls)
         self._samples = samples
         self._site = site
 
@@ -243,9 +266,9 @@ def new_dpat(tmp_path: Path, sample_slides: Path) -> Iterator[Callable[..., Dpat
     """Make DPATs for this test, each with no slide yet and with a site's app registered."""
     with contextlib.ExitStack() as stack:
 
-        def make(site: Site, options: Options | None = None) -> Dpat:
+        def make(site: Site, options: Options | None = None, tls: ssl.SSLContext | None = None) -> Dpat:
             folder = tmp_path / f"dpat-{uuid.uuid4().hex[:4]}"
-            dpat = stack.enter_context(Dpat(folder, sample_slides, site, options))
+            dpat = stack.enter_context(Dpat(folder, sample_slides, site, options, tls))
             dpat.open()
             return dpat
 

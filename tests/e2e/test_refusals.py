@@ -59,7 +59,7 @@ def test_a_dpat_that_refuses_is_a_bad_gateway(quiet_dpat: Dpat, quiet_site: Site
 
 def test_a_refused_request_may_be_made_again(quiet_dpat: Dpat, quiet_site: Site) -> None:
     slide_id = quiet_dpat.add_slide()
-    quiet_dpat.add_fault("/results$", "status", method="POST", status=503)
+    quiet_dpat.add_fault("/results$", "status", method="POST", status=503, count=3)
     assert quiet_dpat.create(slide_id).status == 502
     assert quiet_dpat.create(slide_id).ok
     assert len(quiet_site.jobs(slide_id)) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -21,7 +21,7 @@ class Reply:
 
     status: int = 200
     body: bytes | Any = b""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | None] = field(default_factory=dict)
     sent: int | None = None
     until: threading.Event | None = None
 
@@ -50,7 +50,7 @@ Answerer = Callable[[Call], Reply]
 class LittleDpat:
     """Keeps results as DPAT does; `answer` replaces its answers to one call: in order, the last for good."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.calls: list[Call] = []
         self.results: dict[int, dict[str, Any]] = {}
         self.record: dict[str, Any] = {
@@ -60,10 +60,15 @@ class LittleDpat:
         self.version: str | None = "1.10"
         self._answers: dict[tuple[str, str], deque[Reply | Answerer]] = {}
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self.stored = threading.Event()
+        """Set when a new result has been stored."""
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
-        self.url = f"http://{self.host}{BASE}"
+        self.url = self.url_at(self._server.server_address[1])
+
+    @staticmethod
+    def url_at(port: int) -> str:
+        return f"http://127.0.0.1:{port}{BASE}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -110,6 +115,7 @@ class LittleDpat:
         with self._lock:
             number = len(self.results) + 1
             self.results[number] = {**call.json, "id": number, "versionId": "v1", "onlyDpatKnows": {"a": None}}
+            self.stored.set()
             return Reply(201, self.results[number])
 
     def _update(self, call: Call, number: int) -> Reply:
@@ -150,7 +156,7 @@ def _handler(dpat: LittleDpat) -> type[BaseHTTPRequestHandler]:
         def send(self, reply: Reply) -> None:
             content = reply.content()
             self.send_response(reply.status)
-            headers = {"Content-Length": str(len(content)), "X-Sectra-ApiVersion": dpat.version} | reply.headers
+            headers = {"Content-Length": str(len(content)), "X-Sectra-ApiVersion": dpat.version, **reply.headers}
             for name, value in headers.items():
                 if value is not None:
                     self.send_header(name, value)

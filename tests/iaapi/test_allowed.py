@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
+import requests
+import urllib3
 
 from slidehook.errors import CallbackNotAllowed
 from slidehook.iaapi.allowed import check_callback
@@ -15,7 +19,7 @@ SITE = ("https://dpat.example/SectraPathologyServer/external",)
         "http://127.8.9.1",
         "https://localhost/v1",
         "http://[::1]:80/v1",
-        "http://LOCALHOST./",
+        "http://LOCALHOST/",
     ],
 )
 def test_without_prefixes_loopback_may_be_called(url: str) -> None:
@@ -34,6 +38,12 @@ def test_without_prefixes_loopback_may_be_called(url: str) -> None:
         "http://169.254.169.254/latest/meta-data",
         "http://127.0.0.1@evil/v1",
         "http://evil#127.0.0.1",
+        "http://localhost./v1",
+        "http://127.0.0.1./v1",
+        "http://\u2460\u2461\u2466.0.0.1/v1",
+        "http://localhos\u1d57/v1",
+        "http://127.0.0.1\\@evil/v1",
+        "http://127.0.0.1:80@evil:80/v1",
     ],
 )
 def test_without_prefixes_nothing_else_may(url: str) -> None:
@@ -49,8 +59,9 @@ def test_without_prefixes_nothing_else_may(url: str) -> None:
         "https://dpat.example/SectraPathologyServer/external/imageanalysis/v1",
         "https://dpat.example:443/SectraPathologyServer/external/v1",
         "HTTPS://DPAT.Example/SectraPathologyServer/external/v1",
-        "https://dpat.example./SectraPathologyServer/external/v1",
         "https://dpat.example/SectraPathologyServer//external/./v1",
+        "https://dpat.example/SectraPathologyServer/external/%C3%A4%20b/v1",
+        "https://dpat.example/SectraPathologyServer/external/a;b=c/v1",
     ],
 )
 def test_what_lies_below_a_prefix_may_be_called(url: str) -> None:
@@ -68,6 +79,22 @@ def test_what_lies_below_a_prefix_may_be_called(url: str) -> None:
         "https://dpat.example/",
         "https://dpat.example.evil/SectraPathologyServer/external",
         "https://dpat.evil/SectraPathologyServer/external",
+        "https://dpat@evil/SectraPathologyServer/external",
+        "https://dpat.example./SectraPathologyServer/external",
+        "https://dpat.example../SectraPathologyServer/external",
+        "https://.dpat.example/SectraPathologyServer/external",
+        "https://dpat.example,evil/SectraPathologyServer/external",
+        "https://dpat.example;evil/SectraPathologyServer/external",
+        "https://dpat.example&@evil/SectraPathologyServer/external",
+        "https://evil?@dpat.example/SectraPathologyServer/external",
+        "https://evil/https://dpat.example/SectraPathologyServer/external",
+        "https://dpat.example:443:443/SectraPathologyServer/external",
+        "https://dpat.example:-443/SectraPathologyServer/external",
+        "https:/dpat.example/SectraPathologyServer/external",
+        "https:///dpat.example/SectraPathologyServer/external",
+        "https:dpat.example/SectraPathologyServer/external",
+        "https:\\\\dpat.example\\SectraPathologyServer\\external",
+        "https://dpat.example/SECTRAPATHOLOGYSERVER/EXTERNAL",
         "https://dpat.example@evil/SectraPathologyServer/external",
         "https://user@dpat.example/SectraPathologyServer/external",
         "https://:@dpat.example/SectraPathologyServer/external",
@@ -75,11 +102,30 @@ def test_what_lies_below_a_prefix_may_be_called(url: str) -> None:
         "https://dpat.example\\.evil/SectraPathologyServer/external",
         "https://dpat.example%2eevil/SectraPathologyServer/external",
         "https://\uff44pat.example/SectraPathologyServer/external",
+        "https://dpat\u3002example/SectraPathologyServer/external",
+        "https://dp\u0430t.example/SectraPathologyServer/external",
+        "https://xn--dpt-7cd.example/SectraPathologyServer/external",
+        "https://dpat.exam\u00adple/SectraPathologyServer/external",
+        "https://dpat.example\u2025evil/SectraPathologyServer/external",
+        "https://dpat.example\u2100evil/SectraPathologyServer/external",
         "https://dpat.example/SectraPathologyServer/external/../admin",
         "https://dpat.example/SectraPathologyServer/external/%2e%2e/admin",
         "https://dpat.example/SectraPathologyServer/external/.%2E/admin",
         "https://dpat.example/SectraPathologyServer/external%2f..%2fadmin",
         "https://dpat.example/SectraPathologyServer/external/..%5cadmin",
+        "https://dpat.example/SectraPathologyServer/external/%2e%2e%2fadmin",
+        "https://dpat.example/SectraPathologyServer/external/%252e%252e/admin",
+        "https://dpat.example/SectraPathologyServer/external/..;/admin",
+        "https://dpat.example/SectraPathologyServer/external/..;a=b/admin",
+        "https://dpat.example/SectraPathologyServer%2fexternal",
+        "https://dpat.example/SectraPathologyServer/external%2fv1",
+        "https://dpat.example/SectraPathologyServer/external%00/v1",
+        "https://dpat.example/SectraPathologyServer/external%0d%0aX-Evil:1",
+        "https://dpat.example/../SectraPathologyServer/external",
+        "https://dpat.example/SectraPathologyServer/x/../external",
+        "https://dpat.example/SectraPathologyServer/external/..",
+        "https://dpat.example/SectraPathologyServer/external?",
+        "https://dpat.example/SectraPathologyServer/external#",
         "https://dpat.example/SectraPathologyServer/external?to=evil",
         "https://dpat.example/SectraPathologyServer/external#evil",
         "https://dpat.example/SectraPathologyServer/external/\r\nX-Evil: 1",
@@ -127,3 +173,12 @@ def test_an_address_of_the_sixth_version_is_compared_whole(host: str) -> None:
         check_callback("https://[2001:db8::11]/v1", prefixes)
     with pytest.raises(CallbackNotAllowed):
         check_callback("https://[2001:db8::1%25eth0]/v1", prefixes)
+
+
+def test_what_is_allowed_is_what_the_client_calls() -> None:
+    """The check reads an address with the standard library, the client with urllib3: they must mean one host."""
+    for url in ("https://dpat.example/v1", "HTTPS://DPAT.Example:443//a/./v1", "https://[2001:DB8::1]/v1"):
+        called = requests.Request("GET", check_callback(url, (url,)) + "/slides/1/info").prepare().url or ""
+        read = urllib3.util.parse_url(called)
+        assert (read.scheme, read.host) == ("https", (urlsplit(url).netloc.lower().removesuffix(":443")))
+        assert (read.path or "").endswith("/v1/slides/1/info")

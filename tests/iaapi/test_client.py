@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from slidehook.errors import (
     DpatUnavailable,
     Malformed,
     NotFound,
+    NotFromDpat,
     Refused,
     TokenExpired,
 )
@@ -253,7 +255,8 @@ def test_an_update_whose_answer_was_lost_is_applied_once_more(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"null", b"[]", b"<html>", b'{"id": null}', b'{"id": "S-1", "imageSize": {"width": "wide"}}']
+    "body",
+    [b"", b"{", b"null", b"[]", b"<html>", b'{"id": null}', b'{"id": "S", "imageSize": {"width": "w", "height": 5}}'],
 )
 def test_an_answer_that_is_no_image_record_is_malformed(dpat: LittleDpat, client: DpatClient, body: bytes) -> None:
     dpat.answer("GET", INFO, Reply(body=body))
@@ -275,7 +278,7 @@ def test_a_list_of_results_that_is_none_is_malformed(dpat: LittleDpat, client: D
         client.results_on_slide("app", "S-1")
 
 
-@pytest.mark.parametrize("reply", [Reply(204), Reply(200)])
+@pytest.mark.parametrize("reply", [Reply(204), Reply(200), Reply(204, headers={"Content-Type": "text/html"})])
 def test_a_slide_without_a_label_has_none(dpat: LittleDpat, client: DpatClient, reply: Reply) -> None:
     dpat.answer("GET", "/slides/S-1/label", reply)
     assert client.label("S-1") is None
@@ -383,3 +386,94 @@ def test_the_token_is_not_kept_in_the_connections(dpat: LittleDpat, server: Dpat
     server.client("one").slide_info("S-1")
     server.client("two").slide_info("S-1")
     assert [call.headers["Authorization"] for call in dpat.calls] == ["Bearer one", "Bearer two"]
+
+
+def test_a_page_in_place_of_an_answer_is_a_server_that_is_away(dpat: LittleDpat, client: DpatClient) -> None:
+    dpat.answer("GET", "*", Reply(body=b"<html>Sign in", headers={"Content-Type": "text/html; charset=utf-8"}))
+    for call in (
+        lambda: client.slide_info("S-1"),
+        lambda: client.results_on_slide("app", "S-1"),
+        lambda: client.label("S-1"),
+        lambda: client.tile("S-1", 0, 0, 0, "jpg"),
+        lambda: client.files("S-1").__enter__(),
+    ):
+        with pytest.raises(NotFromDpat, match="HTML page"):
+            call()
+
+
+def test_a_server_that_names_a_time_is_left_alone_until_then(dpat: LittleDpat, server: DpatServer) -> None:
+    waits: list[float] = []
+    dpat.answer("GET", INFO, Reply(429, headers={"Retry-After": "3"}), dpat.usual)
+    assert server.client("t", tries=2, sleep=waits.append).slide_info("S-1").id == "S-1"
+    assert 3 < waits[0] < 4
+
+
+def test_a_time_too_long_is_told_to_whoever_called(dpat: LittleDpat, server: DpatServer) -> None:
+    dpat.answer("GET", INFO, Reply(503, headers={"Retry-After": "86400"}))
+    with pytest.raises(DpatUnavailable) as caught:
+        server.client("t", tries=5).slide_info("S-1")
+    assert caught.value.retry_after_s == 86400
+    assert len(dpat.calls) == 1
+
+
+def test_all_calls_of_a_client_end_with_its_time(dpat: LittleDpat, server: DpatServer) -> None:
+    go_on = threading.Event()
+
+    def late(_: Call) -> Reply:
+        go_on.wait(10)
+        return Reply(503)
+
+    dpat.answer("GET", INFO, late)
+    client = server.client("t", tries=50, within_s=0.15)
+    began = time.monotonic()
+    try:
+        for _ in range(3):
+            with pytest.raises(DpatTimeout):
+                client.slide_info("S-1")
+    finally:
+        go_on.set()
+    assert len(dpat.calls) == 1
+    assert time.monotonic() - began < 5
+
+
+def test_a_call_made_once_is_not_tried_again(dpat: LittleDpat, server: DpatServer) -> None:
+    dpat.answer("GET", INFO, Reply(503))
+    with pytest.raises(DpatUnavailable):
+        server.client("t", tries=5).once(5).slide_info("S-1")
+    assert len(dpat.calls) == 1
+
+
+def test_cookies_are_not_kept_since_they_would_join_jobs_together(dpat: LittleDpat, server: DpatServer) -> None:
+    headers = {"Set-Cookie": "session=secret; Path=/"}
+    dpat.answer("GET", INFO, Reply(body={"id": "S-1"}, headers=headers))
+    server.client("one").slide_info("S-1")
+    server.client("two").slide_info("S-1")
+    assert ["Cookie" in call.headers for call in dpat.calls] == [False, False]
+    assert not server.session.cookies
+
+
+def test_ever_new_callback_urls_do_not_fill_the_memory(settings: Settings, dpat: LittleDpat) -> None:
+    servers = DpatServers(settings)
+    first, used = servers.at(dpat.url), servers.at(f"{dpat.url}/used")
+    for number in range(200):
+        servers.at(f"{dpat.url}/{number}")
+        assert servers.at(f"{dpat.url}/used") is used
+    assert servers.at(dpat.url) is not first
+    # Whoever still has a forgotten one can go on with it.
+    assert first.client("t").slide_info("S-1").id == "S-1"
+
+
+def test_a_callback_url_that_no_request_can_be_made_of_is_refused(settings: Settings) -> None:
+    with pytest.raises(Refused, match="callback URL"):
+        DpatServer("http://[::1", settings).client("t", tries=3).slide_info("S-1")
+
+
+@pytest.mark.usefixtures("stored")
+def test_between_conflicts_the_waits_grow(dpat: LittleDpat, server: DpatServer, record: ResultRecord) -> None:
+    waits: list[float] = []
+    dpat.answer("PATCH", ONE, Reply(409))
+    with pytest.raises(Conflict):
+        server.client("t", sleep=waits.append).update_result("app", record, 1, "v1")
+    assert len(waits) == 3
+    assert waits[0] < 0.31
+    assert waits[2] > 0.39

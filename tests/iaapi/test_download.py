@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import resource
 import stat
 import threading
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from slidehook.errors import DownloadIncomplete, DpatTimeout, Malformed, SlidehookError
+from slidehook.errors import CannotStore, DiskFull, DownloadIncomplete, DpatTimeout, Malformed, SlidehookError
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.download import safe_name, save_files
 from tests.iaapi.little_dpat import LittleDpat, Reply
@@ -109,7 +111,6 @@ def test_a_multipart_answer_cut_after_a_whole_file_is_incomplete(
     cut = whole.content()[:-14]
     dpat.answer("GET", FILES, Reply(body=cut, headers=whole.headers))
     refused(client, folder, DownloadIncomplete, "closing boundary")
-    assert list(folder.iterdir())
 
 
 def test_a_multipart_answer_whose_connection_breaks_is_incomplete(
@@ -137,7 +138,6 @@ def test_an_empty_file_is_incomplete(dpat: LittleDpat, client: DpatClient, folde
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(body=b"<html>Log in</html>", headers={"Content-Type": "text/html; charset=utf-8"}),
         Reply(body=b"--b--", headers={"Content-Type": "multipart/related"}),
         Reply(body=b"--b--", headers={"Content-Type": "multipart/related; boundary=b"}),
         multipart(("a; filename=a.svs", b"A"), ("a; filename=a.svs", b"B")),
@@ -180,6 +180,10 @@ def test_a_server_that_stops_sending_is_given_up(dpat: LittleDpat, client: DpatC
         ("attachment; filename*=UTF-8''sn%C3%B6.svs", "sn\u00f6.svs"),
         ("attachment; filename*=UTF-8''..%2F..%2Fx.svs", "x.svs"),
         ("attachment; filename*=UTF-8''a%00b%0A.svs", "ab.svs"),
+        ("attachment; filename=x.svs; filename*=UTF-8''%E2%82%AC.svs", "\u20ac.svs"),
+        ('attachment; filename="sn\u00f6.svs"', "sn\u00f6.svs"),
+        ('attachment; filename="sn\u00c3\u00b6.svs"', "sn\u00f6.svs"),
+        ('attachment; filename="a%2e%2e%2fb.svs"', "a%2e%2e%2fb.svs"),
         ("attachment", "file-1"),
     ],
 )
@@ -216,3 +220,97 @@ def test_a_safe_name_is_one_plain_file_name(name: str) -> None:
     assert safe.isprintable()
     assert "/" not in safe
     assert safe not in {"", ".", ".."}
+
+
+@pytest.mark.parametrize("name", ["sn\u00f6.svs", "\u75c5\u7406.svs"])
+def test_a_parts_name_may_be_sent_as_it_is(dpat: LittleDpat, client: DpatClient, folder: Path, name: str) -> None:
+    dpat.answer("GET", FILES, multipart((f'form-data; filename="{name}"', b"x")))
+    assert save(client, folder) == {name: b"x"}
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "boundary=frontier",
+        'boundary="frontier"',
+        'Boundary="frontier"; type="application/octet-stream"',
+        'type="application/octet-stream"; start="<a>"; boundary=frontier',
+        "charset=utf-8;boundary=frontier",
+    ],
+)
+def test_the_boundary_is_found_however_it_is_written(
+    dpat: LittleDpat, client: DpatClient, folder: Path, parameter: str
+) -> None:
+    reply = multipart(("form-data; filename=a.svs", b"A"))
+    dpat.answer("GET", FILES, replace(reply, headers={"Content-Type": f"Multipart/Related; {parameter}"}))
+    assert save(client, folder) == {"a.svs": b"A"}
+
+
+@pytest.mark.parametrize("boundary", ["'()+_,-./:=?", "a b", "--", "x" * 70, "=_Part_1;2", "0"])
+def test_a_boundary_may_be_of_any_sign_that_is_legal(
+    dpat: LittleDpat, client: DpatClient, folder: Path, boundary: str
+) -> None:
+    body = f"--{boundary}\r\nContent-Disposition: a; filename=a.svs\r\n\r\nA\r\n--{boundary}--".encode()
+    dpat.answer("GET", FILES, Reply(body=body, headers={"Content-Type": f'multipart/related; boundary="{boundary}"'}))
+    assert save(client, folder) == {"a.svs": b"A"}
+
+
+def test_a_chunked_answer_needs_no_length(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    body = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    headers = {**named("a; filename=a.svs"), "Content-Length": None, "Transfer-Encoding": "chunked"}
+    dpat.answer("GET", FILES, Reply(body=body, headers=headers))
+    assert save(client, folder) == {"a.svs": b"abcde"}
+
+
+@pytest.mark.parametrize("sent", [2, 5, 12])
+def test_a_chunked_answer_that_breaks_off_is_incomplete(
+    dpat: LittleDpat, client: DpatClient, folder: Path, sent: int
+) -> None:
+    body = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    headers = {**named("a; filename=a.svs"), "Content-Length": None, "Transfer-Encoding": "chunked"}
+    dpat.answer("GET", FILES, Reply(body=body, headers=headers, sent=sent))
+    refused(client, folder, DownloadIncomplete)
+
+
+def test_progress_is_told_as_bytes_come_and_not_when_a_chunk_is_full(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    go_on = threading.Event()
+    dpat.answer("GET", FILES, Reply(body=b"x" * 1000, sent=10, until=go_on, headers=named("a; filename=a.svs")))
+
+    def received(done: int, _: int | None) -> None:
+        told.append(done)
+        go_on.set()
+
+    told: list[int] = []
+    with client.files("S-1") as response:
+        save_files(response, folder, received)
+    assert (told[0], told[-1]) == (10, 1000)
+
+
+def test_a_slide_that_the_disk_has_no_room_for_is_not_begun(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    headers = {**named("a; filename=a.svs"), "Content-Length": str(10**16)}
+    dpat.answer("GET", FILES, Reply(body=b"x", headers=headers))
+    refused(client, folder, DiskFull, "is full: no room for the slide")
+    assert not list(folder.iterdir())
+
+
+def test_a_folder_that_has_gone_is_no_fault_of_dpat(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    dpat.answer("GET", FILES, Reply(body=b"x", headers=named("a; filename=a.svs")))
+    folder.rmdir()
+    with pytest.raises(CannotStore, match="No such file"), client.files("S-1") as response:
+        save_files(response, folder, lambda *_: None)
+
+
+def test_a_file_larger_than_the_file_system_takes_can_not_be_stored(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    dpat.answer("GET", FILES, multipart(("a; filename=a.svs", b"A" * 9000), ("a; filename=b.svs", b"B")))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        refused(client, folder, CannotStore, "File too large")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

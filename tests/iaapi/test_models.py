@@ -15,9 +15,12 @@ from slidehook.iaapi.models import (
     MultiAreaInput,
     PatchCollection,
     Primitive,
+    QualityControl,
+    QualityControlUpdate,
     Stored,
     StoredResult,
     TaggedPolygonInput,
+    Token,
     WholeSlideInput,
     parse_invocation,
     parse_notification,
@@ -239,3 +242,29 @@ def test_a_token_that_can_not_stand_in_a_header_is_refused(token: str) -> None:
 def test_a_notification_with_another_action_is_refused() -> None:
     with pytest.raises(BadRequest, match="'action'"):
         parse_notification(wire(call(action="create")))
+
+
+@pytest.mark.parametrize("size", [{"width": 5}, {"width": None, "height": 5}, {}])
+def test_a_size_that_is_not_whole_is_none(size: dict[str, Any]) -> None:
+    image = ImageInfo.model_validate({"id": "S-1", "imageSize": size, "tileSize": size})
+    assert (image.image_size, image.tile_size) == (None, None)
+
+
+def test_planes_and_paths_without_an_id_break_nothing() -> None:
+    image = ImageInfo.model_validate({"id": "S-1", "focalPlanes": [{"id": None}], "opticalPaths": [{}]})
+    assert image.focal_planes is not None
+    assert image.focal_planes[0].id is None
+
+
+def test_a_token_may_come_without_its_lifetime() -> None:
+    token = Token.model_validate({"accessToken": "abc", "expiresIn": None, "scope": "new"})
+    assert (token.expires_in, token.token_type) == (None, None)
+
+
+def test_quality_control_goes_out_as_the_page_says() -> None:
+    wanted = QualityControl(status="Rejected", version_id="v7")
+    update = QualityControlUpdate(application_version="1.0", quality_control=wanted)
+    assert update.to_wire() == {
+        "applicationVersion": "1.0",
+        "qualityControl": {"status": "Rejected", "versionId": "v7"},
+    }

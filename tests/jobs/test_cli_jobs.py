@@ -15,6 +15,7 @@ from slidehook.cli import main
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job, JobState
 from slidehook.jobs.source import FileClaim, FileSource
+from slidehook.publishing import JOB_MARK
 from tests.jobs.making import make_job
 from tests.simulator.tiny_app import TinyApp
 
@@ -126,16 +127,33 @@ def test_a_waiting_job_is_cancelled_at_once_and_its_slide_says_so(desk: Desk, sa
         app.registration["applicationId"] = "wholeslide"
         dpat.register(app.url)
         waiting = desk.put("immuno", app_id="wholeslide", dpat=dpat.callback_url, token=dpat.token())
+        queued = {"slideId": "immuno", "displayResult": "analysis queued, 0 %", "displayProperties": {}}
+        dpat.result_store.create("wholeslide", queued)
+        mine = queued | {"data": {"context": {JOB_MARK: waiting.id}}}
+        dpat.result_store.create("wholeslide", mine)
         assert desk.types("cancel", waiting.id).output == f"job {waiting.id}: cancelled\n"
-        assert [each["displayResult"] for each in dpat.results()] == ["cancelled"]
+        assert [each["displayResult"] for each in dpat.results()] == ["analysis queued, 0 %", "cancelled"]
     assert desk.reads("list", "--state", "cancelled")["jobs"][0]["id"] == waiting.id
 
 
-def test_a_slide_that_can_not_be_told_is_named(desk: Desk) -> None:
+def test_a_slide_that_can_not_be_told_now_is_left_to_a_worker(desk: Desk) -> None:
     away, unknown = desk.put("S-1", app_id="wholeslide", dpat="http://127.0.0.1:9"), desk.put("S-2")
-    assert "its slide could not be told: DPAT can't be reached" in desk.types("cancel", away.id).output
-    assert "the app tissue-area is not installed here" in desk.types("cancel", unknown.id).output
-    assert desk.reads("list")["counts"]["cancelled"] == 2
+    said = desk.types("cancel", away.id).output
+    assert said == f"job {away.id}: stopped; DPAT can't be reached. A worker tells the slide when DPAT takes it.\n"
+    assert "a worker that has the app tissue-area tells the slide" in desk.types("cancel", unknown.id).output
+    assert desk.claim().cancel_wanted()
+    assert desk.claim().cancel_wanted()
+
+
+def test_a_job_that_waits_for_access_is_over_when_an_operator_wants_so(desk: Desk, sample_slides: Path) -> None:
+    with Simulator(sample_slides) as dpat, TinyApp() as app:
+        app.registration["applicationId"] = "wholeslide"
+        dpat.register(app.url)
+        parked = desk.put("immuno", app_id="wholeslide", dpat=dpat.callback_url, token="expired")
+        desk.claim().park("the token has expired")
+        said = desk.types("cancel", parked.id).output
+    assert said.startswith(f"job {parked.id}: cancelled; its slide could not be told: DPAT answered 401")
+    assert desk.reads("list")["counts"]["cancelled"] == 1
 
 
 def test_a_purge_removes_ended_jobs_of_that_age_and_state_only(desk: Desk) -> None:

@@ -13,7 +13,7 @@ from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import ENDED, Ended, JobState, parse_record
 from slidehook.jobs.ledger import Ledger
 from slidehook.jobs.names import JobName
-from slidehook.jobs.queue import Claim, Hold
+from slidehook.jobs.queue import Claim, DeletedResult, Hold
 from slidehook.jobs.source import FileSource
 from tests.jobs.crashing import LASTING, CuttingOs, Journal, in_place_of_os
 from tests.jobs.making import DAY_S, Clock, make_job
@@ -66,6 +66,8 @@ class Known:
     """They run without anybody's asking again."""
     cancelled: set[str] = field(default_factory=set)
     """They were told to stop."""
+    deleted: set[str] = field(default_factory=set)
+    """Their result was deleted."""
     token: str = ""
     """The newest token that was taken over for them."""
     results: list[int | str] = field(default_factory=list)
@@ -188,6 +190,24 @@ def act_cancel(stage: Stage) -> None:
         stage.known.ended[stage.job.id] = CANCELLED
 
 
+def act_cancel_but_dpat_is_away(stage: Stage) -> None:
+    cancelled = stage.web.queue.cancel("c" * 40, token=NEWER_TOKEN, tell=lambda _: False)
+    assert cancelled is not None
+    assert cancelled.record is None
+    stage.known.cancelled.add(stage.job.id)
+    stage.known.awake.add(stage.job.id)
+    stage.known.token = NEWER_TOKEN
+
+
+def act_delete_the_result(stage: Stage) -> None:
+    job = stage.job
+    deleted = DeletedResult(job.callback_url, job.app_id, job.slide_id, 17, whole_slide=True, shown_by=job.id)
+    assert stage.web.queue.result_deleted(deleted) == [job.id]
+    stage.known.deleted.add(job.id)
+    if stage.claim is None:
+        stage.known.ended[job.id] = CANCELLED
+
+
 def act_operator_retries(stage: Stage) -> None:
     stage.web.ledger.retry(stage.job.id)
     stage.known.ended.clear()
@@ -261,6 +281,10 @@ SCENARIOS = [
     Scenario("cancel a waiting job", Stage.put, act_cancel, {W, A, E, CANCELLED}),
     Scenario("cancel a parked job", parked, act_cancel, {P, W, A, E, CANCELLED}),
     Scenario("cancel a running job", Stage.claimed, act_cancel, {A}),
+    Scenario("cancel a waiting job while DPAT is away", Stage.put, act_cancel_but_dpat_is_away, {W, A}),
+    Scenario("cancel a parked job while DPAT is away", parked, act_cancel_but_dpat_is_away, {P, W, A}),
+    Scenario("delete the result of a waiting job", Stage.put, act_delete_the_result, {W, A, E, CANCELLED}),
+    Scenario("delete the result of a running job", Stage.claimed, act_delete_the_result, {A}),
     Scenario("an operator's retry of a failed job", failed, act_operator_retries, {FAILED, W}),
     Scenario("an operator's retry of a parked job", parked, act_operator_retries, {P, W}),
 ]
@@ -326,7 +350,7 @@ def drain(processes: list[Process], stage: Stage, *, results_last: bool) -> None
         for claim in claims:
             must_know_all(claim, known, results_last=results_last)
             must_be_known_by_its_keys(claim, processes[0].queue)
-            claim.finish(CANCELLED if claim.cancel_wanted() else DONE)
+            claim.finish(CANCELLED if claim.cancel_wanted() or claim.result_deleted() else DONE)
         if processes[0].source.unfinished() == 0:
             return
         stage.clock.move(3600)
@@ -336,6 +360,7 @@ def drain(processes: list[Process], stage: Stage, *, results_last: bool) -> None
 def must_know_all(claim: Claim, known: Known, *, results_last: bool) -> None:
     claim.check()
     assert claim.cancel_wanted() or claim.job.id not in known.cancelled
+    assert claim.result_deleted() or claim.job.id not in known.deleted
     if known.token:
         assert claim.token() == known.token
     if results_last:

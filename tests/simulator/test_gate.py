@@ -112,6 +112,42 @@ def test_short_halves_other_answers(api: Caller, sim: Simulator) -> None:
     assert api.get("/images/immuno_files/13/9_9.jpg").content == whole[: len(whole) // 2]
 
 
+def test_headers_replace_an_answers_own_or_take_them_away(api: Caller, sim: Simulator) -> None:
+    sim.add_fault("/info$", "headers", headers={"x-sectra-apiversion": "", "X-Sectra-SoftwareVersion": "9.9"})
+    answer = api.get("/info")
+    assert answer.json()["apiVersion"] == "1.10"
+    assert "X-Sectra-ApiVersion" not in answer.headers
+    assert answer.headers["X-Sectra-SoftwareVersion"] == "9.9"
+    assert api.get("/info").headers["X-Sectra-ApiVersion"] == "1.10"
+
+
+def test_parts_of_one_file_changes_its_name(api: Caller, sim: Simulator, sample_slides: Path) -> None:
+    sim.add_fault("/files$", "parts", dispositions=['attachment; filename="../../x"'])
+    sim.add_fault("/files$", "parts", dispositions=[""])
+    named, bare = api.get(FILES), api.get(FILES)
+    assert named.headers["Content-Disposition"] == 'attachment; filename="../../x"'
+    assert "Content-Disposition" not in bare.headers
+    assert named.content == bare.content == (sample_slides / "immuno.tiff").read_bytes()
+
+
+def test_parts_changes_the_names_of_several_files_and_the_boundary(api: Caller, sim: Simulator) -> None:
+    names = ["attachment; filename=a", "attachment; filename=a", ""]
+    sim.add_fault("/files$", "parts", dispositions=names, boundary="=_(a b)_=")
+    answer = api.get("/slides/immuno-dicom/files")
+    assert answer.headers["Content-Type"] == 'multipart/related; boundary="=_(a b)_="'
+    heads = [part.partition(b"\r\n\r\n")[0] for part in answer.content.split(b"--=_(a b)_=")[1:-1]]
+    assert [b"filename=a" in head for head in heads] == [True, True, False, False]
+    assert [b"Content-Disposition" in head for head in heads] == [True, True, False, True]
+    assert b"filename=level-2.dcm" in heads[3]
+
+
+def test_a_fault_may_be_asked_for_over_http(sim: Simulator) -> None:
+    rule = {"path": "/files$", "kind": "parts", "dispositions": ["attachment"], "boundary": "b"}
+    assert requests.post(f"{sim.url}/sim/faults", json=rule, timeout=5).status_code == 201
+    (fault,) = sim.faults()
+    assert (fault.dispositions, fault.boundary) == (("attachment",), "b")
+
+
 def test_calls_are_logged(api: Caller, sim: Simulator, sample_slides: Path) -> None:
     api.get("/slides/immuno/info?includePHI=true")
     api.get(FILES)

@@ -28,10 +28,15 @@ def dpat() -> Iterator[LittleDpat]:
 
 
 @pytest.fixture
-def client(dpat: LittleDpat, settings: Settings) -> Iterator[DpatClient]:
+def server(dpat: LittleDpat, settings: Settings) -> Iterator[DpatServer]:
     server = DpatServer(dpat.url, settings)
     with server.session:
-        yield server.client("the-token")
+        yield server
+
+
+@pytest.fixture
+def client(server: DpatServer) -> DpatClient:
+    return server.client("the-token")
 
 
 @pytest.fixture

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 
 from apps.wholeslide import WholeSlideDemo
-from slidehook.errors import ClaimLost, Conflict, DpatUnavailable, NotFound, TokenExpired
+from slidehook.errors import ClaimLost, Conflict, DpatUnavailable, NotFound, Refused, TokenExpired
 from slidehook.geometry import Frame
-from slidehook.iaapi.client import DpatClient
+from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job
 from slidehook.jobs.queue import Claim
 from slidehook.jobs.source import FileSource
 from slidehook.result import Result
-from tests.iaapi.little_dpat import LittleDpat, Reply
-from worker.publisher import Publisher, ResultDeletedByUser
+from slidehook.settings import Settings
+from tests.iaapi.little_dpat import Call, LittleDpat, Reply
+from worker.publisher import Publisher
+from worker.tokens import JobTokens, ProvenTokens
+from worker.watching import ResultDeleted
 
 RESULTS = "/applications/wholeslide/results"
 ONE = f"{RESULTS}/1"
@@ -51,36 +57,125 @@ def texts(dpat: LittleDpat) -> list[str]:
     return [call.json["displayResult"] for call in dpat.calls if call.method in {"POST", "PATCH"}]
 
 
+def landed(publisher: Publisher) -> None:
+    """Wait for the update that is on its way, then send what waited for it, or hear what it met."""
+    if publisher._flight is not None:
+        publisher._flight.join(10)
+    publisher.flush()
+
+
+def finish(publisher: Publisher, result: Result) -> None:
+    publisher.done(publisher.final(result, FRAME))
+
+
+def tell(publisher: Publisher, percent: float) -> None:
+    """Show progress, and wait until it is shown."""
+    publisher.progress(percent, "computing")
+    landed(publisher)
+
+
 def test_progress_is_shown_at_most_once_a_second_and_the_newest_wins(
     dpat: LittleDpat, publisher: Publisher, clock: Clock
 ) -> None:
     for percent in range(10):
-        publisher.progress(percent, "computing")
+        tell(publisher, percent)
     clock.now += 0.99
-    publisher.flush()
+    landed(publisher)
     assert texts(dpat) == ["computing, 0 %"]
     clock.now += 0.01
     publisher.flush()
-    publisher.flush()
+    landed(publisher)
     assert texts(dpat) == ["computing, 0 %", "computing, 9 %"]
 
 
 def test_ten_seconds_of_steady_progress_are_ten_updates(dpat: LittleDpat, publisher: Publisher, clock: Clock) -> None:
     for step in range(40):
         clock.now = 100 + step * 0.25
-        publisher.progress(step, "computing")
+        tell(publisher, step)
     assert len(texts(dpat)) == 10
 
 
-def test_the_final_result_does_not_wait_and_nothing_comes_after_it_but_by_a_new_call(
-    dpat: LittleDpat, publisher: Publisher
+@pytest.fixture
+def slow(dpat: LittleDpat) -> Iterator[threading.Event]:
+    """Have DPAT keep the first new result to itself until the event is set."""
+    go_on = threading.Event()
+
+    def store(call: Call) -> Reply:
+        go_on.wait(10)
+        return dpat.usual(call)
+
+    dpat.answer("POST", RESULTS, store)
+    yield go_on
+    go_on.set()
+
+
+@pytest.fixture
+def client(dpat: LittleDpat) -> Iterator[DpatClient]:
+    """A client that bears with a slow DPAT."""
+    server = DpatServer(dpat.url, Settings(_env_file=None, read_timeout="9s"))
+    with server.session:
+        yield server.client("the-token")
+
+
+def test_nobody_waits_for_a_slow_dpat_and_updates_do_not_queue_up(
+    dpat: LittleDpat, publisher: Publisher, clock: Clock, slow: threading.Event
+) -> None:
+    for percent in range(60):
+        publisher.progress(percent, "computing")
+        clock.now += 1
+    assert len(texts(dpat)) <= 1
+    slow.set()
+    landed(publisher)
+    landed(publisher)
+    assert texts(dpat) == ["computing, 0 %", "computing, 59 %"]
+
+
+def test_the_final_result_waits_for_the_update_on_its_way_so_that_none_comes_after_it(
+    dpat: LittleDpat, publisher: Publisher, slow: threading.Event
 ) -> None:
     publisher.progress(1, "computing")
     publisher.progress(2, "computing")
-    publisher.done(Result("ANSWER: 42"), FRAME)
+    threading.Timer(0.1, slow.set).start()
+    finish(publisher, Result("ANSWER: 42"))
+    publisher.flush()
     assert texts(dpat) == ["computing, 1 %", "ANSWER: 42"]
     assert dpat.results[1]["displayResult"] == "ANSWER: 42"
     assert len(dpat.results) == 1
+
+
+def test_a_worker_that_leaves_waits_shortly_only(publisher: Publisher, slow: threading.Event) -> None:
+    publisher.progress(1, "computing")
+    publisher.close(0.01)
+    assert not slow.is_set()
+
+
+def test_an_update_that_comes_too_late_finds_its_claim_lost(
+    dpat: LittleDpat, claim: Claim, client: DpatClient, clock: Clock, slow: threading.Event
+) -> None:
+    account = ProvenTokens(JobTokens(claim, None), claim)
+    publisher = Publisher(claim, WholeSlideDemo(), DpatServer(dpat.url, Settings(_env_file=None)).client(account))
+    dpat.answer("PATCH", ONE, Reply(409))
+    tell_first = threading.Timer(0.05, slow.set)
+    tell_first.start()
+    publisher.waiting("computing")
+    dpat.results[1]["versionId"] = "v7"
+    begun, go_on = threading.Event(), threading.Event()
+
+    def conflict(_: Call) -> Reply:
+        begun.set()
+        go_on.wait(10)
+        return Reply(409)
+
+    dpat.answer("PATCH", ONE, conflict)
+    publisher.progress(2, "computing")
+    assert begun.wait(10)
+    publisher.close(0)
+    claim.give_back()
+    before = len(dpat.calls)
+    go_on.set()
+    with pytest.raises(ClaimLost):
+        landed(publisher)
+    assert len(dpat.calls) == before, "it would have been sent once more, over what the next worker shows"
 
 
 def test_a_failure_does_not_wait(dpat: LittleDpat, publisher: Publisher) -> None:
@@ -90,11 +185,17 @@ def test_a_failure_does_not_wait(dpat: LittleDpat, publisher: Publisher) -> None
     assert texts(dpat) == ["computing, 1 %", "failed: no slide", "cancelled"]
 
 
+def test_a_job_that_shows_nothing_yet_is_cancelled_without_a_word(dpat: LittleDpat, publisher: Publisher) -> None:
+    publisher.cancelled()
+    assert [call.method for call in dpat.calls] == ["GET"]
+    assert not dpat.results
+
+
 def test_a_final_result_that_dpat_can_not_store_now_is_an_error(dpat: LittleDpat, publisher: Publisher) -> None:
-    publisher.progress(1, "computing")
+    tell(publisher, 1)
     dpat.answer("PATCH", ONE, Reply(503))
     with pytest.raises(DpatUnavailable):
-        publisher.done(Result("x"), FRAME)
+        finish(publisher, Result("x"))
     with pytest.raises(DpatUnavailable):
         publisher.failed("x")
 
@@ -103,24 +204,24 @@ def test_progress_that_dpat_can_not_show_now_is_passed_over(
     dpat: LittleDpat, publisher: Publisher, clock: Clock
 ) -> None:
     dpat.answer("POST", RESULTS, Reply(503), dpat.usual)
-    publisher.progress(1, "computing")
+    tell(publisher, 1)
     publisher.waiting("waiting to try again")
     clock.now += 1
-    publisher.progress(2, "computing")
+    tell(publisher, 2)
     assert texts(dpat) == ["computing, 1 %", "waiting to try again, 1 %", "computing, 2 %"]
 
 
 def test_progress_with_an_expired_token_is_an_error(dpat: LittleDpat, publisher: Publisher) -> None:
     dpat.answer("POST", RESULTS, Reply(401))
     with pytest.raises(TokenExpired):
-        publisher.progress(1, "computing")
+        tell(publisher, 1)
 
 
 def test_a_job_that_waits_says_why_if_it_can(dpat: LittleDpat, publisher: Publisher) -> None:
-    publisher.progress(30, "computing")
-    publisher.waiting("waiting to try again: DPAT was away")
+    tell(publisher, 30)
+    assert publisher.waiting("waiting to try again: DPAT was away")
     dpat.answer("PATCH", ONE, Reply(401))
-    publisher.waiting("unheard")
+    assert not publisher.waiting("unheard")
     assert dpat.results[1]["displayResult"] == "waiting to try again: DPAT was away, 30 %"
 
 
@@ -129,45 +230,45 @@ def test_a_worker_that_lost_its_claim_tells_the_slide_nothing(
 ) -> None:
     claim.give_back()
     with pytest.raises(ClaimLost):
-        publisher.progress(1, "x")
+        tell(publisher, 1)
     with pytest.raises(ClaimLost):
         publisher.waiting("x")
     with pytest.raises(ClaimLost):
         publisher.failed("x")
     with pytest.raises(ClaimLost):
-        publisher.done(Result("x"), FRAME)
+        finish(publisher, Result("x"))
     assert not dpat.calls
 
 
 def test_a_result_that_the_user_deleted_is_not_made_anew(
     dpat: LittleDpat, publisher: Publisher, clock: Clock
 ) -> None:
-    publisher.progress(1, "computing")
+    tell(publisher, 1)
     dpat.results.clear()
     clock.now += 1
-    with pytest.raises(ResultDeletedByUser):
-        publisher.progress(2, "computing")
-    with pytest.raises(ResultDeletedByUser):
-        publisher.done(Result("x"), FRAME)
+    with pytest.raises(ResultDeleted):
+        tell(publisher, 2)
+    with pytest.raises(ResultDeleted):
+        finish(publisher, Result("x"))
     assert not dpat.results
 
 
 def test_a_server_without_the_app_is_not_a_deletion(dpat: LittleDpat, publisher: Publisher) -> None:
     dpat.answer("POST", RESULTS, Reply(404))
     with pytest.raises(NotFound) as caught:
-        publisher.progress(1, "computing")
-    assert not isinstance(caught.value, ResultDeletedByUser)
+        tell(publisher, 1)
+    assert not isinstance(caught.value, ResultDeleted)
 
 
 def test_the_next_attempt_goes_on_with_the_same_result(
     dpat: LittleDpat, client: DpatClient, publisher: Publisher, claim: Claim, source: FileSource
 ) -> None:
-    publisher.progress(1, "computing")
+    tell(publisher, 1)
     claim.give_back()
     again = source.claim()
     assert again is not None
     dpat.calls.clear()
-    Publisher(again, WholeSlideDemo(), client).done(Result("fine"), FRAME)
+    finish(Publisher(again, WholeSlideDemo(), client), Result("fine"))
     assert [call.method for call in dpat.calls][-1] == "PATCH"
     assert not dpat.made("POST")
     assert dpat.results[1]["displayResult"] == "fine"
@@ -176,23 +277,23 @@ def test_the_next_attempt_goes_on_with_the_same_result(
 def test_an_update_of_somebody_else_in_between_does_not_stop_the_job(
     dpat: LittleDpat, publisher: Publisher, clock: Clock
 ) -> None:
-    publisher.progress(1, "computing")
+    tell(publisher, 1)
     dpat.results[1]["versionId"] = "v9"
     clock.now += 1
-    publisher.progress(2, "computing")
-    publisher.done(Result("fine"), FRAME)
+    tell(publisher, 2)
+    finish(publisher, Result("fine"))
     assert dpat.results[1]["versionId"] == "v11"
 
 
 def test_a_conflict_without_end_loses_a_progress_update_but_not_the_result(
     dpat: LittleDpat, publisher: Publisher, clock: Clock
 ) -> None:
-    publisher.progress(1, "computing")
+    tell(publisher, 1)
     dpat.answer("PATCH", ONE, Reply(409))
     clock.now += 1
-    publisher.progress(2, "computing")
+    tell(publisher, 2)
     with pytest.raises(Conflict):
-        publisher.done(Result("fine"), FRAME)
+        finish(publisher, Result("fine"))
 
 
 def test_a_slide_whose_size_comes_later_gets_its_frame_then(
@@ -202,10 +303,59 @@ def test_a_slide_whose_size_comes_later_gets_its_frame_then(
     claim = source.claim()
     assert claim is not None
     publisher = Publisher(claim, WholeSlideDemo(), client)
-    publisher.progress(1, "computing")
+    tell(publisher, 1)
     publisher.extent(FRAME)
     publisher.extent(Frame(1, 1))
     publisher.waiting("computing")
     first, second = (call.json["data"]["result"]["content"][0]["polygons"] for call in dpat.calls if call.body)
     assert first == []
     assert second[0]["points"][2] == {"x": 1, "y": 0.5}
+
+
+LOST = {"502": Reply(502), "cut": Reply(201, {"id": 1}, sent=3), "an answer that is none": Reply(201, b"{}")}
+
+
+@pytest.mark.parametrize("reply", LOST.values(), ids=LOST)
+def test_a_first_update_whose_answer_was_lost_is_gone_on_with(
+    dpat: LittleDpat, publisher: Publisher, clock: Clock, reply: Reply
+) -> None:
+    def lost(call: Call) -> Reply:
+        dpat.usual(call)
+        return reply
+
+    dpat.answer("POST", RESULTS, lost)
+    tell(publisher, 1)
+    clock.now += 1
+    tell(publisher, 2)
+    finish(publisher, Result("fine"))
+    assert len(dpat.made("POST")) == 1
+    assert [each["displayResult"] for each in dpat.results.values()] == ["fine"]
+
+
+def test_progress_is_sent_once_while_the_final_result_is_tried_again(
+    dpat: LittleDpat, server: DpatServer, claim: Claim
+) -> None:
+    publisher = Publisher(claim, WholeSlideDemo(), server.client("t", tries=3, sleep=lambda _: None))
+    tell(publisher, 1)
+    dpat.answer("PATCH", ONE, Reply(503), Reply(503), Reply(503), dpat.usual)
+    assert not publisher.waiting("not told")
+    finish(publisher, Result("fine"))
+    assert len(dpat.made("PATCH")) == 4
+    assert publisher.waiting("told")
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["the result is listed", "there is no list"])
+def test_a_server_that_answers_404_to_everything_has_not_had_its_result_deleted(
+    dpat: LittleDpat, publisher: Publisher, listed: bool
+) -> None:
+    tell(publisher, 1)
+    for method in ("PATCH", "PUT"):
+        dpat.answer(method, ONE, Reply(404))
+    if not listed:
+        dpat.answer("GET", "*", Reply(404))
+    with pytest.raises(Refused):
+        finish(publisher, Result("fine"))
+    for method in ("PATCH", "PUT"):
+        dpat.answer(method, ONE, dpat.usual)
+    finish(publisher, Result("fine"))
+    assert dpat.results[1]["displayResult"] == "fine"

@@ -1,7 +1,7 @@
 """The IA-API's records: camelCase on the wire, snake_case here; unknown fields are dropped."""
 
 from slidehook.iaapi.models.base import Point, Polygon, Record, Size
-from slidehook.iaapi.models.images import ImageInfo, Named
+from slidehook.iaapi.models.images import ImageInfo, Named, QualityControl, QualityControlUpdate
 from slidehook.iaapi.models.invocations import (
     Callback,
     Cancel,
@@ -17,7 +17,7 @@ from slidehook.iaapi.models.invocations import (
     parse_invocation,
     parse_notification,
 )
-from slidehook.iaapi.models.registration import InputTemplate, Registration, VersionInfo
+from slidehook.iaapi.models.registration import InputTemplate, Registration, Token, VersionInfo
 from slidehook.iaapi.models.results import (
     Attachment,
     Item,
@@ -35,7 +35,7 @@ from slidehook.iaapi.models.results import (
 __all__ = [
     "Attachment", "Callback", "Cancel", "Create", "Delete", "ImageInfo", "Input", "InputTemplate", "Invocation",
     "Item", "Label", "Modify", "MultiAreaInput", "Named", "Notification", "PatchCollection", "PatchContent",
-    "Point", "Polygon", "Primitive", "Record", "Registration", "ResultData", "ResultRecord", "Size",
-    "Stored", "StoredResult", "Style", "TaggedPolygonInput", "VersionInfo", "WholeSlideInput", "parse_invocation",
-    "parse_notification",
+    "Point", "Polygon", "Primitive", "QualityControl", "QualityControlUpdate", "Record", "Registration",
+    "ResultData", "ResultRecord", "Size", "Stored", "StoredResult", "Style", "TaggedPolygonInput", "Token",
+    "VersionInfo", "WholeSlideInput", "parse_invocation", "parse_notification",
 ]  # fmt: skip

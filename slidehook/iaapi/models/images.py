@@ -30,14 +30,14 @@ class Specimen(Record):
 class FocalPlane(Record):
     """One focal plane; `offset_um` in µm."""
 
-    id: str | int
+    id: str | int | None = None
     offset_um: float | None = None
 
 
 class OpticalPath(Record):
     """One optical path, such as a fluorescence channel."""
 
-    id: str | int
+    id: str | int | None = None
     description: str | None = None
 
 
@@ -58,6 +58,13 @@ class QualityControl(Record):
 
     status: str | None = None
     version_id: str | int | None = None
+
+
+class QualityControlUpdate(Record):
+    """A slide's quality control as an app sets it, with the version that it replaces (IA-API 1.10)."""
+
+    application_version: str
+    quality_control: QualityControl
 
 
 class ImageInfo(Record, coerce_numbers_to_str=True):
@@ -96,10 +103,23 @@ class ImageInfo(Record, coerce_numbers_to_str=True):
     exam_date_time: str | None = None
     exam_free_fields: Any = None
 
+    @field_validator("image_size", "tile_size", mode="before")
+    @classmethod
+    def _unknown(cls, value: Any) -> Any:
+        # A size without a width is as good as none.
+        return None if isinstance(value, dict) and None in (value.get("width"), value.get("height")) else value
+
     @field_validator("staining", "block", mode="before")
     @classmethod
     def _unnamed(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @property
+    def tile_extension(self) -> str:
+        """What a tile's address ends with: a format that Pillow reads for certain, of those that the record names."""
+        formats = [each for each in (self.stored_tile_format, *(self.available_tile_formats or [])) if each]
+        known = [each.extension.lstrip(".") for each in formats if each.extension]
+        return next((each for each in known if each in {"jpg", "jpeg", "png"}), "jpg")
 
     def without_phi(self) -> ImageInfo:
         """Give the record without the fields that identify a patient."""

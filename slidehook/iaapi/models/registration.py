@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from slidehook.iaapi.models.base import Record
 
 
@@ -30,3 +32,11 @@ class VersionInfo(Record):
 
     api_version: str
     software_version: str
+
+
+class Token(Record):
+    """The answer to `POST /token`: a bearer token, and for how many seconds it is good where DPAT says so."""
+
+    access_token: str = Field(min_length=1, max_length=16384, pattern=r"^[!-~]+$", repr=False)
+    token_type: str | None = None
+    expires_in: float | None = None

@@ -65,8 +65,8 @@ class Status(Record):
     message: str | None = None
 
 
-class Statuses(Record):
-    """The states of a gallery."""
+class Statuses(Record, extra="allow"):
+    """The states of a gallery; those that newer servers have go back as they came."""
 
     allow_verify: Status | None = None
 
@@ -87,8 +87,8 @@ class PatchContent(Record):
     polygons: list[Polygon] | None = None
     patches: list[Patch] = []
     tags: list[str] = []
-    patch_size: float | None = None
-    magnification: float | None = None
+    patch_size: int | float | None = None
+    magnification: int | float | None = None
     statuses: Statuses | None = None
     actions: list[Action] | None = None
 

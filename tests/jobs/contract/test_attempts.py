@@ -94,6 +94,20 @@ def test_retried_jobs_are_exhausted_after_their_attempts(backend: Backend) -> No
     assert [each.exhausted for each in claims] == [False, False, True]
 
 
+def test_a_retry_that_does_not_count_waits_and_keeps_its_attempt(backend: Backend) -> None:
+    put(backend.sink(), "a")
+    source = backend.source(max_attempts=1)
+    for _ in range(3):
+        claim = claimed(source)
+        assert (claim.attempt, claim.exhausted) == (1, False)
+        claim.retry("the disk is full", 30, counted=False)
+        backend.clock.move(29.9)
+        assert source.claim() is None
+        backend.clock.move(0.2)
+
+    assert claimed(source).last_reason == "the disk is full"
+
+
 def test_a_job_given_back_is_claimable_at_once_and_the_attempt_does_not_count(backend: Backend) -> None:
     put(backend.sink(), "a")
     for _ in range(5):

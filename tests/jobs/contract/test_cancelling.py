@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slidehook.jobs.job import ENDED, Ended, JobState
+from slidehook.jobs.job import ENDED, Ended, JobRecord, JobState
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed, put
 from tests.jobs.making import make_job
@@ -186,4 +186,69 @@ def test_who_asks_for_the_same_work_after_it_was_to_stop_has_it_go_on(backend: B
 
     assert sink.hold(make_job("S-17", token="token-2")).coalesced
     assert not claim.cancel_wanted()
+    assert claim.token() == "token-2"
+
+
+# --- while DPAT can't be told
+
+
+def test_a_waiting_jobs_slide_is_told_before_the_job_ends_and_no_worker_has_it_meanwhile(backend: Backend) -> None:
+    sink, source = backend.sink(), backend.source()
+    sink.hold(make_job("a", cancellation_key=KEY)).release()
+    sink.hold(make_job("a", token="token-2"))
+    asked: list[tuple[str, str, JobState]] = []
+
+    def tell(record: JobRecord) -> bool:
+        asked.append((record.job.slide_id, record.job.callback_token, state_of(backend, record.job.id)))
+        return True
+
+    cancelled = sink.cancel(KEY, tell=tell)
+
+    assert asked == [("a", "token-2", JobState.ACTIVE)]
+    assert cancelled is not None
+    assert cancelled.record is not None
+    assert source.claim() is None
+
+
+@pytest.mark.parametrize("sleeping", [False, True], ids=["waiting", "waiting for access"])
+def test_a_worker_tells_the_slide_that_could_not_be_told_with_the_token_that_came_with_the_cancel(
+    backend: Backend, *, sleeping: bool
+) -> None:
+    sink, source = backend.sink(), backend.source()
+    hold = sink.hold(make_job("a", cancellation_key=KEY))
+    hold.release()
+    if sleeping:
+        claimed(source).park("no access")
+
+    cancelled = sink.cancel(KEY, token="token-2", tell=lambda _: False)
+
+    assert cancelled is not None
+    assert cancelled.record is None
+    claim = claimed(source)
+    assert claim.job.id == hold.job.id
+    assert claim.cancel_wanted()
+    assert claim.token() == "token-2"
+
+
+def test_a_job_is_not_lost_when_telling_its_slide_fails_in_an_unforeseen_way(backend: Backend) -> None:
+    sink, source = backend.sink(), backend.source()
+    sink.hold(make_job("a", cancellation_key=KEY)).release()
+
+    def fails(_: JobRecord) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        sink.cancel(KEY, tell=fails)
+
+    assert claimed(source).cancel_wanted()
+
+
+def test_a_running_jobs_worker_is_told_and_gets_the_token_that_came_with_the_cancel(backend: Backend) -> None:
+    sink = backend.sink()
+    sink.hold(make_job("a", cancellation_key=KEY)).release()
+    claim = claimed(backend.source())
+
+    sink.cancel(KEY, token="token-2")
+
+    assert claim.cancel_wanted()
     assert claim.token() == "token-2"

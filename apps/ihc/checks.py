@@ -1,0 +1,114 @@
+"""Tells whether a picture can be measured at all: sharp, light enough, and stained with haematoxylin and DAB.
+
+Sharpness: an edge has structure at every scale, a blurred one less at fine scales than at coarse ones. The measure is
+the ratio of two neighbouring bands of the stain's density (differences of Gaussians), so it hangs on neither contrast
+nor density. On tissue in focus it is 0.55 to 1; after a Gaussian blur of 1 µm (standard deviation) below 0.5, of
+1.5 µm below 0.45. Strong noise hides a blur.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from apps.ihc.params import IhcParams
+from slidehook.pixels.source import Pixels
+from slidehook.stains import Colour, Density, Stained
+
+Mask = NDArray[np.bool_]
+
+BANDS_UM = (0.5, 1.0, 2.0)
+WINDOW_UM = 64.0
+"""Sharpness is told for squares as wide as this."""
+LEAST_SHARP = {"nucleus": 0.45, "cell": 0.5}
+"""What is less sharp is blurred; a membrane, which is thin, suffers sooner than a nucleus."""
+LEAST_STRUCTURE = 0.003
+"""Density by which the coarser band must vary for its sharpness to be told; one nucleus in the square is enough."""
+STAINED = 0.15
+"""Density from which a pixel is stained."""
+FOREIGN_PART = 0.35
+"""Which part of a pixel's density lies in the residual when its colour is of neither stain."""
+LEAST_HAEMATOXYLIN = 0.08
+HAEMATOXYLIN_PART = 0.25
+"""How much haematoxylin a pixel has beside its DAB, at least, when it is not only DAB of another shade."""
+DARKEST = 0.16
+"""A pixel whose brightest channel has less of the glass's light than this is black: nothing can be told in it."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Numbers of pixels in a region: all, and those that are …; `structured`: that have a sharpness at all."""
+
+    pixels: int = 0
+    dab: int = 0
+    black: int = 0
+    stained: int = 0
+    foreign: int = 0
+    haematoxylin: int = 0
+    structured: int = 0
+    blurred: int = 0
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Sums)))
+
+
+def complaint(sums: Sums, nuclei: int, unsharp: int) -> str:
+    """Say in a few words why a region can't be measured; empty when it can.
+
+    `unsharp`: how many of its nuclei lie where the picture is not sharp.
+    """
+    if sums.black > 0.3 * sums.pixels:
+        return "too dark"
+    if sums.stained < 0.001 * sums.pixels:
+        return ""  # empty: there is nothing to be told
+    if sums.foreign > 0.5 * sums.stained:
+        return "not in the colours of haematoxylin and DAB"
+    if sums.haematoxylin < 0.005 * sums.stained:
+        return "without haematoxylin"
+    if sums.blurred > 0.5 * sums.structured or unsharp > 0.5 * nuclei:
+        return "blurred"
+    return ""
+
+
+class Examined:
+    """One picture, looked at pixel by pixel."""
+
+    def __init__(self, pixels: Pixels, stained: Stained, *, white: Colour, params: IhcParams) -> None:
+        first, second = stained.first, stained.second
+        density = np.sqrt(first * first + second * second + stained.residual * stained.residual)
+        coloured = density >= STAINED
+        brightest = (pixels / np.asarray(white, np.float32)).max(axis=2)
+        blue, brown = (ndimage.gaussian_filter(each, 0.5 / params.mpp, truncate=3) for each in (first, second))
+        structured, blurred = _sharpness(
+            np.maximum(first, 0) + np.maximum(second, 0), params.mpp, LEAST_SHARP[params.compartment]
+        )
+        self.sharp: Mask = structured & ~blurred
+        """Marks the pixels round which there is something, and it is sharp."""
+        self._maps: dict[str, Mask] = {
+            "dab": second >= params.dab_area_from,
+            "black": brightest < DARKEST,
+            "stained": coloured,
+            "foreign": coloured & (np.abs(stained.residual) > FOREIGN_PART * density),
+            "haematoxylin": (blue >= LEAST_HAEMATOXYLIN) & (blue >= HAEMATOXYLIN_PART * brown),
+            "structured": structured,
+            "blurred": blurred,
+        }
+
+    def sums(self, mask: Mask) -> Sums:
+        """Count within a mask of the picture's shape."""
+        return Sums(
+            int(np.count_nonzero(mask)),
+            **{name: int(np.count_nonzero(marked & mask)) for name, marked in self._maps.items()},
+        )
+
+
+def _sharpness(density: Density, mpp: float, least: float) -> tuple[Mask, Mask]:
+    """Mark the pixels that have structure round them, and of those the ones where it is blurred."""
+    fine, middle, coarse = (ndimage.gaussian_filter(density, each / mpp, truncate=3) for each in BANDS_UM)
+    window = 2 * round(WINDOW_UM / mpp / 2) + 1
+    upper, lower = (ndimage.uniform_filter(each * each, window) for each in (fine - middle, middle - coarse))
+    structured = lower > LEAST_STRUCTURE**2
+    return structured, structured & (upper < least**2 * lower)

@@ -1,0 +1,121 @@
+"""The table of the app `ihc`, and how it is counted anew from a gallery that the user has corrected.
+
+All that the recount needs stands in the result: the numbers that the app counted, the threshold, and in each
+patch's sort key the density by which it was called. So the tag that a patch had at first is known, however often it
+was moved.
+"""
+
+from __future__ import annotations
+
+import shapely
+from shapely import Polygon
+
+from apps.ihc.counting import DECIMALS, Count
+from slidehook import AppError, Patch, Result
+
+Row = str | int | float
+
+NUCLEI, POSITIVE, NEGATIVE = "Nuclei", "Positive", "Negative"
+PERCENT, DAB_AREA, PER_MM2 = "Positive (%)", "DAB area (%)", "Nuclei per mm²"
+UNSHARP = "Nuclei where it is blurred"
+FROM = "Positive from DAB density"
+SHOWN = "Nuclei shown"
+REGIONS = "Regions"
+MOVED = "Corrected by the user"
+BY_APP = "Positive, by the app"
+TAGS = ["positive", "negative"]
+NO_NUCLEI = "no nuclei found"
+
+
+def of_region(number: int) -> str:
+    """Give what the rows of one region of several begin with; regions are counted from 1."""
+    return f"Region {number}: "
+
+
+def rows(count: Count, area_mm2: float, *, prefix: str = "") -> dict[str, Row]:
+    """Give the rows of a region, or of all (without a prefix); there is no percentage of no nuclei."""
+    nuclei = count.nuclei
+    table: dict[str, Row] = {
+        NUCLEI: nuclei,
+        POSITIVE: count.positive,
+        NEGATIVE: count.negative,
+        PERCENT: _percent(count.positive, nuclei),
+        PER_MM2: round(nuclei / area_mm2),
+        DAB_AREA: _percent(count.sums.dab, count.sums.pixels),
+    }
+    if not nuclei:
+        del table[PERCENT]
+    if count.unsharp:
+        table[UNSHARP] = count.unsharp
+    return {f"{prefix}{name}": value for name, value in table.items()}
+
+
+def summary(table: dict[str, Row]) -> str:
+    """Give the line that stands in DPAT's annotation list."""
+    if not table[NUCLEI]:
+        return NO_NUCLEI
+    corrected = ", corrected by the user" if MOVED in table else ""
+    return f"{table[PERCENT]} % of {table[NUCLEI]} nuclei positive{corrected}"
+
+
+def recount(result: Result) -> Result:
+    """Count anew what the user corrected: a moved patch is one nucleus more of its new tag, one less of the old.
+
+    A result without a gallery stays as it is. Raises AppError when its table or its gallery is not the app's.
+    """
+    if result.gallery is None:
+        return result
+    table = dict(result.properties)
+    if len(result.gallery.patches) != _number(table, SHOWN):
+        raise AppError(f"the gallery has {len(result.gallery.patches)} patches, but {table[SHOWN]} were shown")
+    limit = _number(table, FROM)
+    moved = [each for each in result.gallery.patches if each.tag != _called(each, limit)]
+    _correct(table, moved)
+    if REGIONS in table:
+        if len(result.shapes) != _number(table, REGIONS):
+            raise AppError(f"there are {len(result.shapes)} regions, but {table[REGIONS]} were counted")
+        for number, shape in enumerate(result.shapes, 1):
+            if f"{of_region(number)}{NUCLEI}" in table:
+                region = Polygon([(point.x, point.y) for point in shape.points])
+                _correct(table, [each for each in moved if _lies_in(each, region)], of_region(number))
+    table.pop(MOVED, None)
+    if moved:
+        table[MOVED] = len(moved)
+    result.properties = table
+    result.text = summary(table)
+    return result
+
+
+def _called(patch: Patch, limit: float) -> str:
+    """Give the tag that the app gave a patch."""
+    if patch.tag not in TAGS or isinstance(patch.sort_key, str) or patch.sort_key is None:
+        raise AppError("the gallery has a patch that is not the app's")
+    return TAGS[0] if round(patch.sort_key, DECIMALS) >= limit else TAGS[1]
+
+
+def _lies_in(patch: Patch, region: Polygon) -> bool:
+    return bool(shapely.contains_xy(region, patch.at.x, patch.at.y))
+
+
+def _correct(table: dict[str, Row], moved: list[Patch], prefix: str = "") -> None:
+    """Put a region's corrected numbers in the place of the ones before."""
+    nuclei = int(_number(table, f"{prefix}{NUCLEI}"))
+    by_app = int(_number(table, f"{prefix}{BY_APP if f'{prefix}{BY_APP}' in table else POSITIVE}"))
+    table.pop(f"{prefix}{BY_APP}", None)
+    positive = by_app + sum(1 if each.tag == TAGS[0] else -1 for each in moved)
+    table[f"{prefix}{POSITIVE}"], table[f"{prefix}{NEGATIVE}"] = positive, nuclei - positive
+    if nuclei:
+        table[f"{prefix}{PERCENT}"] = _percent(positive, nuclei)
+    if moved:
+        table[f"{prefix}{BY_APP}"] = by_app
+
+
+def _number(table: dict[str, Row], name: str) -> int | float:
+    value = table.get(name)
+    if value is None or isinstance(value, str):
+        raise AppError(f"the result's table does not say {name!r}")
+    return value
+
+
+def _percent(part: int, whole: int) -> float:
+    return round(100 * part / whole, 1) if whole else 0.0

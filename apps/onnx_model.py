@@ -1,0 +1,191 @@
+"""An ONNX model that tells what a tile shows, and the file that says how to feed it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
+
+from slidehook import AppError
+from slidehook.pixels.source import Pixels
+
+Probabilities = NDArray[np.float32]
+"""0…1, shape (tiles, classes)."""
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_SLACK = 1e-3
+"""How far a probability may lie beyond 0…1 by rounding."""
+
+Rgb = tuple[float, float, float]
+
+
+class ModelClass(BaseModel, frozen=True, extra="forbid"):
+    """One class, in the order of the model's outputs; only a `shown` one is outlined."""
+
+    name: str = Field(min_length=1, max_length=64)
+    colour: str = Field(default="#0078D4", pattern=r"^#[0-9A-Fa-f]{6}$")
+    shown: bool = True
+
+
+class OnnxParams(BaseModel, frozen=True, extra="forbid"):
+    """What `apps/onnx.toml` says of a model, and of what is to be done with it.
+
+    `model`: the file, beside the toml. A tile is `tile_px` wide and high, of pixels of `mpp` µm. A pixel's red, green
+    and blue, 0…255, are fed as (value x `scale` - `mean`) / `std`. `outputs` are one number for each class; a model
+    of one class tells it from everything else. Classified are tiles of which at least `least_tissue` (0…1) is tissue;
+    one whose class is less probable than `least_probability` gets none. The gallery shows the `gallery_tiles` most
+    probable ones of each class; with 0 there is no gallery, and the outlines have the classes' colours.
+    """
+
+    model: Path = Path("model.onnx")
+    tile_px: int = Field(default=224, ge=8, le=4096)
+    mpp: float = Field(default=0.5, gt=0, le=100)
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    scale: float = Field(default=1 / 255, gt=0)
+    mean: Rgb = (0.0, 0.0, 0.0)
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (
+        1.0,
+        1.0,
+        1.0,
+    )
+    outputs: Literal["logits", "probabilities"] = "logits"
+    classes: tuple[ModelClass, ...] = Field(default=(), min_length=1)
+    batch: int = Field(default=32, ge=1, le=4096)
+    least_probability: float = Field(default=0.5, ge=0, le=1)
+    least_tissue: float = Field(default=0.5, gt=0, le=1)
+    gallery_tiles: int = Field(default=12, ge=0, le=500)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [each.name for each in self.classes]
+        if len(set(names)) < len(names):
+            raise ValueError("two classes have the same name")
+        return self
+
+
+def runtime_is_installed() -> bool:
+    """Say whether onnxruntime is there, without the time that importing it takes."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+class TileModel:
+    """A loaded model, on CUDA where onnxruntime offers that, else on the CPU's cores that this process may use.
+
+    Raises AppError with one sentence when `path` is no model, or not one that `params` fit.
+    """
+
+    def __init__(self, path: Path, params: OnnxParams) -> None:
+        # An extra, which says no types and is slow to import where no model is used.
+        runtime: Any = importlib.import_module("onnxruntime")
+        state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+
+        self._params = params
+        self._errors = _errors(state)
+        self.name = f"{path.name}, sha256 {_sha256(path)[:12]}"
+        """The file's name, and what tells it from another of that name."""
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.log_severity_level = 3
+        offered = runtime.get_available_providers()
+        wanted = [each for each in ("CUDAExecutionProvider", "CPUExecutionProvider") if each in offered]
+        try:
+            self._session = runtime.InferenceSession(path, options, providers=wanted)
+        except self._errors as error:
+            raise AppError(f"{path.name} is no model that onnxruntime loads: {_words(error)}") from error
+        self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider")
+        """What it runs on: `CUDA` or `CPU`."""
+        self._input, self._dtype, self._batch = self._checked_input()
+        std = np.asarray(params.std, np.float32)
+        self._factor = np.float32(params.scale) / std
+        self._shift = -np.asarray(params.mean, np.float32) / std
+        # What a model gives for how many tiles is known for certain only when it was run.
+        self(np.full((1, params.tile_px, params.tile_px, 3), 255, np.uint8))
+
+    def _checked_input(self) -> tuple[str, type[Any], int | None]:
+        """Give the input's name, its numbers' type, and how many tiles it takes at once (None: any number)."""
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise AppError(f"the model has {len(inputs)} inputs, but is fed one: a batch of tiles")
+        found, side = inputs[0], self._params.tile_px
+        if found.type not in _FLOATS:
+            raise AppError(f"the model takes {found.type}, but is fed float or float16")
+        fed = (3, side, side) if self._params.layout == "NCHW" else (side, side, 3)
+        shape = list(found.shape)
+        fits = len(shape) == 4 and all(
+            not isinstance(told, int) or told == ours for told, ours in zip(shape[1:], fed, strict=True)
+        )
+        if not fits:
+            told = " x ".join(str(each) for each in shape)
+            ours = " x ".join(str(each) for each in fed)
+            raise AppError(f"the model takes {told}, but onnx.toml says tiles x {ours} ({self._params.layout})")
+        return found.name, _FLOATS[found.type], shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+
+    def __call__(self, tiles: Pixels) -> Probabilities:
+        """Give each tile's probabilities; `tiles`: uint8 RGB (tiles, `tile_px`, `tile_px`, 3). Raises AppError."""
+        step = self._batch or len(tiles)
+        return np.concatenate([self._run(tiles[at : at + step]) for at in range(0, len(tiles), step)])
+
+    def _run(self, tiles: Pixels) -> Probabilities:
+        fed = tiles * self._factor + self._shift
+        if self._params.layout == "NCHW":
+            fed = fed.transpose(0, 3, 1, 2)
+        if self._batch is not None and len(fed) < self._batch:
+            fed = np.concatenate([fed, np.zeros((self._batch - len(fed), *fed.shape[1:]), fed.dtype)])
+        try:
+            answer = self._session.run(None, {self._input: np.ascontiguousarray(fed, self._dtype)})[0]
+        except self._errors as error:
+            raise AppError(f"the model can't be run: {_words(error)}") from error
+        return self._probabilities(answer, len(fed))[: len(tiles)]
+
+    def _probabilities(self, answer: Any, tiles: int) -> Probabilities:
+        classes = len(self._params.classes)
+        values = np.asarray(answer)
+        if values.shape[:1] != (tiles,) or values.size != tiles * classes:
+            told = " x ".join(str(each) for each in values.shape)
+            raise AppError(
+                f"the model gives {told} numbers where {tiles} x {classes} belong: onnx.toml names {classes} classes"
+            )
+        values = values.reshape(tiles, classes).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise AppError("the model gives what is no number")
+        within = values.min() >= -_SLACK and values.max() <= 1 + _SLACK
+        if self._params.outputs == "probabilities":
+            if not within:
+                raise AppError('the model gives logits, not probabilities: set outputs = "logits" in onnx.toml')
+            return values
+        if classes == 1:
+            return _softmax(np.concatenate([values, np.zeros_like(values)], axis=1))[:, :1]
+        if within and np.allclose(values.sum(axis=1), 1, atol=_SLACK):
+            raise AppError('the model gives probabilities, not logits: set outputs = "probabilities" in onnx.toml')
+        return _softmax(values)
+
+
+def _softmax(logits: Probabilities) -> Probabilities:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Probabilities = raised / raised.sum(axis=1, keepdims=True)
+    return found
+
+
+def _errors(state: types.ModuleType) -> tuple[type[Exception], ...]:
+    """Give what onnxruntime raises: its errors have no base of their own."""
+    return tuple(each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception))
+
+
+def _words(error: Exception) -> str:
+    """Give what onnxruntime says, without its numbers."""
+    return str(error).rpartition(" : ")[2].strip()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AppError(f"the model {path} can't be read: {error.strerror}") from error

@@ -1,0 +1,102 @@
+"""Finds the app that an author means: by its id, as `module:Class`, or as `file.py:Class` before it is packaged."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from slidehook.app import App
+from slidehook.errors import AppError, SlidehookError
+from slidehook.registry import Registry, set_up
+from slidehook.settings import Settings
+
+
+class AppNotFound(SlidehookError):
+    """There is no such app."""
+
+
+class AppFault(AppError):
+    """An author's code raised something; the error is this one's cause."""
+
+
+def find_app(reference: str, registry: Registry, settings: Settings) -> App:
+    """Give the app that `reference` names, but for what it may lack (see `App.missing`) and its `setup`.
+
+    Raises AppNotFound, AppFault with what the author's module raised, and ParamsInvalid.
+    """
+    module_name, colon, class_name = reference.rpartition(":")
+    if not colon:
+        unready = {each.app.id: each.app for each in registry.unready}
+        return registry.get(reference) or unready.get(reference) or _not_found(reference, registry)
+    try:
+        module = _from_file(Path(module_name)) if module_name.endswith(".py") else _module(module_name)
+        cls = getattr(module, class_name, None)
+        if not (isinstance(cls, type) and issubclass(cls, App)):
+            raise AppNotFound(f"{module_name} has no app {class_name}{_instead(module)}")
+        app = cls()
+    except SlidehookError:
+        raise
+    except (Exception, SystemExit) as error:
+        # An author's module may raise anything, and some leave the program.
+        raise AppFault(f"{reference} does not load: {type(error).__name__}: {error}") from error
+    set_up(app, settings)
+    return app
+
+
+def check_complete(app: App) -> None:
+    """Raise AppNotFound when the app lacks what a site has to add, with what that is, and AppFault as `find_app`."""
+    try:
+        lacks = app.missing()
+    except SlidehookError:
+        raise
+    except (Exception, SystemExit) as error:
+        # An author's code may raise anything.
+        raise AppFault(f"the app {app.id} does not load: {type(error).__name__}: {error}") from error
+    if lacks:
+        raise AppNotFound(f"the app {app.id} can't be run yet: {lacks}")
+
+
+def _not_found(app_id: str, registry: Registry) -> App:
+    for each in registry.broken:
+        if each.app_id == app_id:
+            raise AppNotFound(f"the app {app_id} does not load: {each.reason}")
+    for unready in registry.unready:
+        if unready.app.id == app_id:
+            raise AppNotFound(f"the app {app_id} can't be used yet: {unready.lacks}")
+    if app_id.endswith(".py"):
+        raise AppNotFound(f"say which class of {app_id} is the app: {app_id}:MyApp")
+    raise AppNotFound(f"there is no app {app_id!r}; installed are {', '.join(sorted(registry)) or 'none'}")
+
+
+def _module(name: str) -> ModuleType:
+    # As `python -m` does: what lies in the author's folder can be imported.
+    sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise AppNotFound(f"there is no file {path}")
+    path = path.resolve()
+    name = path.parent.name if path.name == "__init__.py" else path.stem
+    sys.path.insert(0, str(path.parent.parent if path.name == "__init__.py" else path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise AppNotFound(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _instead(module: ModuleType) -> str:
+    """Name the apps that a module has of its own."""
+    names = [
+        name
+        for name, each in vars(module).items()
+        if isinstance(each, type) and issubclass(each, App) and each.__module__ == module.__name__
+    ]
+    return f"; it has {', '.join(names)}" if names else ""

@@ -1,0 +1,200 @@
+"""`slidehook run`: try an app on a slide of this machine, without any server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from slidehook.app import App
+from slidehook.appsource import AppFault, check_complete, find_app
+from slidehook.dependencies import DependencyMissing
+from slidehook.errors import CannotStore, PixelSizeUnknown, SlideUnreadable
+from slidehook.geojson import Outline, geojson_of, read_outlines
+from slidehook.geometry import Frame
+from slidehook.iaapi.models import ImageInfo, ResultRecord
+from slidehook.localslide import local_file, local_id, local_info
+from slidehook.params import changed_params, read_assignments
+from slidehook.picture import draw_result
+from slidehook.plain import clipped
+from slidehook.publishing import frame_of
+from slidehook.registry import Registry, load_apps
+from slidehook.result import Progress
+from slidehook.settings import read_settings
+from slidehook.slide import open_slide
+from slidehook.trial import Trial, drawn_by, try_app
+
+OVERVIEW_PX = 2048
+"""The longer side of the picture that the result is drawn on."""
+PIPE_WIDTH = 160
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells count."""
+
+
+@click.command()
+@click.argument("app", metavar="APP")
+@click.argument("slide", type=click.Path(path_type=Path))
+@click.option(
+    "--region",
+    type=click.Path(path_type=Path),
+    help="GeoJSON with what a user would draw, in level-0 pixels, as QuPath exports it.",
+)
+@click.option("--tag", help="The tag of that region, for an app with tags.  [default: its class in the GeoJSON]")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.  [default: ./SLIDE-APP]"
+)
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set one of the app's parameters; repeatable."
+)
+@click.option("--mpp", type=click.FloatRange(0, min_open=True), help="µm per pixel, for a file that does not say it.")
+def run(
+    *,
+    app: str,
+    slide: Path,
+    region: Path | None,
+    tag: str | None,
+    out: Path | None,
+    params: tuple[str, ...],
+    mpp: float | None,
+) -> None:
+    """Run an app on a slide of this machine, without any server.
+
+    APP: an installed app's id, module:Class, or my_app.py:Class. SLIDE: a file, or the folder of a DICOM series.
+
+    Writes result.json (what DPAT would get), overlay.png (the result drawn on the slide) and result.geojson (all that
+    was found, for QuPath).
+    """
+    try:
+        settings = read_settings()
+        registry = load_apps(settings)
+        with _traced():
+            chosen = find_app(app, registry, settings)
+            chosen.params = changed_params(chosen.params, read_assignments(params), source="--param")
+            check_complete(chosen)
+        outlines = read_outlines(region) if region else []
+        trial = _try(chosen, _before(chosen, registry), slide, outlines=outlines, tag=tag, mpp=mpp)
+        files = _keep(out or Path(f"{local_id(slide)}-{chosen.id}"), chosen, slide, trial)
+    except KeyboardInterrupt:
+        click.echo("stopped; nothing was written", err=True)
+        sys.exit(INTERRUPTED)
+    _print(trial.record, files)
+
+
+def _try(
+    app: App, before: list[App], slide: Path, *, outlines: list[Outline], tag: str | None, mpp: float | None
+) -> Trial:
+    info = local_info(slide, mpp=mpp)
+    drawn = drawn_by(app, outlines, tag, _frame(info))
+    try:
+        with _progress() as bars, _traced():
+            trial = try_app(app, before, slide, drawn=drawn, mpp=mpp, progress=lambda each: _bar(bars, each))
+            for task in bars.task_ids:
+                bars.update(task, completed=100, description="done")
+            return trial
+    except PixelSizeUnknown as error:
+        if info.microns_per_pixel is not None:
+            raise
+        raise PixelSizeUnknown(f"{error}: say it with --mpp") from error
+
+
+def _before(app: App, registry: Registry) -> list[App]:
+    try:
+        return registry.before(app)
+    except DependencyMissing as error:
+        raise DependencyMissing(f"the app {app.id}: {error}") from error
+
+
+def _frame(info: ImageInfo) -> Frame:
+    frame = frame_of(info)
+    if frame is None:
+        raise SlideUnreadable("the slide has no pixels")
+    return frame
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    """Show the traceback of what an author's code raises, from that code on."""
+    try:
+        yield
+    except AppFault as fault:
+        if (cause := fault.__cause__) is not None:
+            ours = str(Path(__file__).parent)
+            trace = cause.__traceback__
+            while trace is not None and trace.tb_frame.f_code.co_filename.startswith((ours, "<frozen")):
+                trace = trace.tb_next
+            traceback.print_exception(cause.with_traceback(trace))
+        raise
+
+
+# --- progress
+
+
+@contextmanager
+def _progress() -> Iterator[Bars]:
+    with Bars(
+        TextColumn("{task.fields[app]}"), BarColumn(40), TaskProgressColumn(),
+        TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=Console(stderr=True),
+    ) as bars:  # fmt: skip
+        yield bars
+
+
+def _bar(bars: Bars, app: App) -> Progress:
+    task = bars.add_task("", total=100, app=app.id)
+
+    def show(percent: float, text: str = "") -> None:
+        bars.update(task, completed=max(0.0, min(100.0, float(percent))), description=clipped(str(text)))
+
+    return show
+
+
+# --- what is left behind
+
+
+def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
+    with open_slide(local_file(slide)) as opened:
+        overview = opened.get_thumbnail((OVERVIEW_PX, OVERVIEW_PX))
+    picture = BytesIO()
+    draw_result(overview, trial.record, trial.drawn).save(picture, "PNG")
+    contents = {
+        "result.json": json.dumps(trial.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n",
+        "overlay.png": picture.getvalue(),
+        "result.geojson": geojson_of(trial.whole, app.name),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_write(folder / name, content) for name, content in contents.items()]
+    except OSError as error:
+        raise CannotStore(f"{folder} can't be written: {error.strerror}") from error
+
+
+def _write(path: Path, content: bytes) -> Path:
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside.write_bytes(content)
+    return aside.replace(path)
+
+
+def _print(record: ResultRecord, files: list[Path]) -> None:
+    console = Console(highlight=False)
+    # What goes into a file or a pipe has no edge to be cut at.
+    console.width = console.width if console.is_terminal else PIPE_WIDTH
+    console.print(Text(record.display_result, style="bold"))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for name, value in record.display_properties.items():
+        table.add_row(Text(name), Text(str(value)))
+    console.print(table)
+    for path in files:
+        console.print(Text(str(path)), soft_wrap=True)

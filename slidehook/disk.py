@@ -1,0 +1,50 @@
+"""What a disk that takes no file is called, on whichever host it happens."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slidehook.errors import CannotStore, DiskFull
+
+_LIBC = ctypes.CDLL(None)
+_LIBC.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+_SYNC_FILE_RANGE_WRITE = 2
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Raise DiskFull, or CannotStore with the reason, where an OSError is raised; `what` can't be stored."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _full(what) from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotStore(f"{what} can't be stored on the host {socket.gethostname()}: {reason}") from error
+
+
+def check_room(folder: Path, wanted_bytes: int, what: str) -> None:
+    """Raise DiskFull when `folder` has no room for so many bytes: better before they come than after."""
+    with storing(what):
+        status = os.statvfs(folder)
+    if status.f_bavail * status.f_frsize < wanted_bytes:
+        raise _full(what)
+
+
+def _full(what: str) -> DiskFull:
+    return DiskFull(f"the disk of the host {socket.gethostname()} is full: no room for {what}")
+
+
+def begin_write_back(fd: int, offset: int, count: int) -> None:
+    """Have the kernel begin to write these bytes of a file to its disk, without waiting for it.
+
+    A hint: what a file system makes of it, if anything, does not matter, and an error shows at the fsync.
+    """
+    _LIBC.sync_file_range(fd, offset, count, _SYNC_FILE_RANGE_WRITE)

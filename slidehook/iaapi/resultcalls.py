@@ -1,0 +1,141 @@
+"""The IA-API's calls for results: whatever DPAT does, a job never gets a second one, nor a deleted one a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from pydantic import TypeAdapter
+
+from slidehook.errors import Conflict, DpatNotReached, DpatTimeout, DpatUnavailable, Malformed
+from slidehook.iaapi.models import ResultRecord, Stored
+from slidehook.iaapi.wire import Calls, checked, part, read
+
+TRY_PUT_AFTER = frozenset({400, 404, 405, 415, 501})
+"""A server that answers a PATCH so is asked again with PUT."""
+NO_SUCH_METHOD = frozenset({405, 501})
+CONFLICT_ROUNDS = 5
+"""How often an update is applied anew to a result that somebody else keeps changing."""
+_STORED: TypeAdapter[Stored] = TypeAdapter(Stored)
+_RESULTS: TypeAdapter[list[Stored]] = TypeAdapter(list[Stored])
+
+
+class ResultCalls(Calls):
+    """What an app can do with results."""
+
+    def results_on_slide(self, app_id: str, slide_id: str) -> list[Stored]:
+        """Read the app's results on a slide."""
+        response = self.get(f"/applications/{part(app_id)}/results/slide/{part(slide_id)}")
+        stored = read(_RESULTS, response, "the list of results")
+        return [each.with_answer(answer) for each, answer in zip(stored, response.json(), strict=True)]
+
+    def result(self, app_id: str, result_id: int | str) -> Stored:
+        """Read one stored result."""
+        return _stored(self.get(_path(app_id, result_id)))
+
+    def attachment(
+        self, app_id: str, result_id: int | str, name: str, *, start: int = 0, stop: int | None = None
+    ) -> bytes:
+        """Read a file that DPAT keeps beside a result, or its bytes from `start` up to, not including, `stop`."""
+        last = "" if stop is None else str(stop - 1)
+        headers = {"Range": f"bytes={start}-{last}"} if start or stop is not None else {}
+        response = self.send_again(
+            "GET", f"{_path(app_id, result_id)}/attachments", params={"name": name}, headers=headers
+        )
+        # A server that knows no ranges answers 200, with all of it.
+        return response.content if response.status_code == 206 else response.content[start:stop]
+
+    def create_result(
+        self, app_id: str, record: ResultRecord, mine: Callable[[list[Stored]], Stored | None] | None = None
+    ) -> Stored:
+        """Store a new result, and never a second one.
+
+        Where a try may have been carried out although DPAT did not say so, `mine` is asked to pick what that
+        made from the app's results on the slide. Only when there is none the result is sent again; and not at all
+        after DpatTimeout, since the server may still be at it. Without `mine` it is sent once.
+        """
+        if mine is None:
+            return self.store(app_id, record)
+        return self._patience.call(_Creation(self, app_id, record, mine).go_on)
+
+    def store(self, app_id: str, record: ResultRecord) -> Stored:
+        """Send a new result, once."""
+        return _stored(self.send("POST", f"/applications/{part(app_id)}/results", json=record.to_wire()))
+
+    def update_result(self, app_id: str, record: ResultRecord, result_id: int | str, version_id: int | str) -> Stored:
+        """Replace a stored result; on a conflict its present version is read and the update applied to that.
+
+        Raises NotFound when the user has deleted it, Conflict when it changes again and again.
+        """
+        for failed in range(CONFLICT_ROUNDS):
+            if failed > 1:  # the first conflict is with somebody who was faster by chance
+                self._patience.wait(failed - 1)
+            body = record.to_wire() | {"id": result_id, "versionId": version_id}
+            try:
+                return _stored(self._patience.call(self._update, app_id, result_id, body))
+            except Conflict:
+                version_id = self.result(app_id, result_id).version_id
+        raise Conflict(f"result {result_id} is changed by somebody else again and again")
+
+    def _update(self, app_id: str, result_id: int | str, body: dict[str, Any]) -> requests.Response:
+        path = _path(app_id, result_id)
+        if self._wire.update_method == "PUT":
+            put = self.exchange("PUT", path, json=body)
+            if put.status_code not in NO_SUCH_METHOD:
+                return checked(put)
+            self._wire.update_method = "PATCH"  # the server is another one now
+        patch = self.exchange("PATCH", path, json=body)
+        if patch.status_code not in TRY_PUT_AFTER:
+            return checked(patch)
+        put = self.exchange("PUT", path, json=body)
+        if put.status_code in NO_SUCH_METHOD:
+            return checked(patch)  # of a server that takes PATCH, this one says what is wrong
+        checked(put)
+        self._wire.update_method = "PUT"
+        return put
+
+
+class _Creation:
+    """The tries to store one new result."""
+
+    def __init__(
+        self, calls: ResultCalls, app_id: str, record: ResultRecord, mine: Callable[[list[Stored]], Stored | None]
+    ) -> None:
+        self._calls = calls
+        self._app_id = app_id
+        self._record = record
+        self._mine = mine
+        self._doubt: DpatUnavailable | None = None
+        """Why it is not known whether the result is stored."""
+
+    def go_on(self) -> Stored:
+        """Look for what an earlier try may have stored, else try to store it."""
+        if self._doubt is not None:
+            if (found := self._look()) is not None:
+                return found
+            if isinstance(self._doubt, DpatTimeout):
+                raise self._doubt
+        try:
+            return self._calls.store(self._app_id, self._record)
+        except DpatNotReached:
+            raise
+        except DpatUnavailable as error:
+            self._doubt = error
+            raise
+        except Malformed:
+            # DPAT says that it has stored it, though not under which number.
+            if (found := self._look()) is None:
+                raise
+            return found
+
+    def _look(self) -> Stored | None:
+        return self._mine(self._calls.results_on_slide(self._app_id, self._record.slide_id))
+
+
+def _path(app_id: str, result_id: int | str) -> str:
+    return f"/applications/{part(app_id)}/results/{part(str(result_id))}"
+
+
+def _stored(response: requests.Response) -> Stored:
+    return read(_STORED, response, "the stored result").with_answer(response.json())

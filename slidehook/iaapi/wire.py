@@ -1,0 +1,218 @@
+"""One DPAT server as HTTP: its connections, what is known of it, and what its answers mean."""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import requests
+import urllib3
+from pydantic import TypeAdapter, ValidationError
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from slidehook.errors import (
+    BadRequest,
+    Conflict,
+    DpatError,
+    DpatNotReached,
+    DpatTimeout,
+    DpatUnavailable,
+    Malformed,
+    NotFound,
+    NotFromDpat,
+    Refused,
+    TokenExpired,
+)
+from slidehook.iaapi.patience import Patience, asked_wait_s
+from slidehook.iaapi.versions import API_VERSION, VERSION_HEADER, lower
+from slidehook.settings import Settings
+
+CONNECTIONS = 64
+_STATUS_ERRORS: dict[int, type[DpatError]] = {
+    401: TokenExpired,
+    403: TokenExpired,
+    404: NotFound,
+    408: DpatUnavailable,
+    409: Conflict,
+    429: DpatUnavailable,
+    501: Refused,
+    505: Refused,
+}
+"""Any other 4xx is Refused. Any other 5xx is DpatUnavailable, 500 too: a server under load, or being restarted, gives
+it as readily as 503, and every call but a POST may be repeated."""
+_T = TypeVar("_T")
+
+
+class Bearer(AuthBase):
+    """Sets the token itself, so that no `.netrc` on the host replaces it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Give the request with the token."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class Wire:
+    """The connections to one server. Safe for several threads; keeps no cookies, which would join jobs together."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.url = url
+        self.version = API_VERSION
+        """The version spoken: the lower of ours and the one that the server named last."""
+        self.update_method = "PATCH"
+        """How the server takes updates of results, as far as is known."""
+        self.session = requests.Session()
+        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
+        self.session.mount("http://", adapter)
+        self.session.mount("https://", adapter)
+        self._timeouts_s = (settings.connect_timeout.total_seconds(), settings.read_timeout.total_seconds())
+        # Given with each call: a session's own is overridden by REQUESTS_CA_BUNDLE.
+        self._verify = None if settings.dpat_ca_bundle is None else str(settings.dpat_ca_bundle)
+
+    def exchange(
+        self, method: str, path: str, auth: AuthBase, *, left_s: float = math.inf, **options: Any
+    ) -> requests.Response:
+        """Make one call and give its answer, whatever its status; `left_s` shortens the timeouts.
+
+        Raises DpatNotReached, DpatTimeout, DpatUnavailable when the answer does not come, Refused when the server's
+        certificate is not trusted.
+        """
+        if left_s <= 0:
+            raise DpatTimeout("DPAT did not answer in time.")
+        connect_s, read_s = self._timeouts_s
+        headers = {VERSION_HEADER: self.version, **options.pop("headers", {})}
+        try:
+            response = self.session.request(
+                method,
+                self.url + path,
+                auth=auth,
+                headers=headers,
+                timeout=(min(connect_s, left_s), min(read_s, left_s)),
+                verify=self._verify,
+                allow_redirects=False,
+                **options,
+            )
+        except (requests.RequestException, OSError) as error:
+            # An OSError: the CA bundle has gone, or holds no certificate.
+            raise _translated(error) from error
+        if (theirs := response.headers.get(VERSION_HEADER)) is not None:  # a proxy's own error page names none
+            self.version = lower(API_VERSION, theirs)
+        return response
+
+
+def _translated(error: Exception) -> DpatError:
+    causes = list(_causes(error))
+    if isinstance(error, requests.exceptions.SSLError):
+        return _tls_error(causes)
+    not_connected = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+    if any(isinstance(each, not_connected) for each in causes):
+        return DpatNotReached("DPAT can't be reached.")
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):  # the latter of an answer that stops halfway
+        return DpatTimeout("DPAT did not answer in time.")
+    if isinstance(error, ValueError):
+        return Refused("DPAT's callback URL can't be called.")
+    if isinstance(error, requests.RequestException):
+        return DpatUnavailable("DPAT can't be reached.")
+    return Refused("The certificates in SLIDEHOOK_DPAT_CA_BUNDLE can't be read.")
+
+
+def _tls_error(causes: list[BaseException]) -> DpatError:
+    untrusted = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
+    if untrusted is not None:
+        why = untrusted.verify_message.rstrip(".")
+        return Refused(f"DPAT's certificate is not trusted here ({why}): see SLIDEHOOK_DPAT_CA_BUNDLE.")
+    if any(isinstance(each, ssl.SSLEOFError | ssl.SSLZeroReturnError) for each in causes):
+        return DpatUnavailable("DPAT can't be reached.")  # it went away in the middle
+    return Refused("DPAT can't be spoken to by TLS, or the certificates in SLIDEHOOK_DPAT_CA_BUNDLE are none.")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Give the error, and all that is wrapped in it: urllib3 and requests keep it in different places."""
+    seen: set[int] = set()
+    left: list[object] = [error]
+    while left:
+        each = left.pop()
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            left += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
+
+
+class Calls:
+    """Calls to one server with one token, or as one user."""
+
+    def __init__(self, wire: Wire, auth: AuthBase, patience: Patience) -> None:
+        self._wire = wire
+        self._auth = auth
+        self._patience = patience
+
+    def exchange(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Make a call once, and give its answer whatever its status; see Wire."""
+        return self._wire.exchange(method, path, self._auth, left_s=self._patience.left_s, **options)
+
+    def send(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Make a call once, and give its answer of success."""
+        return checked(self.exchange(method, path, **options))
+
+    def send_again(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Make a call that may be repeated, as often as the patience allows."""
+        return self._patience.call(self.send, method, path, **options)
+
+    def get(self, path: str, query: dict[str, str] | None = None) -> requests.Response:
+        """Read something."""
+        return self.send_again("GET", path, params=query)
+
+
+def checked(response: requests.Response) -> requests.Response:
+    """Give an answer of success; raises the DpatError of any other."""
+    status = response.status_code
+    if 200 <= status < 300:
+        kind_of_body = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if status != HTTPStatus.NO_CONTENT and kind_of_body == "text/html":
+            with response:
+                raise NotFromDpat(f"An HTML page came instead of DPAT's answer to {_call(response)}.")
+        return response
+    with response:
+        if 300 <= status < 400:
+            raise Refused(f"DPAT answered {status}, a redirect, which is not followed.")
+        kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else Refused)
+        error = kind(f"DPAT answered {status} to {_call(response)}.")
+        if isinstance(error, DpatUnavailable):
+            error.retry_after_s = asked_wait_s(response.headers.get("Retry-After"), response.headers.get("Date"))
+        raise error
+
+
+def _call(response: requests.Response) -> str:
+    """Name the call without its query and server: enough to find it, nothing that is secret."""
+    path = (response.request.path_url or "").partition("?")[0]
+    return f"{response.request.method} {path.partition('/imageanalysis/v1')[2] or path}"
+
+
+def read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _T:
+    """Read an answer's JSON; raises Malformed when it is not `what` it should be."""
+    try:
+        return adapter.validate_json(response.content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise Malformed(f"DPAT's answer is not {what}: {where}: {fault['msg']}.") from error
+
+
+def part(text: str) -> str:
+    """Make one part of a path of a text, whatever it holds.
+
+    Raises BadRequest on `.` and `..`: requests would take them as steps, however they are written.
+    """
+    if text in {".", ".."}:
+        raise BadRequest(f"{text!r} can't be an id.")
+    return quote(text, safe="")

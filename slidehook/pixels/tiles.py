@@ -1,0 +1,158 @@
+"""Walks over a slide tile by tile, with several readers ahead of the app."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import Polygon
+
+from slidehook.geometry import Frame, PixelPoint
+from slidehook.pixels.source import Box, Pixels, PixelSource
+
+Mask = NDArray[np.bool_]
+"""Shape (rows, columns)."""
+AHEAD = 2
+"""How many tiles each reader may be ahead of the app."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: `pixels` (uint8 RGB, white beyond the slide), and where it lies.
+
+    `x`, `y`: the level-0 pixel of its upper left corner, margin not counted; `scale`: level-0 pixels per pixel of the
+    tile. `margin`: by how many pixels `pixels` reaches over each side.
+    """
+
+    x: float
+    y: float
+    scale: float
+    margin: int
+    pixels: Pixels
+
+    def to_pixel(self, column: float, row: float) -> PixelPoint:
+        """Give the level-0 pixel at a place in `pixels`."""
+        return PixelPoint(self.x + (column - self.margin) * self.scale, self.y + (row - self.margin) * self.scale)
+
+    def inside(self, polygon: Polygon) -> Mask:
+        """Mark the pixels whose middle lies in `polygon` (level-0 pixels): bool, of the shape of `pixels`.
+
+        Of two polygons that share a side, each pixel is in one.
+        """
+        rows, columns = self.pixels.shape[:2]
+        crossings = np.zeros((rows, columns + 1), np.bool_)
+        for ring in (polygon.exterior, *polygon.interiors):
+            corners = (np.asarray(ring.coords) - (self.x, self.y)) / self.scale + self.margin - 0.5
+            row, column = _crossed(corners, rows)
+            np.logical_xor.at(crossings, (row, np.clip(np.ceil(column), 0, columns).astype(int)), True)
+        # A pixel is inside when the sides to its left, and through it, are odd in number.
+        return np.logical_xor.accumulate(crossings, axis=1)[:, :-1]
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Which tiles of a grid are to be read: (x, y) of each, row by row, and how many were left out."""
+
+    places: tuple[tuple[float, float], ...]
+    left_out: int
+
+
+def _crossed(corners: NDArray[np.float64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Give the row and x of each crossing of a closed ring, corners (x, y), with the rows 0 to `rows`."""
+    (x0, y0), (x1, y1) = corners[:-1].T, corners[1:].T
+    first = np.ceil(np.clip(np.minimum(y0, y1), 0, rows)).astype(int)
+    number = np.ceil(np.clip(np.maximum(y0, y1), 0, rows)).astype(int) - first
+    side = np.repeat(np.arange(len(number)), number)
+    row = first[side] + np.arange(len(side)) - np.repeat(np.cumsum(number) - number, number)
+    return row, x0[side] + (row - y0[side]) * (x1 - x0)[side] / (y1 - y0)[side]
+
+
+def plan_tiles(
+    frame: Frame,
+    side: float,
+    *,
+    area: Box | None = None,
+    within: Sequence[Polygon] = (),
+    where: Mask | None = None,
+    least: float = 0.0,
+) -> TilePlan:
+    """Lay a grid of tiles with `side` level-0 pixels over `area` (default: the slide).
+
+    `within`: tiles that touch none of these polygons (level-0 pixels) do not belong to the grid.
+    `where` marks what is wanted: bool (rows, columns), spread over the whole slide. A tile is wanted when more than
+    none of it is, and at least the part `least` (0…1). Raises ValueError on another dtype or shape.
+    """
+    if not side > 0:
+        raise ValueError(f"a tile's side must be above 0, not {side}")
+    if where is not None and (where.dtype != np.bool_ or where.ndim != 2 or 0 in where.shape):
+        raise ValueError(f"`where` must be a mask of bool (rows, columns), not {where.dtype} {where.shape}")
+    area = area or Box(0, 0, frame.width, frame.height)
+    columns, rows = math.ceil(area.width / side - 1e-9), math.ceil(area.height / side - 1e-9)
+    places = [(area.x + column * side, area.y + row * side) for row in range(rows) for column in range(columns)]
+    if within:
+        corners = np.array(places)
+        boxes = shapely.box(*corners.T, *(corners + side).T)
+        touched = np.any([shapely.intersects(each, boxes) for each in within], axis=0)
+        places = [place for place, wanted in zip(places, touched, strict=True) if wanted]
+    if where is None:
+        return TilePlan(tuple(places), 0)
+    sums = np.zeros((where.shape[0] + 1, where.shape[1] + 1), np.int64)
+    sums[1:, 1:] = where.cumsum(0, dtype=np.int64).cumsum(1)
+    wanted = [place for place in places if _is_wanted(sums, frame, place, side, least)]
+    return TilePlan(tuple(wanted), len(places) - len(wanted))
+
+
+def _is_wanted(sums: NDArray[np.int64], frame: Frame, place: tuple[float, float], side: float, least: float) -> bool:
+    """Say whether enough of a tile is marked; `sums[r, c]` counts the marks above row `r` and left of column `c`."""
+    rows, columns = sums.shape[0] - 1, sums.shape[1] - 1
+    left, right = (_clipped(each * columns / frame.width, columns) for each in (place[0], place[0] + side))
+    top, bottom = (_clipped(each * rows / frame.height, rows) for each in (place[1], place[1] + side))
+    x0, x1, y0, y1 = math.floor(left), math.ceil(right), math.floor(top), math.ceil(bottom)
+    if x1 <= x0 or y1 <= y0:
+        return False
+    marked = int(sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0])
+    return marked > 0 and marked >= least * (x1 - x0) * (y1 - y0)
+
+
+def _clipped(value: float, most: int) -> float:
+    # Rounded, so that a tile whose edge meets a mask's pixel does not reach over it by an error of arithmetic.
+    return round(min(max(value, 0.0), float(most)), 6)
+
+
+def read_tiles(
+    source: PixelSource, plan: TilePlan, *, size: int, scale: float, margin: int = 0, readers: int | None = None
+) -> Iterator[Tile]:
+    """Read the planned tiles, in order: `size` pixels wide and high at `scale` level-0 pixels per pixel.
+
+    `readers` threads (default: one for each core that this process may use) keep at most `AHEAD` tiles each in
+    memory; OpenSlide and the network work without Python's lock. Raises what the source raises.
+    """
+    readers = readers or len(os.sched_getaffinity(0))
+    full = size + 2 * margin
+
+    def read(place: tuple[float, float]) -> Tile:
+        reach = margin * scale
+        box = Box(place[0] - reach, place[1] - reach, full * scale, full * scale)
+        return Tile(place[0], place[1], scale, margin, source.read(box, full, full))
+
+    if readers == 1:
+        yield from map(read, plan.places)
+        return
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="tiles")
+    under_way: deque[Future[Tile]] = deque()
+    try:
+        for place in plan.places:
+            under_way.append(pool.submit(read, place))
+            if len(under_way) >= readers * AHEAD:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,43 @@
+"""Runs one app on one slide: the same way in a worker and at the author's desk."""
+
+from __future__ import annotations
+
+import time
+
+from slidehook.app import App
+from slidehook.errors import PixelSizeUnknown
+from slidehook.result import Progress, Result
+from slidehook.slide import Slide
+
+
+def run_app(app: App, slide: Slide, progress: Progress) -> Result:
+    """Have `app` analyse `slide`, and add the receipt to its result's table.
+
+    Raises what the app raises, and TypeError when it gives no Result.
+    """
+    began = time.monotonic()
+    result = app.analyze(slide, progress)
+    if not isinstance(result, Result):
+        raise TypeError(f"analyze gave {type(result).__name__}, not a Result")
+    size, unknown = None, ""
+    try:
+        size = slide.pixel_size
+    except PixelSizeUnknown as error:
+        unknown = str(error)
+    area_px = sum(each.area_px for each in slide.regions) or slide.frame.width * slide.frame.height
+    rows = slide.receipt.rows(
+        pixel_size=size, unknown=unknown, area_px=area_px, version=app.version, seconds=time.monotonic() - began
+    )
+    result.properties = {
+        **result.properties,
+        **{name: row for name, row in rows.items() if name not in result.properties},
+    }
+    return result
+
+
+def certain_mpp(slide: Slide) -> float | None:
+    """Give the µm per level-0 pixel of a slide; None when it is not certain."""
+    try:
+        return slide.mpp
+    except PixelSizeUnknown:
+        return None

@@ -1,0 +1,105 @@
+"""Tells a slide's stains apart by their colours: colour deconvolution.
+
+Method: A. C. Ruifrok and D. A. Johnston, "Quantification of histochemical staining by color deconvolution",
+Analytical and Quantitative Cytology and Histology 23 (2001), 291-299. A stain takes light away by Beer and Lambert's
+law, so the optical densities of two stains in one place add up, in each channel. Two stains' colours and a third
+direction at right angles to both then make three equations for three unknowns. What lies in the third direction, the
+residual, is of neither stain.
+
+Limits: the colours differ from laboratory to laboratory and from scanner to scanner. DAB scatters light, so its
+density tells where it is, not how much antigen there is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidehook.pixels.source import Pixels
+
+Colour = tuple[float, float, float]
+"""Red, green, blue: of a stain, the optical densities of the three channels; of light, values 0…255."""
+Density = NDArray[np.float32]
+"""Optical density (to base 10) along a stain's colour, shape (rows, columns); below 0 where a stain is taken away."""
+
+HAEMATOXYLIN: Colour = (0.650, 0.704, 0.286)
+"""Ruifrok and Johnston 2001."""
+DAB: Colour = (0.268, 0.570, 0.776)
+"""Ruifrok and Johnston 2001."""
+WHITE: Colour = (255.0, 255.0, 255.0)
+
+NEUTRAL = 24
+"""By how much, of 255, the channels of empty glass may differ."""
+DIMMEST_GLASS = 150
+"""What glass is darker than this, of 255, is no picture to measure in."""
+GLASS_SPREAD = 8
+"""By how much, of 255, pixels of glass are darker than its brightest ones."""
+LEAST_GLASS = 0.001
+"""The part of an overview that glass must take to be believed."""
+
+
+@dataclass(frozen=True)
+class Stained:
+    """The densities of two stains, and of what is neither."""
+
+    first: Density
+    second: Density
+    residual: Density
+
+
+class Deconvolution:
+    """Separates two stains, whose colours need no particular length; `white` is the light of empty glass.
+
+    Raises ValueError when the colours can't be told from each other, or a value is not above 0.
+    """
+
+    def __init__(self, first: Colour = HAEMATOXYLIN, second: Colour = DAB, *, white: Colour = WHITE) -> None:
+        one, other = (np.asarray(each, np.float64) for each in (first, second))
+        for colour in (one, other):
+            if colour.shape != (3,) or not np.linalg.norm(colour) > 0:
+                raise ValueError(f"{tuple(colour)} is no stain's colour")
+        one, other = one / np.linalg.norm(one), other / np.linalg.norm(other)
+        normal = np.cross(one, other)
+        if np.linalg.norm(normal) < 0.05:
+            raise ValueError(f"the colours {first} and {second} are too much alike to be told apart")
+        if not all(each > 0 for each in white):
+            raise ValueError(f"there is no light in {white}")
+        unmix = np.linalg.inv(np.stack([one, other, normal / np.linalg.norm(normal)]))
+        # 0 is read as 1: no scanner tells them apart, and 0 would be an endless density.
+        values = np.maximum(np.arange(256), 1)
+        densities = -np.log10(values[None, :] / np.asarray(white, np.float64)[:, None])
+        self._table = (unmix[:, :, None] * densities[:, None, :]).astype(np.float32)
+
+    def __call__(self, pixels: Pixels) -> Stained:
+        """Separate the stains of a picture: uint8 RGB, shape (rows, columns, 3). Raises ValueError on another."""
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(f"a picture is uint8 RGB (rows, columns, 3), not {pixels.dtype} {pixels.shape}")
+        red, green, blue = (np.ascontiguousarray(pixels[..., channel]) for channel in range(3))
+        first, second, residual = (
+            self._table[0, stain][red] + self._table[1, stain][green] + self._table[2, stain][blue]
+            for stain in range(3)
+        )
+        return Stained(first, second, residual)
+
+
+def glass_colour(overview: Pixels) -> Colour | None:
+    """Give the colour of empty glass in an overview of a slide (uint8 RGB); `WHITE` when it shows none.
+
+    Glass is what is brightest and without a colour. Pure white does not count while there is other glass: scanners
+    fill with it where they have not looked. None when all is darker than `DIMMEST_GLASS`: the picture is too dark.
+    """
+    pixels = overview.reshape(-1, 3).astype(np.int16)
+    least = math.ceil(max(4, LEAST_GLASS * len(pixels)))
+    neutral = pixels[np.ptp(pixels, axis=1) <= NEUTRAL]
+    scanned = neutral[neutral.min(axis=1) < 255]
+    glass = scanned if len(scanned) >= least else neutral
+    if len(glass) >= least:
+        brightness = glass.mean(axis=1)
+        brightest = np.sort(brightness)[-least]
+        if brightest >= DIMMEST_GLASS:
+            red, green, blue = np.median(glass[brightness >= brightest - GLASS_SPREAD], axis=0).tolist()
+            return red, green, blue
+    return WHITE if pixels.max(initial=0) >= DIMMEST_GLASS else None

@@ -1,0 +1,128 @@
+"""Tries an app on a slide of this machine, as a worker would run it, but without any server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slidehook.app import App, MultiArea, TaggedPolygon, WholeSlide
+from slidehook.appsource import AppFault
+from slidehook.budget import within_budget
+from slidehook.errors import BadRequest, SlidehookError
+from slidehook.geojson import Outline
+from slidehook.geometry import Frame
+from slidehook.iaapi.models import Input, Point, ResultData, ResultRecord, WholeSlideInput
+from slidehook.iaapi.models.base import Polygon
+from slidehook.iaapi.models.invocations import MultiAreaInput, PolygonContent, PolygonsContent, TaggedPolygonInput
+from slidehook.localslide import local_slide
+from slidehook.plain import in_words, plain
+from slidehook.records import shown
+from slidehook.regions import regions_of, tag_of
+from slidehook.result import Progress, Result
+from slidehook.running import certain_mpp, run_app
+from slidehook.slide import Slide
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What an app found: all of it, and as DPAT would be sent it; and the regions drawn, in result coordinates."""
+
+    whole: Result
+    record: ResultRecord
+    drawn: list[list[Point]]
+
+
+def drawn_by(app: App, outlines: Sequence[Outline], tag: str | None, frame: Frame) -> Input:
+    """Give what DPAT would send had a user drawn `outlines` (level-0 pixels) for `app`.
+
+    Without `tag`, the outline's own class is the tag, else the app's only one. Raises BadRequest with one sentence on
+    what the app can't take.
+    """
+    if isinstance(app.input, WholeSlide):
+        if outlines or tag is not None:
+            raise BadRequest(f"the app {app.id} takes the whole slide: it needs neither a region nor a tag")
+        return WholeSlideInput()
+    if not outlines:
+        what = "one or more regions" if isinstance(app.input, MultiArea) else "a region"
+        raise BadRequest(f"the app {app.id} needs {what}: --region polygon.geojson, as QuPath exports it")
+    polygons = [Polygon(points=frame.points(each.points)) for each in outlines]
+    drawn: Input
+    if isinstance(app.input, MultiArea):
+        if tag is not None:
+            raise BadRequest(f"the app {app.id} has no tags")
+        drawn = MultiAreaInput(type="multiArea", content=PolygonsContent(polygons=polygons))
+    elif len(polygons) > 1:
+        raise BadRequest(f"the app {app.id} takes one region, not {len(polygons)}")
+    else:
+        place = _tag_place(app.input, tag, outlines[0].name)
+        content = PolygonContent(polygon=polygons[0], tags=list(app.input.tags), tag_index=place)
+        drawn = TaggedPolygonInput(type="taggedPolygon", content=content)
+    regions_of(drawn, frame)
+    return drawn
+
+
+def _tag_place(wanted: TaggedPolygon, tag: str | None, name: str) -> int | None:
+    tags = list(wanted.tags)
+    if tag is None:
+        tag = name if name in tags else tags[0] if len(tags) == 1 else None
+    if tag in tags:
+        return tags.index(tag)
+    if not tags and tag is None:
+        return None
+    told = "no tag was given" if tag is None else f"there is no tag {tag!r}"
+    raise BadRequest(f"{told}: --tag takes {' or '.join(tags) or 'none'}")
+
+
+def try_app(
+    app: App,
+    before: Sequence[App],
+    path: Path,
+    *,
+    drawn: Input,
+    mpp: float | None,
+    progress: Callable[[App], Progress],
+) -> Trial:
+    """Run the apps that `app` rests on, and then itself, on the slide at `path` (a file, or a folder of DICOM files).
+
+    `mpp`: what DPAT's record would say of the pixel size, None: what the file says; `progress` gives what each app
+    tells its progress. Raises AppFault, whose cause is what the author's code raised, and errors of slidehook's own.
+    """
+    result: Result | None = None
+    for each in before:
+        with local_slide(path, needs=each.needs, mpp=mpp, dependency=result) as slide:
+            result = _analysed(each, slide, progress(each))
+    with local_slide(
+        path,
+        needs=app.needs,
+        drawn=drawn,
+        tag=tag_of(drawn, app.input.tags if isinstance(app.input, TaggedPolygon) else ()),
+        mpp=mpp,
+        with_label=app.settings.store_phi,
+        dependency=result,
+    ) as slide:
+        whole = _analysed(app, slide, progress(app))
+        return Trial(whole, _record(app, slide, whole), [each.in_result(slide.frame) for each in slide.regions])
+
+
+def _analysed(app: App, slide: Slide, progress: Progress) -> Result:
+    try:
+        app.setup()
+        return plain(run_app(app, slide, progress))
+    except SlidehookError:
+        raise
+    except (Exception, SystemExit) as error:
+        # An author's code may raise anything, and some leave the program.
+        raise AppFault(f"the app {app.id} has a fault: {type(error).__name__}: {in_words(error)}") from error
+
+
+def _record(app: App, slide: Slide, whole: Result) -> ResultRecord:
+    """Make what DPAT would be sent."""
+    result = within_budget(whole, max_polygons=app.max_polygons, max_points=app.max_points, mpp=certain_mpp(slide))
+    return ResultRecord(
+        slide_id=slide.info.id,
+        display_result=result.text,
+        display_properties={**result.properties},
+        application_version=app.version,
+        data=ResultData(result=shown(result, slide.frame)),
+    )

@@ -1,0 +1,74 @@
+"""Slides whose content is known by construction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyvips
+from openslide import OpenSlide
+from skimage import data
+
+from slidehook.pixels.source import Box, FilePixels, Pixels
+
+GLASS = 243
+"""The value of every channel where there is no tissue."""
+
+
+def write_slide(path: Path, pixels: Pixels, *, mpp: float, quality: int = 95) -> Path:
+    """Write uint8 RGB (rows, columns, 3) as a tiled pyramid TIFF with JPEG tiles of 256 pixels."""
+    per_mm = 1000 / mpp
+    pyvips.Image.new_from_array(pixels).copy(interpretation="srgb").tiffsave(
+        str(path), tile=True, pyramid=True, compression="jpeg", Q=quality, tile_width=256, tile_height=256,
+        xres=per_mm, yres=per_mm, resunit="cm",
+    )  # fmt: skip
+    return path
+
+
+def glass(rows: int, columns: int) -> Pixels:
+    """Give an empty slide."""
+    return np.full((rows, columns, 3), GLASS, np.uint8)
+
+
+def tissue(rows: int, columns: int) -> Pixels:
+    """Give real tissue, without a gap: scikit-image's immunohistochemistry (colon, DAB), as mirror images."""
+    picture: Pixels = data.immunohistochemistry()
+    pair = np.concatenate([picture, picture[:, ::-1]], axis=1)
+    block = np.concatenate([pair, pair[::-1]], axis=0)
+    return np.tile(block, (-(-rows // len(block)), -(-columns // block.shape[1]), 1))[:rows, :columns]
+
+
+def small_tissue(rows: int, columns: int, *, shrink: int = 2) -> Pixels:
+    """Give the same tissue at a lower magnification."""
+    full = tissue(rows * shrink, columns * shrink).reshape(rows, shrink, columns, shrink, 3)
+    small: Pixels = np.rint(full.mean(axis=(1, 3))).astype(np.uint8)
+    return small
+
+
+def restained(
+    pixels: Pixels, stain: str, *, strength: float = 1.0, lamp: tuple[float, float, float] = (1, 1, 1)
+) -> Pixels:
+    """Give tissue in other stains, `strength` times as dense, in light of another colour or brightness.
+
+    `stain`: `H&E` has eosin in DAB's place, `haematoxylin` nothing in its place, `DAB` is the tissue as it is.
+    """
+    haematoxylin, eosin, dab = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78)
+    density = -np.log10(pixels.clip(1) / np.float32(GLASS))
+    if stain != "DAB":
+        amounts = density @ np.linalg.pinv(np.array([haematoxylin, dab])).astype(np.float32)
+        other = eosin if stain == "H&E" else (0.05, 0.05, 0.03)
+        density = amounts.clip(0) @ np.array([haematoxylin, other], np.float32)
+    light = GLASS * np.array(lamp) * 10 ** (-strength * density)
+    return np.rint(light).clip(0, 255).astype(np.uint8)
+
+
+class Watched(FilePixels):
+    """Keeps which parts were read, and how many pixels wide."""
+
+    def __init__(self, slide: OpenSlide) -> None:
+        super().__init__(slide)
+        self.parts: list[tuple[Box, int]] = []
+
+    def read(self, box: Box, columns: int, rows: int) -> Pixels:
+        self.parts.append((box, columns))
+        return super().read(box, columns, rows)

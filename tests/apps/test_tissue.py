@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openslide import OpenSlide
+from PIL import Image, ImageDraw, ImageFilter
+from shapely import Polygon
+
+from apps.tissue import Tissue, TissueParams
+from simulator.server import Simulator
+from slidehook import Frame, Result, Slide
+from slidehook.access import DpatAccess
+from slidehook.errors import PixelSizeUnknown
+from slidehook.iaapi.client import DpatServers
+from slidehook.iaapi.models import ImageInfo
+from slidehook.pixels.source import FilePixels, Pixels
+from slidehook.pixels.tiles import Mask
+from slidehook.running import run_app
+from slidehook.settings import Settings
+from slidehook.tissue import PART_PX, outlines, overview, tissue_mask
+from tests.apps.slides import GLASS, Watched, glass, restained, small_tissue, write_slide
+
+MPP = 0.5
+ROWS, COLUMNS = 4000, 6000
+TOP, LEFT, HIGH, WIDE = 600, 900, 2600, 4000
+"""Where the tissue lies on the slides here, in pixels."""
+MM2 = (MPP / 1000) ** 2
+AREA_MM2 = HIGH * WIDE * MM2
+RECTANGLE = shapely.box(LEFT, TOP, LEFT + WIDE, TOP + HIGH)
+BLUE, GREEN, RED, BLACK = (40, 70, 175), (30, 120, 80), (190, 40, 50), (30, 30, 38)
+
+
+@pytest.fixture(scope="module")
+def section() -> Pixels:
+    """A slide with a rectangle of tissue."""
+    pixels = glass(ROWS, COLUMNS)
+    pixels[TOP : TOP + HIGH, LEFT : LEFT + WIDE] = small_tissue(HIGH, WIDE)
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def section_path(section: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_slide(tmp_path_factory.mktemp("section") / "section.tiff", section, mpp=MPP)
+
+
+def analysed(path: Path, info: ImageInfo | None = None, **params: Any) -> Result:
+    app = Tissue()
+    app.params = TissueParams(**params)
+    with Slide(path, info or ImageInfo(id="S-1")) as slide:
+        return run_app(app, slide, lambda *_: None)
+
+
+def area_mm2(result: Result) -> float:
+    return float(result.properties["Tissue (mm²)"])
+
+
+def marked(result: Result) -> shapely.Geometry:
+    """Give what the shapes enclose: outlines and holes by turns."""
+    rings = [Polygon([(point.x, point.y) for point in each.points]) for each in result.shapes]
+    enclosed: shapely.Geometry = Polygon()
+    for ring in rings:
+        enclosed = shapely.symmetric_difference(enclosed, ring)
+    return enclosed
+
+
+def overlap(one: shapely.Geometry, other: shapely.Geometry) -> float:
+    return float(shapely.intersection(one, other).area / shapely.union(one, other).area)
+
+
+def with_line(
+    pixels: Pixels,
+    colour: tuple[int, int, int],
+    points: Sequence[tuple[float, float]],
+    *,
+    width: int,
+    soft: float = 6.0,
+) -> Pixels:
+    """Draw a felt pen's stroke, through which what is below it can be seen, with a soft edge."""
+    canvas = Image.new("L", (pixels.shape[1], pixels.shape[0]), 0)
+    ImageDraw.Draw(canvas).line(points, fill=255, width=width, joint="curve")
+    cover = np.asarray(canvas.filter(ImageFilter.GaussianBlur(soft)), np.float32)[..., None] / 255
+    through = pixels * (np.array(colour, np.float32) / GLASS)
+    drawn: Pixels = np.rint(pixels * (1 - cover) + through * cover).astype(np.uint8)
+    return drawn
+
+
+def with_dark_edge(pixels: Pixels, *, wide: int) -> Pixels:
+    """Darken the left and the upper edge, as where a scanner sees the slide's holder."""
+    y, x = np.indices(pixels.shape[:2], np.float32)
+    light = np.clip((np.minimum(x, y) - wide) / 60, 0, 1)[..., None]
+    dark: Pixels = np.rint(pixels * light + np.array((14, 12, 13), np.float32) * (1 - light)).astype(np.uint8)
+    return dark
+
+
+# --- what is tissue
+
+
+def test_tissue_is_outlined_and_measured(section_path: Path) -> None:
+    result = analysed(section_path)
+    assert area_mm2(result) == pytest.approx(AREA_MM2, rel=0.03)
+    assert result.text == f"{area_mm2(result):.2f} mm² tissue"
+    assert overlap(marked(result), RECTANGLE) > 0.97
+    assert result.properties["Pieces"] == 1
+    assert result.properties["Tissue (% of the slide)"] == pytest.approx(
+        100 * AREA_MM2 / (ROWS * COLUMNS * MM2), rel=0.03
+    )
+    assert result.properties["Pixel size (µm)"] == 0.5
+    assert result.properties["Analysed area (mm²)"] == pytest.approx(ROWS * COLUMNS * MM2, abs=0.001)
+
+
+LAMPS = {
+    "usual": (1.0, 1.0, 1.0),
+    "dim": (0.85, 0.85, 0.85),
+    "warm": (1.0, 0.99, 0.93),
+    "over-exposed": (1.05, 1.05, 1.05),
+}
+
+
+@pytest.mark.parametrize("lamp", LAMPS)
+@pytest.mark.parametrize(
+    ("stain", "strength"), [("DAB", 0.6), ("DAB", 1.3), ("H&E", 0.5), ("H&E", 1.0), ("haematoxylin", 1.5)]
+)
+def test_other_stains_strengths_and_lamps_make_no_difference(
+    section: Pixels, stain: str, strength: float, lamp: str
+) -> None:
+    # At the size that the app reads, for speed.
+    pixels = np.asarray(Image.fromarray(section).reduce(4))
+    small = Image.fromarray(restained(pixels, stain, strength=strength, lamp=LAMPS[lamp])).reduce(4)
+    found = tissue_mask(np.asarray(small), mpp=8.0)
+    assert found.sum() * (8e-3) ** 2 == pytest.approx(AREA_MM2, rel=0.03)
+
+
+@pytest.mark.parametrize("mpp", [2.0, 4.0, 16.0])
+def test_the_overviews_size_makes_no_difference(section_path: Path, mpp: float) -> None:
+    assert area_mm2(analysed(section_path, mpp=mpp)) == pytest.approx(AREA_MM2, rel=0.03)
+
+
+def test_a_real_outline_is_followed(sample_slides: Path) -> None:
+    result = analysed(sample_slides / "immuno.tiff")
+    # Glass of the sample is never darker than this; counted at full size.
+    with OpenSlide(sample_slides / "immuno.tiff") as slide:
+        level = np.asarray(slide.read_region((0, 0), 4, slide.level_dimensions[4]).convert("RGB"))
+    dark = (level.min(axis=2) < 225).mean() * 6144 * 4608 * 0.25e-3**2
+    assert area_mm2(result) == pytest.approx(dark, rel=0.1)
+
+
+# --- what is none
+
+
+@pytest.mark.parametrize("colour", [BLUE, GREEN, RED, BLACK])
+def test_pen_marks_are_no_tissue(section: Pixels, tmp_path: Path, colour: tuple[int, int, int]) -> None:
+    # One stroke beside the tissue, and one across its corner.
+    across = [(300, 1400), (1700, 300)]
+    pixels = with_line(section, colour, [(1000, 3600), (4000, 3500), (5600, 3700)], width=240)
+    pixels = with_line(pixels, colour, across, width=200)
+    result = analysed(write_slide(tmp_path / "pen.tiff", pixels, mpp=MPP), smallest_mm2=0)
+    true = RECTANGLE.difference(shapely.LineString(across).buffer(100))
+    assert area_mm2(result) == pytest.approx(true.area * MM2, rel=0.03)
+    stroke = shapely.LineString([(1000, 3600), (4000, 3500), (5600, 3700)]).buffer(150)
+    assert shapely.intersection(marked(result), stroke).area == 0
+
+
+def test_where_pens_are_not_looked_for_their_marks_count(section: Pixels, tmp_path: Path) -> None:
+    pixels = with_line(section, BLUE, [(1000, 3600), (5600, 3600)], width=240)
+    result = analysed(write_slide(tmp_path / "pen.tiff", pixels, mpp=MPP), pens=False)
+    assert area_mm2(result) == pytest.approx(AREA_MM2 + 4600 * 240 * MM2, rel=0.03)
+
+
+def test_the_slides_dark_edge_is_no_tissue(section: Pixels, tmp_path: Path) -> None:
+    result = analysed(write_slide(tmp_path / "edge.tiff", with_dark_edge(section, wide=250), mpp=MPP))
+    assert area_mm2(result) == pytest.approx(AREA_MM2, rel=0.03)
+
+
+def test_tissue_under_the_dark_edge_is_not_counted(section: Pixels, tmp_path: Path) -> None:
+    result = analysed(write_slide(tmp_path / "edge.tiff", with_dark_edge(section, wide=1000), mpp=MPP))
+    seen = RECTANGLE.intersection(shapely.box(1000, 1000, COLUMNS, ROWS))
+    # Beside it what is grey may be its shadow.
+    clear = RECTANGLE.intersection(shapely.box(1250, 1250, COLUMNS, ROWS))
+    assert 0.98 * clear.area * MM2 < area_mm2(result) < seen.area * MM2
+
+
+def test_cover_slip_dust_and_shadows_are_no_tissue(section: Pixels, tmp_path: Path) -> None:
+    pixels = with_line(section, (170, 170, 172), [(5700, 0), (5640, 4000)], width=40, soft=4)
+    pixels = with_line(pixels, (205, 206, 208), [(0, 3800), (6000, 3850)], width=60, soft=4)
+    rng = np.random.default_rng(1)
+    for x, y in rng.uniform((0, 0), (COLUMNS, 500), (40, 2)):
+        pixels = pixels.copy()
+        pixels[int(y) : int(y) + 20, int(x) : int(x) + 30] = (60, 55, 50)
+    shade = 1 - 0.05 * (np.arange(COLUMNS) / COLUMNS) ** 2
+    pixels = np.rint(pixels * shade[:, None]).astype(np.uint8)
+    result = analysed(write_slide(tmp_path / "dirty.tiff", pixels, mpp=MPP))
+    assert area_mm2(result) == pytest.approx(AREA_MM2, rel=0.03)
+    assert result.properties["Pieces"] == 1
+
+
+def test_a_slide_that_was_scanned_in_part_is_white_elsewhere(section: Pixels, tmp_path: Path) -> None:
+    pixels = section.copy()
+    pixels[:, 5200:] = 255
+    pixels[3400:] = 255
+    result = analysed(write_slide(tmp_path / "part.tiff", pixels, mpp=MPP))
+    assert area_mm2(result) == pytest.approx(AREA_MM2, rel=0.03)
+
+
+def empty_slides() -> dict[str, Pixels]:
+    rng = np.random.default_rng(1)
+    shape = (700, 900, 3)
+    fade = np.linspace(190, 250, 900)[None, :, None]
+    pictures = {
+        "even": np.full(shape, GLASS, np.float64),
+        "white": np.full(shape, 255.0),
+        "noisy": GLASS + rng.normal(0, 3, shape),
+        "tinted": np.array((242, 238, 222)) + rng.normal(0, 1, shape),
+        "two shades": np.where(np.arange(900)[None, :, None] < 450, 255.0, (240.0, 240.0, 243.0)) + np.zeros(shape),
+        "fading": fade + rng.normal(0, 1, shape),
+        "black": np.abs(rng.normal(4, 2, shape)),
+        "grey": 120 + rng.normal(0, 1, shape),
+    }
+    return {name: np.rint(each).clip(0, 255).astype(np.uint8) for name, each in pictures.items()}
+
+
+@pytest.mark.parametrize("name", empty_slides())
+def test_an_empty_slide_has_no_tissue(name: str, tmp_path: Path) -> None:
+    result = analysed(write_slide(tmp_path / "empty.tiff", empty_slides()[name], mpp=4.0), mpp=8.0)
+    assert result.text == "no tissue found"
+    assert result.shapes == []
+    assert (result.properties["Tissue (mm²)"], result.properties["Pieces"]) == (0, 0)
+
+
+def test_small_pieces_do_not_count_and_holes_are_left_out(tmp_path: Path) -> None:
+    pixels = glass(ROWS, COLUMNS)
+    texture = small_tissue(ROWS, COLUMNS)
+    for top, left, side in [(300, 300, 2000), (300, 3000, 600), (300, 4000, 300), (2000, 4000, 80)]:
+        pixels[top : top + side, left : left + side] = texture[top : top + side, left : left + side]
+    pixels[1000:1500, 1000:1500] = GLASS
+    path = write_slide(tmp_path / "pieces.tiff", pixels, mpp=MPP)
+    sides_mm2 = [(2000**2 - 500**2) * MM2, 600**2 * MM2, 300**2 * MM2]
+    result = analysed(path, smallest_mm2=0.05)
+    assert result.properties["Pieces"] == 2
+    assert area_mm2(result) == pytest.approx(sum(sides_mm2[:2]), rel=0.04)
+    assert len(result.shapes) == 3
+    result = analysed(path, smallest_mm2=0)
+    assert result.properties["Pieces"] == 3
+    assert area_mm2(result) == pytest.approx(sum(sides_mm2), rel=0.04)
+
+
+# --- pixel size
+
+
+@pytest.fixture
+def tiled_only(section_path: Path) -> Iterator[FilePixels]:
+    """What an app without `files` among its needs reads from."""
+    with OpenSlide(section_path) as slide:
+        yield FilePixels(slide)
+
+
+def test_without_a_pixel_size_there_is_no_number(tiled_only: FilePixels) -> None:
+    info = ImageInfo.model_validate({"id": "S-1", "imageSize": {"width": COLUMNS, "height": ROWS}})
+    with Slide(None, info, pixels=tiled_only) as slide, pytest.raises(PixelSizeUnknown, match="neither"):
+        Tissue().analyze(slide, lambda *_: None)
+
+
+def test_where_file_and_record_disagree_there_is_no_number(section_path: Path) -> None:
+    with pytest.raises(PixelSizeUnknown, match=r"file says 0\.5 µm per pixel, but DPAT says 0\.25"):
+        analysed(section_path, ImageInfo(id="S-1", microns_per_pixel=0.25))
+
+
+# --- reading
+
+
+def test_from_dpats_tiles_it_finds_what_it_finds_in_the_file(sample_slides: Path) -> None:
+    with Simulator(sample_slides) as sim:
+        access = DpatAccess(DpatServers(Settings(_env_file=None)), sim.callback_url, sim.token())
+        with Slide(None, access.client.slide_info("immuno"), access=access) as slide:
+            sim.call_log.clear()
+            found = run_app(Tissue(), slide, lambda *_: None)
+            calls = sim.call_log.all()
+    own = analysed(sample_slides / "immuno.tiff")
+    assert area_mm2(found) == pytest.approx(area_mm2(own), rel=0.01)
+    assert overlap(marked(found), marked(own)) > 0.98
+    assert found.properties["Pixel size from"] == "DPAT"
+    assert len(calls) == 1, "the overview of 192 x 144 pixels is one tile"
+
+
+def test_an_overview_is_read_in_parts_that_fit_together(section_path: Path) -> None:
+    with OpenSlide(section_path) as opened:
+        source = Watched(opened)
+        with Slide(section_path, ImageInfo(id="S-1"), pixels=source) as slide:
+            parts = overview(slide, mpp=3.7)
+            whole = slide.read(0, 0, COLUMNS, ROWS, mpp=3.7)
+    assert parts.shape == whole.shape
+    assert len(source.parts) == 3
+    assert all(max(box.width, box.height) <= PART_PX + 8 for box, _ in source.parts[:-1])
+    assert np.abs(parts.astype(int) - whole).mean() < 3
+
+
+# --- the mask
+
+
+def test_a_mask_has_its_overviews_shape() -> None:
+    assert tissue_mask(glass(33, 57), mpp=8.0).shape == (33, 57)
+    assert tissue_mask(glass(1, 1), mpp=0.01).shape == (1, 1)
+
+
+def test_looking_band_by_band_makes_no_difference(section: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = section[::16, ::16]
+    whole = tissue_mask(small, mpp=8.0)
+    monkeypatch.setattr("slidehook.tissue.BAND", 37)
+    assert np.array_equal(tissue_mask(small, mpp=8.0), whole)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mpp"),
+    [
+        (np.zeros((5, 5, 3)), 8.0),
+        (np.zeros((5, 5), np.uint8), 8.0),
+        (np.zeros((5, 5, 4), np.uint8), 8.0),
+        (np.zeros((0, 5, 3), np.uint8), 8.0),
+        (np.zeros((5, 5, 3), np.uint8), 0.0),
+        (np.zeros((5, 5, 3), np.uint8), float("nan")),
+    ],
+)
+def test_what_is_no_overview_is_refused(pixels: Any, mpp: float) -> None:
+    with pytest.raises(ValueError, match="an overview"):
+        tissue_mask(pixels, mpp=mpp)
+
+
+# --- outlines
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> Mask:
+    rows, columns = draw(st.integers(1, 14)), draw(st.integers(1, 14))
+    seed = draw(st.integers(0, 10**6))
+    return np.random.default_rng(seed).random((rows, columns)) < draw(st.sampled_from([0.2, 0.5, 0.8, 1.0]))
+
+
+@settings(deadline=None)
+@given(masks(), st.integers(1, 5000), st.integers(1, 5000))
+def test_outlines_enclose_what_is_marked(mask: Mask, width: int, height: int) -> None:
+    found = outlines(mask, Frame(width, height))
+    across, down = width / mask.shape[1], height / mask.shape[0]
+    assert all(each.is_valid for each in found)
+    rows, columns = np.indices(mask.shape) + 0.5
+    inside = shapely.contains_xy(shapely.MultiPolygon(found), columns * across, rows * down)
+    assert np.array_equal(inside, mask)
+    assert [each.area for each in found] == sorted((each.area for each in found), reverse=True)
+    # In each square of four pixels' middles: one marked is a corner outwards, three are one inwards.
+    four = np.pad(mask, 1).astype(int)
+    four = four[1:, 1:] + four[:-1, 1:] + four[1:, :-1] + four[:-1, :-1]
+    diagonal = np.pad(mask, 1)
+    diagonal = (diagonal[1:, 1:] == diagonal[:-1, :-1]) & (diagonal[1:, 1:] != diagonal[:-1, 1:]) & (four == 2)
+    eighths = (four == 3).sum() - (four == 1).sum() - 2 * diagonal.sum()
+    true = (mask.sum() + eighths / 8) * across * down
+    assert sum(each.area for each in found) == pytest.approx(true, rel=1e-6)
+
+
+def test_a_hole_and_what_lies_in_it_are_outlined() -> None:
+    mask = np.zeros((9, 9), np.bool_)
+    mask[1:8, 1:8] = True
+    mask[2:7, 2:7] = False
+    mask[4, 4] = True
+    ring, dot = outlines(mask, Frame(90, 90))
+    assert [len(each.interiors) for each in (ring, dot)] == [1, 0]
+    assert list(dot.bounds) == [40, 40, 50, 50]
+    assert list(ring.bounds) == [10, 10, 80, 80]
+
+
+def test_nothing_marked_has_no_outline() -> None:
+    assert outlines(np.zeros((4, 5), np.bool_), Frame(10, 10)) == []
+
+
+def test_a_straight_edge_has_no_points_between_its_ends() -> None:
+    (square,) = outlines(np.ones((100, 100), np.bool_), Frame(100, 100))
+    assert len(square.exterior.coords) - 1 == 8
+
+
+@pytest.mark.parametrize("mask", [np.ones((4, 4), np.uint8), np.ones(4, np.bool_)])
+def test_an_outline_of_no_mask_is_refused(mask: Any) -> None:
+    with pytest.raises(ValueError, match="a mask is bool"):
+        outlines(mask, Frame(10, 10))

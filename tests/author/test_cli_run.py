@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from slidehook.cli import main
+from slidehook.iaapi.models import ResultRecord
+from slidehook.params import params_path
+from tests.author import tried_apps
+
+WIDTH, HEIGHT = 1200, 900
+FILES = {"result.json", "overlay.png", "result.geojson"}
+SQUARE = [[100, 100], [300, 100], [300, 200], [100, 200], [100, 100]]
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An author's folder, with a slide and the apps that are to be tried."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SLIDEHOOK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SLIDEHOOK_DEMO_SECONDS", "0")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    grey = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    tifffile.imwrite(
+        "grey.tiff",
+        grey,
+        tile=(256, 256),
+        photometric="rgb",
+        resolution=(40_000, 40_000),
+        resolutionunit="CENTIMETER",
+    )
+    shutil.copy(tried_apps.__file__, "mine.py")
+    return folder
+
+
+def run(app: str, *options: str, slide: str = "grey.tiff") -> Result:
+    return CliRunner().invoke(main, ["run", app, slide, *options])
+
+
+def done(app: str, *options: str) -> dict[str, Any]:
+    """Run an app of the author's that must come to its end; gives result.json."""
+    found = run(f"mine.py:{app}", *options, "--out", "out")
+    assert found.exit_code == 0, found.output
+    content: dict[str, Any] = json.loads(Path("out/result.json").read_text())
+    return content
+
+
+def refused(app: str, *options: str, slide: str = "grey.tiff") -> str:
+    """Run an app that can't be run; gives the one sentence that says why."""
+    before = set(Path().glob("*/*"))
+    found = run(app, *options, slide=slide)
+    assert (found.exit_code, found.stdout) == (1, "")
+    (sentence,) = [line for line in found.stderr.splitlines() if line.startswith("Error: ")]
+    assert "Traceback" not in found.stderr
+    assert set(Path().glob("*/*")) == before
+    return sentence
+
+
+def region(*polygons: Any, name: str | None = None) -> str:
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": {"classification": {"name": name}} if name else {},
+        }
+        for ring in polygons
+    ]
+    Path("region.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return "--region=region.geojson"
+
+
+def test_it_leaves_what_dpat_would_get_a_picture_and_geojson() -> None:
+    found = run("mine.py:Square")
+    assert found.exit_code == 0, found.output
+    folder = Path("grey-square")
+    assert {path.name for path in folder.iterdir()} == FILES
+    record = ResultRecord.model_validate_json((folder / "result.json").read_text())
+    assert (record.slide_id, record.display_result, record.application_version) == ("grey", "[a square]", "1.0")
+    with Image.open(folder / "overlay.png") as picture:
+        assert picture.size == (WIDTH, HEIGHT)
+        assert picture.getpixel((WIDTH // 2, HEIGHT // 4)) == (0, 255, 0)
+        assert picture.getpixel((WIDTH // 4, HEIGHT // 4)) == (200, 200, 200)
+    (shape,) = json.loads((folder / "result.geojson").read_text())["features"]
+    assert shape["geometry"]["coordinates"][0][2] == [WIDTH / 2, HEIGHT / 2]
+    assert shape["properties"]["classification"] == {"name": "Square", "color": [0, 255, 0]}
+
+
+def test_it_prints_a_summary_and_keeps_the_progress_apart() -> None:
+    found = run("mine.py:Square")
+    assert found.stdout.splitlines()[0] == "[a square]"
+    rows = {" ".join(line.split()) for line in found.stdout.splitlines()}
+    assert {"Pixels 65536", "Analysed area (mm²) 0.067", "Pixel size (µm) 0.25", "Tiles read 1"} <= rows
+    assert "grey-square/overlay.png" in rows
+    assert "square" in found.stderr
+    assert "100%" in found.stderr
+    assert "%" not in found.stdout
+
+
+def test_an_installed_app_is_called_by_its_id() -> None:
+    found = run("wholeslide", "--out", "deep/down")
+    assert found.exit_code == 0, found.output
+    assert found.stdout.startswith("ANSWER: 42\n")
+    assert {path.name for path in Path("deep/down").iterdir()} == FILES
+
+
+def test_a_module_of_the_authors_folder_is_called_by_its_name() -> None:
+    shutil.copy("mine.py", "by_its_name.py")
+    assert run("by_its_name:Square").exit_code == 0
+
+
+def test_a_package_is_called_by_its_init() -> None:
+    Path("src/packaged").mkdir(parents=True)
+    shutil.copy("mine.py", "src/packaged/apps.py")
+    Path("src/packaged/__init__.py").write_text("from packaged.apps import Square\n")
+    found = run("src/packaged/__init__.py:Square")
+    assert found.exit_code == 0, found.output
+
+
+def test_a_run_replaces_the_last_ones_files() -> None:
+    assert done("Square")["displayProperties"]["Pixels"] == 65536
+    assert done("Many")["displayResult"] == "many"
+    assert {path.name for path in Path("out").iterdir()} == FILES
+
+
+def test_parameters_come_from_the_sites_file_and_then_from_the_command() -> None:
+    path = params_path(Path.cwd().parent / "data", "square")
+    path.parent.mkdir(parents=True)
+    path.write_text('part = 0.25\nwords = "a small one"\n')
+    found = done("Square", "--param", "part=0.75")
+    assert found["displayResult"] == "[a small one]"
+    corners = found["data"]["result"]["content"][0]["polygons"][0]["points"]
+    assert corners[2]["x"] == 0.75
+    assert done("Square", "--param", "words=none")["displayResult"] == "[none]"
+    assert "--param: part: input should be a valid number" in refused("mine.py:Square", "--param", "part=x")
+    assert "--param: parts is none of the app's parameters (part, words)" in refused(
+        "mine.py:Square", "--param", "parts=1"
+    )
+
+
+def test_too_many_shapes_are_all_in_the_geojson_and_the_largest_in_the_record() -> None:
+    found = done("Many")
+    assert found["displayProperties"]["Shapes shown"] == "3 of 10 (largest)"
+    assert len(found["data"]["result"]["content"][0]["polygons"]) == 3
+    assert len(json.loads(Path("out/result.geojson").read_text())["features"]) == 10
+
+
+def test_a_region_is_what_the_user_would_draw() -> None:
+    assert done("Tagged", region(SQUARE), "--tag=stroma")["displayResult"] == "stroma: 20000"
+    assert done("Tagged", region(SQUARE, name="tumour"))["displayResult"] == "tumour: 20000"
+    assert done("Tagged", region(SQUARE, name="tumour"), "--tag=stroma")["displayResult"] == "stroma: 20000"
+    beyond = [[1100, 800], [2000, 800], [2000, 2000], [1100, 2000]]
+    assert done("Areas", region(SQUARE, beyond))["displayResult"] == "20000, 10000"
+    with Image.open("out/overlay.png") as picture:
+        assert picture.getpixel((200, 100)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("app", "options", "reason"),
+    [
+        ("Tagged", [], "the app tagged needs a region: --region polygon.geojson"),
+        ("Areas", [], "the app areas needs one or more regions: --region polygon.geojson"),
+        ("Square", ["region"], "the app square takes the whole slide"),
+        ("Square", ["--tag=x"], "the app square takes the whole slide"),
+        ("Areas", ["region", "--tag=x"], "the app areas has no tags"),
+        ("Tagged", ["region"], "no tag was given: --tag takes tumour or stroma"),
+        ("Tagged", ["region", "--tag=x"], "there is no tag 'x': --tag takes tumour or stroma"),
+        ("Tagged", ["two"], "the app tagged takes one region, not 2"),
+        ("Areas", ["outside"], "lies outside the slide"),
+        ("Areas", ["crossed"], "crosses itself"),
+        ("Areas", ["--region=mine.py"], "mine.py is no JSON"),
+        ("Areas", ["--region=gone"], "gone can't be read: No such file"),
+    ],
+)
+def test_a_region_that_the_app_can_not_take_is_refused(app: str, options: list[str], reason: str) -> None:
+    rings: dict[str, list[Any]] = {
+        "region": [SQUARE],
+        "two": [SQUARE, SQUARE],
+        "outside": [[[5000, 0], [6000, 0], [6000, 10]]],
+        "crossed": [[[0, 0], [100, 100], [100, 0], [0, 100]]],
+    }
+    given = [region(*rings[each]) if each in rings else each for each in options]
+    assert reason in refused(f"mine.py:{app}", *given)
+
+
+def test_the_app_that_another_rests_on_is_run_first() -> None:
+    found = run("mine.py:OnDemo", "--out", "out")
+    assert found.stdout.startswith("before: ANSWER: 42\n")
+    assert "wholeslide" in found.stderr
+    assert "the app on-nothing: depends on not-there, which is not installed" in refused("mine.py:OnNothing")
+
+
+@pytest.mark.parametrize(
+    ("app", "reason", "shown"),
+    [
+        ("Faulty", "the app faulty has a fault: ZeroDivisionError: division by zero", "return Result(str(1 / by))"),
+        ("Unready", "the app unready has a fault: SystemExit: no model", 'sys.exit("no model")'),
+        ("Wrong", "the app wrong has a fault: TypeError: analyze gave str, not a Result", "TypeError"),
+    ],
+)
+def test_an_apps_fault_shows_its_traceback_from_the_authors_code_on(app: str, reason: str, shown: str) -> None:
+    found = run(f"mine.py:{app}")
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert f"Error: {reason}." in found.stderr
+    assert shown in found.stderr
+    assert "trial.py" not in found.stderr
+    assert not Path(f"grey-{app.lower()}").exists()
+
+
+def test_an_app_that_says_why_it_can_not_is_believed() -> None:
+    assert refused("mine.py:Unable") == "Error: there is no tissue on it."
+
+
+def test_a_module_that_does_not_load_shows_its_traceback() -> None:
+    Path("broken.py").write_text("import no_such_module_at_all\n")
+    found = run("broken.py:App")
+    assert found.exit_code == 1
+    assert (
+        "broken.py:App does not load: ModuleNotFoundError: No module named 'no_such_module_at_all'." in found.stderr
+    )
+    assert "import no_such_module_at_all\n" in found.stderr
+    assert "appsource.py" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("app", "reason"),
+    [
+        ("nothing", "there is no app 'nothing'; installed are "),
+        ("mine.py", "say which class of mine.py is the app: mine.py:MyApp"),
+        ("gone.py:App", "there is no file gone.py"),
+        ("mine.py:NOT_AN_APP", "mine.py has no app NOT_AN_APP; it has Square, Many, Tagged"),
+        ("mine.py:Gone", "mine.py has no app Gone; it has"),
+        ("json:JSONDecoder", "json has no app JSONDecoder."),
+    ],
+)
+def test_what_is_no_app_is_refused(app: str, reason: str) -> None:
+    assert reason in refused(app)
+
+
+def test_an_app_that_lacks_something_says_what_unless_a_parameter_gives_it() -> None:
+    assert refused("mine.py:Lacking") == "Error: the app lacking can't be run yet: say the words."
+    assert done("Lacking", "--param", "words=please")["displayResult"] == "[please]"
+
+
+def test_an_installed_app_that_does_not_load_says_why() -> None:
+    path = params_path(Path.cwd().parent / "data", "wholeslide")
+    path.parent.mkdir(parents=True)
+    path.write_text("seconds = 5\n")
+    sentence = refused("wholeslide")
+    assert "the app wholeslide does not load: " in sentence
+    assert "seconds is none of the app's parameters (it has none)" in sentence
+
+
+def test_a_slide_that_can_not_be_read_is_refused() -> None:
+    assert "there is no slide at gone.svs" in refused("mine.py:Square", slide="gone.svs")
+    assert "OpenSlide cannot read mine.py" in refused("mine.py:Square", slide="mine.py")
+    assert "none of the slide's files" in refused("mine.py:Square", slide="..")
+
+
+def test_a_slide_that_does_not_say_its_pixel_size_needs_to_be_told() -> None:
+    tifffile.imwrite("untold.tiff", np.full((300, 300, 3), 200, np.uint8), tile=(256, 256), photometric="rgb")
+    assert "how large its pixels are: say it with --mpp" in refused("mine.py:Square", slide="untold.tiff")
+    found = run("mine.py:Square", "--mpp=0.5", slide="untold.tiff")
+    assert found.exit_code == 0, found.output
+    assert "Pixel size (µm)" in found.stdout
+
+
+def test_files_that_can_not_be_written_are_told() -> None:
+    Path("taken").write_text("a file")
+    assert "taken/below can't be written" in refused("mine.py:Square", "--out", "taken/below")
+
+
+def test_ctrl_c_ends_it_with_one_line_and_no_files() -> None:
+    command = [str(Path(sys.executable).parent / "slidehook"), "run", "mine.py:Endless", "grey.tiff"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; nothing was written" in said
+    assert "Traceback" not in said
+    assert not Path("grey-endless").exists()
+
+
+def test_apps_tells_programs_all_that_an_app_declares() -> None:
+    found = CliRunner().invoke(main, ["apps", "--json"])
+    (demo,) = [each for each in json.loads(found.stdout)["apps"] if each["id"] == "wholeslide"]
+    assert demo == {
+        "id": "wholeslide",
+        "name": "Whole slide demo",
+        "version": "1.0",
+        "manufacturer": "slidehook",
+        "input": "wholeSlide",
+        "route": "/dpat_ia_app_demo/wholeslide",
+        "needs": ["files", "label", "thumbnail"],
+        "dependsOn": None,
+        "priority": 5,
+        "timeoutSeconds": None,
+        "memoryGb": None,
+        "maxPolygons": 2000,
+        "maxPoints": 50000,
+        "params": {},
+    }
+
+
+def test_apps_lists_those_that_work_and_names_those_that_do_not() -> None:
+    path = params_path(Path.cwd().parent / "data", "wholeslide")
+    path.parent.mkdir(parents=True)
+    found = CliRunner().invoke(main, ["apps"])
+    assert "wholeSlide" in found.stdout
+    assert "files, label, thumbnail" in found.stdout
+    path.write_text("seconds = 5\n")
+    found = CliRunner().invoke(main, ["apps"])
+    assert "/dpat_ia_app_demo/wholeslide" not in found.stdout
+    assert f"apps.wholeslide:WholeSlideDemo does not load: {path}: seconds is none of" in found.stderr

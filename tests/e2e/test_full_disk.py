@@ -1,0 +1,64 @@
+"""A worker's disk that is full: the job waits, says so, and ends right when there is room; nothing is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slidehook.jobs.job import JobState
+from tests.e2e.conftest import Dpat, Site
+from tests.e2e.running import wait_for
+
+WITHIN_S = 60.0
+MOUNT = 'mkdir -p "$1" && mount -t tmpfs -o size=12m tmpfs "$1" && shift && exec "$@"'
+"""Gives a command a little disk of its own at `$1`, in a mount namespace that nobody else sees."""
+NAMESPACE = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, "sh")
+
+
+def can_mount(folder: Path) -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*NAMESPACE, str(folder), "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("like", ["immuno", "immuno-dicom"], ids=["one file", "several files"])
+def test_a_job_waits_while_its_workers_disk_is_full_and_then_ends_right(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat], tmp_path: Path, like: str
+) -> None:
+    if not can_mount(tmp_path / "probe"):
+        pytest.skip("a disk of its own can't be mounted here: unshare is missing or not allowed")
+    site = new_site(max_attempts="1")
+    site.start_web()
+    worker = site.start_worker(within=[*NAMESPACE, str(site.data)])
+    dpat = new_dpat(site)
+    slide_id = dpat.add_slide(like)
+    # As the worker's processes see it.
+    data = Path(f"/proc/{worker.pid}/root{site.data}")
+    ballast = data / "ballast"
+
+    dpat.add_fault("/files$", "stall", after_bytes=200_000, seconds=4)
+    dpat.create(slide_id)
+    wait_for(lambda: list(data.glob("slides/*/*/*.part")), "the download has begun")
+    fill(ballast)
+    waiting = "waiting to try again: the disk of the host "
+    assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"].startswith(waiting), WITHIN_S)
+    job = site.job_in(JobState.PARKED, slide_id)
+    assert wait_for(lambda: not list(data.rglob("*.part")), "nothing half-written is left")
+    assert "is full: no room for the slide" in site.types("jobs", "show", job.record.job.id)
+
+    ballast.unlink()
+    assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"] == "ANSWER: 42", WITHIN_S)
+    assert site.job_in(JobState.DONE, slide_id).attempt == 1
+    assert not [each for each in dpat.shown(slide_id)["history"] if each["displayResult"].startswith("failed")]
+
+
+def fill(path: Path) -> None:
+    """Write until the disk takes no more."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from slidehook.behind import AHEAD, Behind
+
+
+def test_work_is_done_in_order_in_one_other_thread() -> None:
+    done: list[int] = []
+    threads: set[int] = set()
+
+    def work(number: int) -> Callable[[], None]:
+        def do() -> None:
+            done.append(number)
+            threads.add(threading.get_ident())
+
+        return do
+
+    with Behind() as behind:
+        for number in range(100):
+            behind.do(work(number))
+        behind.finish()
+        assert done == list(range(100))
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_no_more_work_waits_than_said() -> None:
+    go_on = threading.Event()
+    given: list[int] = []
+    all_waiting = threading.Event()
+
+    def give() -> None:
+        with Behind() as behind:
+            for number in range(AHEAD + 5):
+                behind.do(go_on.wait)  # type: ignore[arg-type]
+                given.append(number)
+                if len(given) == AHEAD:
+                    all_waiting.set()
+            behind.finish()
+
+    giver = threading.Thread(target=give)
+    giver.start()
+    try:
+        assert all_waiting.wait(10)
+        giver.join(0.05)
+        assert len(given) == AHEAD
+    finally:
+        go_on.set()
+        giver.join(10)
+    assert len(given) == AHEAD + 5
+
+
+def fail() -> None:
+    raise OSError("no room")
+
+
+def test_an_error_is_raised_where_the_caller_waits_and_the_rest_is_passed_over() -> None:
+    after: list[int] = []
+    with Behind() as behind, pytest.raises(OSError, match="no room"):  # noqa: PT012 - whichever of these waits first
+        behind.do(fail)
+        for number in range(100):
+            behind.do(lambda number=number: after.append(number))  # type: ignore[misc]
+        behind.finish()
+    assert after == []
+
+
+def test_an_error_of_the_last_work_is_not_lost() -> None:
+    with Behind() as behind:
+        behind.do(fail)
+        with pytest.raises(OSError, match="no room"):
+            behind.finish()
+
+
+def test_when_the_caller_fails_the_thread_ends_and_what_waits_is_passed_over() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    after: list[int] = []
+
+    def long() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    with pytest.raises(KeyError), Behind() as behind:  # noqa: PT012 - the error is the test's own
+        behind.do(long)
+        behind.do(lambda: after.append(1))
+        begun.wait(10)
+        threading.Timer(0.05, go_on.set).start()
+        raise KeyError
+    assert after == []
+    assert "behind" not in [each.name for each in threading.enumerate()]

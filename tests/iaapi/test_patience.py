@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slidehook.errors import Conflict, DpatUnavailable, NotFound
+from slidehook.iaapi.patience import RETRY_AFTER_MOST_S, WAIT_MOST_S, Patience, asked_wait_s, growing_s
+
+NOON = "Tue, 05 Mar 2024 12:00:00 GMT"
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_waits_double_up_to_a_limit_and_are_spread_by_half(failed: int, chance: float) -> None:
+    middle = min(0.2 * 2.0 ** min(failed - 1, 100), WAIT_MOST_S)
+    assert growing_s(failed, chance) == pytest.approx(middle * (0.5 + chance))
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "seconds"),
+    [
+        ("7", None, 7),
+        (" 120 ", None, 120),
+        ("0", None, 0),
+        ("9" * 400, None, 999_999_999),
+        ("Tue, 05 Mar 2024 12:00:30 GMT", NOON, 30),
+        ("Tue, 05 Mar 2024 11:59:00 GMT", NOON, 0),
+        ("Tuesday, 05-Mar-24 12:01:00 GMT", NOON, 60),
+        ("Tue Mar  5 12:01:00 2024", NOON, 60),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
+    value: str, date: str | None, seconds: float
+) -> None:
+    assert asked_wait_s(value, date) == seconds
+
+
+def test_a_date_is_compared_with_our_clock_where_the_server_tells_no_time() -> None:
+    assert 55 < asked_wait_s(formatdate(time.time() + 60, usegmt=True)) <= 60
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "soon", "-5", "1.5", "1e9", "\u0663", "31 Feb 2024", "Tue, 05 Mar 99999999999"]
+)
+def test_a_retry_after_that_can_not_be_read_asks_for_nothing(value: str | None) -> None:
+    assert asked_wait_s(value, NOON) == 0
+
+
+class Server:
+    """Fails as often as said, then answers; `waits` are what its caller slept."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+        self.waits: list[float] = []
+
+    def patience(self, tries: int, within_s: float = math.inf) -> Patience:
+        return Patience.for_s(within_s, tries, self.waits.append)
+
+    def answer(self) -> str:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "fine"
+
+
+def away(retry_after_s: float = 0.0) -> DpatUnavailable:
+    error = DpatUnavailable("away")
+    error.retry_after_s = retry_after_s
+    return error
+
+
+def test_what_is_away_is_called_again_after_growing_waits() -> None:
+    server = Server(away(), away(), away())
+    assert server.patience(4).call(server.answer) == "fine"
+    bounds = [(0.1, 0.3), (0.2, 0.6), (0.4, 1.2)]
+    assert all(low <= wait <= high for wait, (low, high) in zip(server.waits, bounds, strict=True))
+
+
+def test_no_more_tries_are_made_than_said_and_the_last_error_is_raised() -> None:
+    last = away()
+    server = Server(away(), last, away())
+    with pytest.raises(DpatUnavailable) as caught:
+        server.patience(2).call(server.answer)
+    assert caught.value is last
+    assert server.calls == 2
+
+
+@pytest.mark.parametrize("error", [NotFound("gone"), Conflict("changed"), ValueError("ours")])
+def test_what_a_second_try_would_not_change_is_raised_at_once(error: Exception) -> None:
+    server = Server(error)
+    with pytest.raises(type(error)):
+        server.patience(5).call(server.answer)
+    assert server.calls == 1
+
+
+def test_a_server_that_names_a_time_is_left_alone_until_then() -> None:
+    server = Server(away(7.0))
+    assert server.patience(2).call(server.answer) == "fine"
+    (wait,) = server.waits
+    assert 7.0 < wait < 8.0
+
+
+def test_a_server_that_names_a_time_too_long_is_not_waited_for() -> None:
+    server = Server(away(RETRY_AFTER_MOST_S + 1))
+    with pytest.raises(DpatUnavailable):
+        server.patience(5).call(server.answer)
+    assert (server.calls, server.waits) == (1, [])
+
+
+@pytest.mark.parametrize("asked_s", [0.0, 3.0, 19.0])
+def test_nothing_is_waited_for_beyond_the_end(asked_s: float) -> None:
+    server = Server(away(asked_s))
+    with pytest.raises(DpatUnavailable):
+        server.patience(5, within_s=0.05).call(server.answer)
+    assert server.waits == []
+
+
+def test_whoever_waits_can_break_off() -> None:
+    def leave(_: float) -> None:
+        raise KeyboardInterrupt
+
+    server = Server(away())
+    with pytest.raises(KeyboardInterrupt):
+        Patience(3, sleep=leave).call(server.answer)
+    assert server.calls == 1
+
+
+@pytest.mark.parametrize(("within_s", "most_s"), [(0.05, 0.05), (math.inf, WAIT_MOST_S * 1.5)])
+def test_a_wait_between_two_conflicts_ends_with_the_patience(within_s: float, most_s: float) -> None:
+    server = Server()
+    server.patience(1, within_s).wait(50)
+    assert 0 < server.waits[0] <= most_s
+
+
+def test_the_time_left_is_never_below_nothing() -> None:
+    assert Patience(until=time.monotonic() - 5).left_s == 0
+    assert Patience().left_s == math.inf
+
+
+def test_arguments_are_handed_on() -> None:
+    add: Callable[..., int] = lambda a, *, b: a + b  # noqa: E731
+    assert Patience().call(add, 1, b=2) == 3

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from slidehook.errors import DpatUnavailable, Malformed, NotFound, Refused, TokenExpired
+from slidehook.iaapi.client import DpatServer
+from slidehook.iaapi.models import ResultRecord, Token
+from slidehook.iaapi.tokens import EARLY_S, NEW_S, REFUSAL_S, ServiceAccount
+from tests.iaapi.little_dpat import Call, LittleDpat, Reply
+
+DPAT, APP = "https://dpat.example/v1", "tissue-area"
+INFO = "/slides/S-1/info"
+
+
+class Purse:
+    """Gives the tokens that the test put in, newest last; remembers which were refused."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.left = list(tokens)
+        self.refused: list[str] = []
+
+    def token(self) -> str:
+        if not self.left:
+            raise TokenExpired("no token is left")
+        return self.left[0]
+
+    def instead_of(self, refused: str) -> str | None:
+        self.refused.append(refused)
+        self.left = [each for each in self.left if each != refused]
+        return self.left[0] if self.left else None
+
+
+def taking(dpat: LittleDpat, *good: str, status: int = 401) -> Callable[[Call], Reply]:
+    """Have DPAT take these tokens only."""
+
+    def answer(call: Call) -> Reply:
+        token = call.headers["Authorization"].removeprefix("Bearer ")
+        return dpat.usual(call) if token in good else Reply(status)
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_call_whose_token_is_refused_is_made_again_with_another(
+    dpat: LittleDpat, server: DpatServer, status: int
+) -> None:
+    dpat.answer("GET", INFO, taking(dpat, "new", status=status))
+    purse = Purse("old", "new")
+    client = server.client(purse)
+    assert client.slide_info("S-1").id == "S-1"
+    assert purse.refused == ["old"]
+    assert client.slide_info("S-1").id == "S-1"
+    assert [call.headers["Authorization"] for call in dpat.calls] == ["Bearer old", "Bearer new", "Bearer new"]
+    assert {call.headers["X-Sectra-ApiVersion"] for call in dpat.calls} == {"1.10"}
+
+
+def test_it_is_made_again_once_only(dpat: LittleDpat, server: DpatServer) -> None:
+    dpat.answer("GET", INFO, taking(dpat, "third"))
+    with pytest.raises(TokenExpired, match="401"):
+        server.client(Purse("first", "second", "third"), tries=5).slide_info("S-1")
+    assert len(dpat.calls) == 2
+
+
+def test_without_another_token_the_refusal_stands(dpat: LittleDpat, server: DpatServer) -> None:
+    dpat.answer("GET", INFO, taking(dpat, "none"))
+    client = server.client(Purse("old"))
+    with pytest.raises(TokenExpired, match="401"):
+        client.slide_info("S-1")
+    with pytest.raises(TokenExpired, match="no token is left"):
+        client.slide_info("S-1")
+    assert len(dpat.calls) == 1
+
+
+def test_a_new_result_is_sent_again_whole_and_stored_once(
+    dpat: LittleDpat, server: DpatServer, record: ResultRecord
+) -> None:
+    dpat.answer("POST", f"/applications/{APP}/results", taking(dpat, "new"))
+    stored = server.client(Purse("old", "new")).create_result(APP, record)
+    first, second = dpat.made("POST")
+    assert first.json == second.json
+    assert list(dpat.results) == [1] == [stored.id]
+
+
+def test_an_update_is_sent_again_in_the_way_that_the_server_takes(
+    dpat: LittleDpat, server: DpatServer, record: ResultRecord
+) -> None:
+    stored = server.client("any").create_result(APP, record)
+    one = f"/applications/{APP}/results/1"
+    dpat.answer("PATCH", one, lambda call: Reply(405 if "new" in call.headers["Authorization"] else 401))
+    dpat.answer("PUT", one, taking(dpat, "new"))
+    updated = server.client(Purse("old", "new")).update_result(APP, record, stored.id, stored.version_id)
+    assert updated.version_id == "v2"
+    assert [call.method for call in dpat.calls] == ["POST", "PATCH", "PATCH", "PUT"]
+
+
+def test_a_slides_files_come_although_the_token_has_expired(dpat: LittleDpat, server: DpatServer) -> None:
+    def files(call: Call) -> Reply:
+        return Reply(body=b"x" * 100_000) if "new" in call.headers["Authorization"] else Reply(401, b"y" * 100_000)
+
+    dpat.answer("GET", "/slides/S-1/files", files)
+    with server.client(Purse("old", "new")).files("S-1") as response:
+        assert b"".join(response.iter_content(1000)) == b"x" * 100_000
+
+
+def test_what_is_sent_again_leads_nowhere_else(dpat: LittleDpat, server: DpatServer) -> None:
+    with LittleDpat() as other:
+        dpat.answer("GET", INFO, Reply(401), Reply(302, headers={"Location": other.url + INFO}))
+        with pytest.raises(Refused, match="redirect"):
+            server.client(Purse("old", "new")).slide_info("S-1")
+        assert not other.calls
+
+
+# --- the service account
+
+
+class Office:
+    """Where the service account gets its tokens: fails as the test says, else gives numbered ones."""
+
+    def __init__(self, expires_in: float | None = 3600) -> None:
+        self.expires_in = expires_in
+        self.errors: list[Exception] = []
+        self.asked: list[tuple[str, str]] = []
+
+    def __call__(self, url: str, app_id: str) -> Token:
+        self.asked.append((url, app_id))
+        if self.errors:
+            raise self.errors.pop(0)
+        return Token(access_token=f"token-{len(self.asked)}", expires_in=self.expires_in)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+@pytest.fixture
+def account(office: Office, clock: Clock) -> ServiceAccount:
+    return ServiceAccount(office, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "renewed_after_s"), [(3600.0, 3600 - EARLY_S), (10.0, 8.0), (None, None), (0.0, None)]
+)
+def test_a_token_is_renewed_before_it_ends(
+    office: Office, account: ServiceAccount, clock: Clock, expires_in: float | None, renewed_after_s: float | None
+) -> None:
+    office.expires_in = expires_in
+    assert account.token(DPAT, APP) == "token-1"
+    clock.now += (renewed_after_s or 1e6) - 0.01
+    assert account.token(DPAT, APP) == "token-1"
+    clock.now += 0.01
+    assert account.token(DPAT, APP) == ("token-1" if renewed_after_s is None else "token-2")
+
+
+def test_each_server_and_app_has_a_token_of_its_own(office: Office, account: ServiceAccount) -> None:
+    places = [(DPAT, APP), (DPAT, "other"), ("https://other/v1", APP)]
+    assert [account.token(*each) for each in places * 2] == ["token-1", "token-2", "token-3"] * 2
+    assert office.asked == places
+
+
+def test_many_threads_at_once_have_it_renewed_once(clock: Clock) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+    asked: list[str] = []
+
+    def slow(_: str, app_id: str) -> Token:
+        asked.append(app_id)
+        go_on.wait(10)
+        return Token(access_token=f"token-{len(asked)}", expires_in=100)
+
+    account = ServiceAccount(slow, clock=clock)
+    given: list[str | None] = []
+
+    def ask() -> None:
+        begun.release()
+        given.append(account.token(DPAT, APP))
+
+    for round_number in (1, 2):
+        threads = [threading.Thread(target=ask) for _ in range(20)]
+        for each in threads:
+            each.start()
+        for _ in threads:
+            assert begun.acquire(timeout=10)
+        go_on.set()
+        for each in threads:
+            each.join(10)
+        assert len(asked) == round_number
+        assert given[-20:] == [f"token-{round_number}"] * 20
+        go_on.clear()
+        clock.now += 90
+
+
+def test_one_servers_slow_renewal_holds_up_no_other(clock: Clock) -> None:
+    go_on, begun = threading.Event(), threading.Event()
+
+    def fetch(url: str, _: str) -> Token:
+        if url == "slow":
+            begun.set()
+            go_on.wait(10)
+        return Token(access_token=url)
+
+    account = ServiceAccount(fetch, clock=clock)
+    waiting = threading.Thread(target=account.token, args=("slow", APP))
+    waiting.start()
+    assert begun.wait(10)
+    assert account.token("quick", APP) == "quick"
+    go_on.set()
+    waiting.join(10)
+
+
+def test_many_threads_whose_token_is_refused_have_it_renewed_once(
+    office: Office, account: ServiceAccount, clock: Clock
+) -> None:
+    assert account.token(DPAT, APP) == "token-1"
+    clock.now += NEW_S
+    assert [account.token(DPAT, APP, refused="token-1") for _ in range(5)] == ["token-2"] * 5
+    assert len(office.asked) == 2
+
+
+def test_a_refused_token_that_is_quite_new_is_not_renewed_again_and_again(
+    office: Office, account: ServiceAccount, clock: Clock
+) -> None:
+    assert account.token(DPAT, APP) == "token-1"
+    assert account.token(DPAT, APP, refused="token-1") is None
+    clock.now += NEW_S
+    assert account.token(DPAT, APP, refused="token-1") == "token-2"
+    assert account.token(DPAT, APP, refused="somebody else's") == "token-2"
+    assert len(office.asked) == 2
+
+
+@pytest.mark.parametrize("error", [Refused("The password is wrong."), NotFound("No such app."), Malformed("HTML.")])
+def test_an_account_that_dpat_refuses_is_told_of_once_and_left_alone_for_a_while(
+    office: Office, account: ServiceAccount, clock: Clock, error: Exception
+) -> None:
+    office.errors = [error]
+    with capture_logs() as logged:
+        assert [account.token(DPAT, APP) for _ in range(3)] == [None] * 3
+        clock.now += REFUSAL_S - 1
+        assert account.token(DPAT, APP) is None
+    assert len(office.asked) == 1
+    assert [(each["log_level"], each["reason"]) for each in logged] == [("error", str(error))]
+    clock.now += 1
+    assert account.token(DPAT, APP) == "token-2"
+
+
+def test_a_dpat_that_is_away_is_asked_again(office: Office, account: ServiceAccount) -> None:
+    office.errors = [DpatUnavailable("DPAT can't be reached.")]
+    with pytest.raises(DpatUnavailable):
+        account.token(DPAT, APP)
+    assert account.token(DPAT, APP) == "token-2"
+
+
+def test_nothing_secret_is_shown_of_an_account(account: ServiceAccount) -> None:
+    token = account.token(DPAT, APP)
+
+    def texts(thing: Any) -> str:
+        return repr(thing) + "".join(repr(each) for each in vars(thing).values())
+
+    assert token is not None
+    assert token not in texts(account)
+
+
+def test_a_token_is_fetched_as_the_user(dpat: LittleDpat, server: DpatServer) -> None:
+    dpat.answer("POST", "/token", Reply(body={"accessToken": "T", "tokenType": "Bearer", "expiresIn": 60}))
+    token = server.fetch_token("slidehook", "pässword", APP)
+    (call,) = dpat.calls
+    assert (token.access_token, token.expires_in) == ("T", 60)
+    assert call.query == {"applicationId": [APP]}
+    assert call.body == b"grant_type=client_credentials"
+    assert call.headers["Authorization"].startswith("Basic ")

@@ -1,0 +1,312 @@
+"""A user's change to a result, as the app answers it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from slidehook import App, AppError, Gallery, PixelPoint, Progress, Quality, Result, Slide
+from slidehook.registry import Registry
+from slidehook.settings import Settings
+from tests.iaapi.little_dpat import Call, LittleDpat, Reply
+from tests.webserver.site import Site
+from webserver.front import create_app
+
+RESULT: dict[str, Any] = {
+    "id": 1,
+    "versionId": "v4",
+    "slideId": "S-1",
+    "displayResult": "50 % positive",
+    "displayProperties": {"Positive (%)": 50},
+    "applicationVersion": "0.9",
+    "attachments": [{"name": "a.csv", "state": "stored"}],
+    "data": {
+        "context": {"mode": "fast"},
+        "result": {
+            "type": "patchCollection",
+            "content": {
+                "description": "Nuclei",
+                "polygons": [],
+                "patches": [
+                    {"tag": 0, "position": {"x": 0.1, "y": 0.2}, "sortKeyValue": 1},
+                    {"tag": 1, "position": {"x": 0.3, "y": 0.2}, "sortKeyValue": 2},
+                ],
+                "tags": ["positive", "negative"],
+                "patchSize": 64,
+                "magnification": 20,
+                "statuses": {"allowVerify": {"value": True, "message": "allowed."}, "newer": {"value": 3}},
+                "actions": [{"id": "recount", "state": 0, "name": "Recount", "tooltip": ""}],
+            },
+        },
+    },
+}
+
+
+class Recount(App):
+    """Does on a change what the result's text says, else counts."""
+
+    id = "recount"
+    name = "Recount"
+    version = "2.0"
+    max_polygons = 2
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        raise NotImplementedError
+
+    def on_modify(self, result: Result) -> Result:
+        act = getattr(self, f"do_{result.text}", None)
+        return self.count(result) if act is None else act(result)
+
+    def count(self, result: Result) -> Result:
+        assert result.gallery is not None
+        counts = result.gallery.counts()
+        percent = 100 * counts["positive"] // sum(counts.values())
+        result.text = f"{percent} % positive"
+        result.properties |= {"Positive (%)": percent, "Pressed": ", ".join(result.pressed)}
+        result.properties["First x (px)"] = result.gallery.patches[0].at.x
+        return result
+
+    def do_refuse(self, result: Result) -> Result:
+        raise AppError("no nuclei are left")
+
+    def do_fail(self, result: Result) -> Result:
+        raise KeyError("nuclei")
+
+    def do_leave(self, result: Result) -> Result:
+        raise SystemExit(3)
+
+    def do_nothing(self, result: Result) -> Result:
+        return None  # type: ignore[return-value]
+
+    def do_mumble(self, result: Result) -> Result:
+        class Unspeakable(AppError):
+            def __str__(self) -> str:
+                raise LookupError("no words")
+
+        raise Unspeakable
+
+    def do_nan(self, result: Result) -> Result:
+        return Result("x", {"n": float("nan")})
+
+    def do_spoil(self, result: Result) -> Result:
+        """Fail when half has been done."""
+        assert result.gallery is not None
+        result.gallery.patches.clear()
+        result.properties.clear()
+        raise ValueError("halfway")
+
+    def do_reject(self, result: Result) -> Result:
+        return Result("rejected", quality=Quality.REJECTED)
+
+    def do_many(self, result: Result) -> Result:
+        many = Result("many")
+        for side in (10, 20, 30):
+            many.polygon([PixelPoint(0, 0), PixelPoint(side, 0), PixelPoint(side, side)])
+        return many
+
+    def do_anew(self, result: Result) -> Result:
+        return Result("anew", gallery=Gallery(["x"]).add("x", PixelPoint(200, 100)))
+
+
+@pytest.fixture
+def site(dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("webserver.front.set_up_logging", lambda: None)
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr("webserver.front.atexit", SimpleNamespace(register=at_exit.append))
+    settings = Settings(_env_file=None, queue_dir=tmp_path / "queue", data_dir=tmp_path / "data")
+    app = Recount()
+    app.settings = settings
+    site = Site(create_app(settings, Registry([app])), tmp_path / "queue", dpat)
+    dpat.results[1] = copy.deepcopy(RESULT)
+    yield site
+    for close in [*at_exit, site.queue.close]:
+        close()
+
+
+def modify(site: Site, *, text: str = "50 % positive", **changes: Any) -> Any:
+    """Send the result as a user left it: the second patch among the positive, the button pressed."""
+    body = copy.deepcopy(RESULT) | {"displayResult": text} | changes
+    content = body["data"]["result"]["content"]
+    content["patches"][1]["tag"] = 0
+    content["actions"][0]["state"] = 1
+    return site.post("/apps/recount", applicationId="recount", action="modify", input=body)
+
+
+def content(site: Site) -> dict[str, Any]:
+    found: dict[str, Any] = site.dpat.results[1]["data"]["result"]["content"]
+    return found
+
+
+def test_the_apps_answer_is_stored_and_answered_as_stored(site: Site) -> None:
+    answer = modify(site)
+    stored = site.dpat.results[1]
+    assert (answer.status_code, answer.json) == (200, stored)
+    assert (stored["displayResult"], stored["versionId"]) == ("100 % positive", "v5")
+    assert stored["applicationVersion"] == "2.0"
+    assert stored["displayProperties"] == {"Positive (%)": 100, "Pressed": "recount", "First x (px)": 200}
+    assert [each["tag"] for each in content(site)["patches"]] == [0, 0]
+    assert [each["state"] for each in content(site)["actions"]] == [0]
+
+
+def test_what_the_app_knows_nothing_of_is_stored_as_it_was(site: Site) -> None:
+    modify(site)
+    stored = site.dpat.results[1]
+    assert (stored["attachments"], stored["data"]["context"]) == (RESULT["attachments"], RESULT["data"]["context"])
+    before = RESULT["data"]["result"]["content"]
+    assert content(site)["statuses"] == before["statuses"]
+    assert [each["position"] for each in content(site)["patches"]] == [each["position"] for each in before["patches"]]
+
+
+def test_a_change_costs_two_calls(site: Site) -> None:
+    modify(site)
+    assert [(call.method, call.path) for call in site.dpat.calls] == [
+        ("GET", "/slides/S-1/info"),
+        ("PATCH", "/applications/recount/results/1"),
+    ]
+
+
+def test_an_app_may_answer_with_something_new(site: Site) -> None:
+    assert modify(site, text="anew").status_code == 200
+    assert content(site)["tags"] == ["x"]
+    assert content(site)["patches"] == [{"tag": 0, "position": {"x": 0.1, "y": 0.05}, "sortKeyValue": 0}]
+
+
+def test_an_answer_with_more_shapes_than_dpat_can_show_is_cut_as_an_analysis_is(site: Site) -> None:
+    assert modify(site, text="many").json["displayProperties"] == {"Shapes shown": "2 of 3 (largest)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("refuse", "no nuclei are left"),
+        ("fail", "the app has a fault: KeyError: 'nuclei'"),
+        ("leave", "the app has a fault: SystemExit: 3"),
+        ("nothing", "the app has a fault: on_modify gave NoneType, not a Result"),
+        ("nan", "the app's result can't be sent to DPAT: properties.n is nan, which is no number"),
+        ("mumble", "it can't say what it is"),
+        ("spoil", "the app has a fault: ValueError: halfway"),
+    ],
+)
+def test_an_authors_fault_costs_nobody_their_change_and_leaves_no_old_number(
+    site: Site, text: str, reason: str
+) -> None:
+    answer = modify(site, text=text)
+    assert (answer.status_code, answer.json) == (200, site.dpat.results[1])
+    stored = site.dpat.results[1]
+    assert stored["displayResult"] == f"update failed: {reason}"
+    assert stored["displayProperties"] == {
+        "Status": f"update failed: {reason}",
+        "Positive (%) (before the change)": 50,
+    }
+    assert [each["tag"] for each in content(site)["patches"]] == [0, 0]
+    assert [each["state"] for each in content(site)["actions"]] == [0]
+
+
+def test_a_change_after_a_failed_one_is_answered_as_if_nothing_had_been(site: Site) -> None:
+    failed = modify(site, text="fail").json
+    properties = failed["displayProperties"]
+    assert modify(site, versionId="v5", text="x", displayProperties=properties).status_code == 200
+    assert site.dpat.results[1]["displayProperties"] == {
+        "Positive (%)": 100, "Pressed": "recount", "First x (px)": 200
+    }  # fmt: skip
+
+
+def test_without_the_slides_extent_the_app_can_not_be_asked(site: Site) -> None:
+    del site.dpat.record["imageSize"]
+    assert modify(site).status_code == 200
+    assert site.dpat.results[1]["displayResult"] == "update failed: DPAT does not tell the slide's size"
+
+
+def test_progress_and_failures_do_not_come_to_the_app(site: Site) -> None:
+    data = {"context": {}, "result": {"type": "primitive", "content": []}}
+    body = RESULT | {"displayResult": "fail", "displayProperties": {"Status": "cancelled"}, "data": data}
+    answer = site.post("/apps/recount", applicationId="recount", action="modify", input=body)
+    assert answer.json is not None
+    assert answer.json["displayResult"] == "fail"
+    assert [call.method for call in site.dpat.calls] == ["PATCH"]
+
+
+def test_a_change_that_somebody_else_was_faster_than_is_applied_to_theirs(site: Site) -> None:
+    site.dpat.results[1]["versionId"] = "v8"
+    answer = modify(site)
+    assert (answer.status_code, answer.json["versionId"]) == (200, "v9")
+    assert answer.json["displayResult"] == "100 % positive"
+
+
+def test_a_change_that_makes_no_sense_is_refused(site: Site) -> None:
+    body = copy.deepcopy(RESULT)
+    body["data"]["result"]["content"]["patches"][0]["tag"] = 7
+    answer = site.post("/apps/recount", applicationId="recount", action="modify", input=body)
+    assert answer.status_code == 400
+    assert "Patch 0 has the tag 7" in answer.text
+    assert site.dpat.results[1] == RESULT
+
+
+def test_a_change_while_dpat_is_away_is_an_error_and_nothing_is_stored(site: Site) -> None:
+    site.dpat.answer("GET", "/slides/S-1/info", Reply(503))
+    assert modify(site).status_code == 502
+    assert site.dpat.results[1] == RESULT
+
+
+# --- quality control
+
+
+def test_an_app_may_set_the_slides_quality(site: Site) -> None:
+    site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q1"}
+    site.dpat.answer("PUT", "/slides/S-1/qualityControl", Reply(body={}))
+    assert modify(site, text="reject").status_code == 200
+    put = site.dpat.calls[-1]
+    assert put.path == "/slides/S-1/qualityControl"
+    assert put.json == {"applicationVersion": "2.0", "qualityControl": {"status": "Rejected", "versionId": "q1"}}
+    assert len(site.dpat.calls) == 3
+
+
+@pytest.mark.parametrize("known", [None, {"status": "NotSet"}])
+def test_without_quality_control_at_dpat_the_result_is_stored_all_the_same(site: Site, known: Any) -> None:
+    site.dpat.record["qualityControl"] = known
+    assert modify(site, text="reject").json["displayResult"] == "rejected"
+    assert not site.dpat.made("PUT")
+
+
+def test_an_older_dpat_is_not_asked_to_set_the_quality(site: Site) -> None:
+    site.dpat.version = "1.9"
+    site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q1"}
+    assert modify(site, text="reject").json["displayResult"] == "rejected"
+    assert not site.dpat.made("PUT")
+
+
+def test_a_quality_that_somebody_set_meanwhile_stands(site: Site) -> None:
+    site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q1"}
+
+    def conflict(_: Call) -> Reply:
+        site.dpat.record["qualityControl"] = {"status": "QualityOk", "versionId": "q2"}
+        return Reply(409)
+
+    site.dpat.answer("PUT", "/slides/S-1/qualityControl", conflict)
+    assert modify(site, text="reject").status_code == 200
+    assert len(site.dpat.made("PUT")) == 1
+
+
+def test_a_quality_whose_version_alone_has_changed_is_set_on_the_new_one(site: Site) -> None:
+    site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q1"}
+
+    def conflict(_: Call) -> Reply:
+        site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q2"}
+        return Reply(409)
+
+    site.dpat.answer("PUT", "/slides/S-1/qualityControl", conflict, Reply(body={}))
+    modify(site, text="reject")
+    assert [put.json["qualityControl"]["versionId"] for put in site.dpat.made("PUT")] == ["q1", "q2"]
+
+
+@pytest.mark.parametrize("reply", [Reply(403), Reply(500), Reply(400), Reply(404)])
+def test_a_quality_that_dpat_does_not_take_takes_no_result_away(site: Site, reply: Reply) -> None:
+    site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q1"}
+    site.dpat.answer("PUT", "/slides/S-1/qualityControl", reply)
+    answer = modify(site, text="reject")
+    assert (answer.status_code, answer.json["displayResult"]) == (200, "rejected")

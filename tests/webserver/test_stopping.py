@@ -1,0 +1,170 @@
+"""A user cancels an analysis, or deletes its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from slidehook.jobs.job import JobState
+from slidehook.jobs.source import FileClaim, FileSource
+from tests.iaapi.little_dpat import Reply
+from tests.webserver.site import SQUARE, Site
+
+ONE = "/applications/tissue-area/results/1"
+FRESH = "the-fresh-token"
+
+
+@pytest.fixture
+def source(site: Site) -> Iterator[FileSource]:
+    source = FileSource(site.queue, max_attempts=3)
+    yield source
+    source.close()
+
+
+def claimed(source: FileSource) -> FileClaim:
+    claim = source.claim()
+    assert claim is not None
+    return claim
+
+
+def cancel(site: Site) -> None:
+    answer = site.post(action="cancel", input=..., callbackInfo={"url": site.dpat.url, "token": FRESH})
+    assert (answer.status_code, answer.json) == (200, {})
+
+
+def ended(site: Site) -> int:
+    """How many jobs have ended as cancelled."""
+    return len([path for path in (site.queue.layout.root / JobState.CANCELLED).rglob("*") if path.is_file()])
+
+
+# --- cancel
+
+
+def test_the_slide_is_told_with_the_token_that_comes_with_the_cancel(site: Site) -> None:
+    site.post()
+    site.dpat.calls.clear()
+    cancel(site)
+    (call,) = site.dpat.calls
+    assert (call.method, call.headers["Authorization"]) == ("PATCH", f"Bearer {FRESH}")
+    assert site.dpat.results[1]["displayResult"] == "cancelled"
+    assert ended(site) == 1
+
+
+@pytest.mark.parametrize("reply", [Reply(503), Reply(401), Reply(409), Reply(500), Reply(422)])
+def test_a_cancel_that_dpat_can_not_be_told_of_now_is_left_to_a_worker(
+    site: Site, source: FileSource, reply: Reply
+) -> None:
+    site.post()
+    for method in ("PATCH", "PUT"):
+        site.dpat.answer(method, ONE, reply)
+    cancel(site)
+    assert ended(site) == 0
+    claim = claimed(source)
+    assert claim.cancel_wanted()
+    assert claim.token() == FRESH
+
+
+def test_a_cancel_while_dpat_is_away_is_left_to_a_worker(site: Site, source: FileSource) -> None:
+    site.post()
+    away = {"url": "http://127.0.0.1:9/v1", "token": FRESH}
+    answer = site.post(action="cancel", input=..., callbackInfo=away)
+    assert (answer.status_code, answer.json) == (200, {})
+    assert claimed(source).cancel_wanted()
+
+
+def test_a_slide_that_shows_nothing_of_the_job_gets_nothing_by_its_cancel(site: Site) -> None:
+    site.dpat.answer("POST", "/applications/tissue-area/results", Reply(503))
+    assert site.notify().status_code == 502
+    assert site.files()
+    cancel(site)
+    assert not site.dpat.results
+    assert ended(site) == 1
+
+
+def test_a_result_that_the_user_has_deleted_meanwhile_stays_so(site: Site) -> None:
+    site.post()
+    site.dpat.results.clear()
+    cancel(site)
+    assert not site.dpat.results
+    assert ended(site) == 1
+
+
+def test_a_running_jobs_worker_is_told_and_dpat_is_not_called(site: Site, source: FileSource) -> None:
+    site.post()
+    claim = claimed(source)
+    site.dpat.calls.clear()
+    cancel(site)
+    assert claim.cancel_wanted()
+    assert not site.dpat.calls
+
+
+# --- delete
+
+
+def delete(site: Site, number: int, **changes: Any) -> None:
+    path = f"/apps/{changes.get('applicationId', 'tissue-area')}"
+    answer = site.post(path, action="delete", input=site.dpat.results[number], **changes)
+    assert (answer.status_code, answer.json) == (200, {})
+    del site.dpat.results[number]
+
+
+def test_a_queued_job_ends_and_the_same_request_again_is_another_job(site: Site, source: FileSource) -> None:
+    site.post()
+    site.dpat.calls.clear()
+    delete(site, 1)
+    assert not site.dpat.calls
+    assert ended(site) == 1
+    assert source.claim() is None
+    again = site.post()
+    assert again.status_code == 200
+    assert len(site.dpat.results) == 1
+    assert not claimed(source).result_deleted()
+
+
+def test_a_running_job_is_stopped_and_the_same_request_again_does_not_join_it(site: Site, source: FileSource) -> None:
+    site.post()
+    running = claimed(source)
+    delete(site, 1)
+    assert running.result_deleted()
+    again = site.post()
+    assert again.json == site.dpat.results[1]
+    assert "analysis queued" in again.json["displayResult"]
+    other = claimed(source)
+    assert other.job.id != running.job.id
+    assert not other.result_deleted()
+
+
+def test_of_several_regions_on_a_slide_only_the_deleted_ones_job_is_stopped(site: Site) -> None:
+    for x in (0.05, 0.06):
+        areas = {"polygons": [{"points": [*SQUARE, {"x": x, "y": 0.15}]}]}
+        answer = site.post("/apps/areas", applicationId="areas", input={"type": "multiArea", "content": areas})
+        assert answer.status_code == 200
+    delete(site, 1, applicationId="areas")
+    (left,) = site.jobs()
+    assert ended(site) == 1
+    assert left.input.type == "multiArea"
+
+
+def test_a_result_of_another_dpat_with_the_same_number_is_another(
+    make_site: Callable[..., Site], site: Site, source: FileSource
+) -> None:
+    site.post()
+    answer = site.post(
+        action="delete", input=site.dpat.results[1], callbackInfo={"url": "http://localhost:9/v1", "token": FRESH}
+    )
+    assert answer.status_code == 200
+    assert not claimed(source).result_deleted()
+
+
+def test_a_cancel_leaves_what_an_earlier_analysis_found(site: Site, source: FileSource) -> None:
+    site.post()
+    claimed(source).finish(JobState.DONE)
+    site.dpat.results[1]["displayResult"] = "12 %"
+    site.dpat.answer("GET", "/applications/tissue-area/results/slide/S-1", Reply(503))
+    assert site.notify().status_code == 502
+    site.dpat.answer("GET", "/applications/tissue-area/results/slide/S-1", site.dpat.usual)
+    cancel(site)
+    assert source.claim() is None
+    assert site.dpat.results[1]["displayResult"] == "12 %"

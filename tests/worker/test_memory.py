@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.running import is_alive, wait_for
+from worker.memory import MemoryGuard, end_group, members, takes_more
+
+MIB = 2**20
+FOREVER = "print('ready', flush=True); import threading; threading.Event().wait()"
+FILLS_60 = "held = bytearray(60 * 2**20);"
+Start = Callable[[str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start Python programs as process groups of their own, and wait until they print."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(program: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", program], stdout=subprocess.PIPE, text=True, process_group=0
+        )
+        started.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
+
+    yield start
+    for process in started:
+        end_group(process.pid)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_what_a_process_fills_counts_and_what_it_only_reserves_does_not(start: Start) -> None:
+    full = start(FILLS_60 + FOREVER)
+    reserved = start("import mmap; held = mmap.mmap(-1, 60 * 2**20, flags=mmap.MAP_PRIVATE);" + FOREVER)
+    assert takes_more(full.pid, 60 * MIB)
+    assert not takes_more(full.pid, 100 * MIB)
+    assert not takes_more(reserved.pid, 40 * MIB)
+
+
+def test_the_processes_of_a_group_count_together_and_what_they_share_once(start: Start) -> None:
+    two = start(f"import os; pid = os.fork(); {FILLS_60} {FOREVER}")
+    wait_for(lambda: takes_more(two.pid, 120 * MIB), "both have filled their memory")
+    shared = start(f"import os; {FILLS_60} os.fork(); {FOREVER}")
+    wait_for(lambda: len(members(shared.pid)) == 2, "it has forked")
+    assert takes_more(shared.pid, 60 * MIB)
+    assert not takes_more(shared.pid, 110 * MIB)
+
+
+def test_a_group_that_takes_too_much_is_killed_with_all_its_processes(start: Start) -> None:
+    family = start(f"import os; pid = os.fork(); held = bytearray(40 * 2**20); {FOREVER}")
+    pids = wait_for(lambda: len(found := members(family.pid)) == 2 and found, "it has forked") or []
+    with MemoryGuard(family.pid, 60 * MIB) as guard:
+        family.wait(10)
+        assert guard.exceeded
+    assert family.returncode == -signal.SIGKILL
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "nothing of it is left")
+
+
+def test_a_group_that_takes_little_is_left_alone(start: Start) -> None:
+    process = start(FOREVER)
+    with MemoryGuard(process.pid, 500 * MIB) as guard:
+        pass
+    assert not guard.exceeded
+    assert process.poll() is None
+
+
+def test_a_group_that_has_ended_takes_nothing(start: Start) -> None:
+    process = start("print('ready', flush=True)")
+    process.wait()
+    assert members(process.pid) == []
+    assert not takes_more(process.pid, 0)
+    end_group(process.pid)
+    assert os.getpid() in members(os.getpgrp())

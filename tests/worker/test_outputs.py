@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from slidehook import PixelPoint, Quality, Result
+from slidehook.geometry import Frame
+from slidehook.result import Button, Gallery
+from worker.analysis import Found
+from worker.outputs import Outputs
+from worker.workspace import Workspace
+
+
+@pytest.fixture
+def found() -> Found:
+    corners = [PixelPoint(0.1, 2), PixelPoint(1e6, 3), PixelPoint(7, 8)]
+    result = Result("text", {"Number": 1, "Part": 0.5, "Words": "a µ"}).polygon(corners, colour="#123456")
+    result.polyline(corners[:2]).label(corners[0], "here")
+    result.gallery = Gallery(["a"], buttons=[Button("b", "B")]).add("a", corners[2], sort_key=3)
+    result.quality = Quality.REJECTED
+    return Found(result, Frame(2000, 1000), 0.25)
+
+
+def test_what_was_found_comes_back_as_it_was(tmp_path: Path, found: Found) -> None:
+    Outputs(tmp_path / "new" / "outputs").keep("k", found)
+    assert Outputs(tmp_path / "new" / "outputs").find("k") == found
+    assert Outputs(tmp_path / "new" / "outputs").find("other") is None
+    assert [path.name for path in (tmp_path / "new" / "outputs").iterdir()] == ["k.json"]
+
+
+def test_what_is_older_than_wanted_or_no_longer_whole_is_not_there(tmp_path: Path, found: Found) -> None:
+    outputs = Outputs(tmp_path)
+    outputs.keep("k", found)
+    assert outputs.find("k", since=time.time() - 60) == found
+    assert outputs.find("k", since=time.time() + 60) is None
+    (tmp_path / "k.json").write_text('{"result": {"text": "half a')
+    assert outputs.find("k") is None
+
+
+def test_it_goes_with_the_other_small_data_of_its_time(tmp_path: Path, found: Found) -> None:
+    workspace = Workspace(tmp_path, "me")
+    workspace.drop_old(7)
+    for key in ("old", "new"):
+        workspace.outputs.keep(key, found)
+    long_ago = time.time() - 8 * 86400
+    os.utime(tmp_path / "outputs" / "old.json", (long_ago, long_ago))
+    workspace.drop_old(7)
+    assert workspace.outputs.find("old") is None
+    assert workspace.outputs.find("new") == found
+
+
+def test_a_disk_that_takes_nothing_costs_no_result(
+    tmp_path: Path, found: Found, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outputs").write_text("a file where the folder belongs")
+    Outputs(tmp_path / "outputs").keep("k", found)
+    assert "not kept for other apps" in "".join(capsys.readouterr())
+    assert Outputs(tmp_path / "outputs").find("k") is None
+    Outputs(tmp_path / "outputs").drop_old(time.time())

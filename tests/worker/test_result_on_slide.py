@@ -1,0 +1,77 @@
+"""A job's one result on its slide is found again, whoever made it, and whatever became of DPAT's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slidehook import App, MultiArea, Progress, Result, Slide
+from slidehook.iaapi.client import DpatClient, DpatServer
+from slidehook.jobs.job import Job, new_job_id
+from slidehook.publishing import JOB_MARK, RecordMaker, ResultOnSlide
+from tests.iaapi.little_dpat import Call, LittleDpat, Reply
+
+
+class Areas(App):
+    id = "areas"
+    name = "Areas"
+    input = MultiArea()
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        return Result("fine")
+
+
+APP = Areas()
+RESULTS = "/applications/areas/results"
+
+
+@pytest.fixture
+def other(job: Job) -> Job:
+    """Another job on the same slide, with other regions."""
+    return job.model_copy(update={"id": new_job_id(2)})
+
+
+def show(client: DpatClient, job: Job, text: str, *, fresh: bool = False) -> Any:
+    """Show a text on the job's slide, as a process does that knows nothing of the job's result; gives its number."""
+    return ResultOnSlide(client, APP, job, fresh=fresh).show(RecordMaker(APP, job, None).failed(text)).id
+
+
+def test_a_fresh_job_with_regions_is_shown_by_one_call(dpat: LittleDpat, client: DpatClient, job: Job) -> None:
+    show(client, job, "x", fresh=True)
+    assert [call.method for call in dpat.calls] == ["POST"]
+
+
+def test_each_job_with_regions_has_a_result_of_its_own_and_finds_it_again(
+    dpat: LittleDpat, client: DpatClient, job: Job, other: Job
+) -> None:
+    first, second = show(client, job, "queued"), show(client, other, "queued")
+    assert first != second
+    assert (show(client, job, "a"), show(client, other, "b")) == (first, second)
+    assert [each["displayResult"] for each in dpat.results.values()] == ["failed: a", "failed: b"]
+
+
+def test_a_result_whose_answer_was_lost_is_told_from_another_jobs(
+    dpat: LittleDpat, server: DpatServer, job: Job, other: Job
+) -> None:
+    client = server.client("t", tries=3, sleep=lambda _: None)
+    show(client, other, "another's", fresh=True)
+
+    def lost(call: Call) -> Reply:
+        dpat.usual(call)
+        return Reply(502)
+
+    dpat.answer("POST", RESULTS, lost)
+    assert show(client, job, "mine", fresh=True) == 2
+    assert len(dpat.results) == 2
+
+
+def test_the_mark_stands_beside_the_users_context(dpat: LittleDpat, client: DpatClient, job: Job) -> None:
+    show(client, job.model_copy(update={"context": {"mode": "fast"}}), "x")
+    assert dpat.results[1]["data"]["context"] == {"mode": "fast", JOB_MARK: job.id}
+
+
+@pytest.mark.parametrize("data", [None, {}, {"context": None}, {"context": ["x"]}, {"context": {JOB_MARK: 5}}, "x"])
+def test_results_that_bear_no_mark_are_anothers(dpat: LittleDpat, client: DpatClient, job: Job, data: object) -> None:
+    dpat.results[7] = {"id": 7, "versionId": "v1", "slideId": "S-1", "data": data}
+    assert show(client, job, "x") != 7

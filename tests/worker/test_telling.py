@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import pytest
+
+from worker.telling import TELL_EVERY_S, ChildTokens, Step, Teller, TokenRefused
+
+ENOUGH_S = 10.0
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Connection, Connection]]:
+    """The worker's end of a pipe, and the child's."""
+    workers, childs = multiprocessing.Pipe()
+    with workers, childs:
+        yield workers, childs
+
+
+@pytest.fixture
+def worker(ends: tuple[Connection, Connection]) -> Connection:
+    return ends[0]
+
+
+@pytest.fixture
+def teller(ends: tuple[Connection, Connection]) -> Teller:
+    return Teller(ends[1])
+
+
+def heard(worker: Connection) -> list[object]:
+    """Give all that the child says until the analysis has ended."""
+    messages: list[object] = []
+    while True:
+        assert worker.poll(ENOUGH_S), "the child says nothing"
+        message = worker.recv()
+        if message == "the end":
+            return messages
+        messages.append(message)
+
+
+def end(teller: Teller) -> None:
+    teller.end(pickle.dumps("the end"))
+
+
+def test_the_first_step_is_sent_at_once_and_the_newest_before_the_end(worker: Connection, teller: Teller) -> None:
+    for percent in (1, 2, 3):
+        teller.progress(percent, "computing")
+    end(teller)
+    assert heard(worker) == [Step(1, "computing"), Step(3, "computing")]
+
+
+def test_the_newest_of_several_steps_is_sent_a_little_later_though_no_other_follows(
+    worker: Connection, teller: Teller
+) -> None:
+    for percent in (1, 2, 3):
+        teller.progress(percent, "loading")
+    assert worker.recv() == Step(1, "loading")
+    assert worker.poll(ENOUGH_S)
+    assert worker.recv() == Step(3, "loading")
+    end(teller)
+
+
+def test_a_step_is_clipped_and_never_without_words(worker: Connection, teller: Teller) -> None:
+    steps = []
+    for percent, text in ((-5.0, "low"), (250.0, ""), (7.0, "x" * 10_000)):
+        teller.progress(percent, text)
+        assert worker.poll(ENOUGH_S)
+        steps.append(worker.recv())
+    assert steps[:2] == [Step(0, "low"), Step(100, "analysing")]
+    assert len(steps[2].text) < 1000
+
+
+def test_an_app_never_waits_for_a_worker_that_does_not_listen(worker: Connection, teller: Teller) -> None:
+    ended = threading.Event()
+
+    def chatter() -> None:
+        until = time.monotonic() + 3 * TELL_EVERY_S
+        while time.monotonic() < until:
+            teller.progress(1, "x" * 400)
+        teller._sent_at = float("-inf")  # as if each step had come long after the one before
+        for percent in range(5000):
+            teller.progress(percent / 50, "y" * 400)
+            teller._sent_at = float("-inf")
+        ended.set()
+
+    thread = threading.Thread(target=chatter)
+    thread.start()
+    assert ended.wait(ENOUGH_S), "the pipe is full, and the app stands still"
+    thread.join()
+    listening = threading.Thread(target=end, args=[teller])
+    listening.start()
+    last = heard(worker)[-1]
+    listening.join()
+    assert isinstance(last, Step)
+    assert last.percent == pytest.approx(4999 / 50)
+
+
+def test_after_the_end_nothing_is_said(worker: Connection, teller: Teller) -> None:
+    end(teller)
+    teller.progress(1, "late")
+    assert heard(worker) == []
+    assert not worker.poll(2 * TELL_EVERY_S)
+
+
+def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_threads(
+    worker: Connection, teller: Teller
+) -> None:
+    tokens = ChildTokens("old", teller)
+    asked: list[object] = []
+
+    def answer() -> None:
+        asked.append(worker.recv())
+        worker.send("new")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    given: list[str | None] = []
+    threads = [threading.Thread(target=lambda: given.append(tokens.instead_of("old"))) for _ in range(5)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(ENOUGH_S)
+    answering.join(ENOUGH_S)
+    assert given == ["new"] * 5
+    assert tokens.token() == "new"
+    assert asked == [TokenRefused("old")]
+    assert "old" not in repr(asked)
+
+
+def test_without_another_token_the_refusal_stands(worker: Connection, teller: Teller) -> None:
+    worker.send(None)  # the answer lies there before it is asked for
+    assert ChildTokens("old", teller).instead_of("old") is None

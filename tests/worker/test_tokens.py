@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from slidehook.errors import ClaimLost, TokenExpired
+from slidehook.iaapi.client import DpatServers
+from slidehook.iaapi.models import Token
+from slidehook.iaapi.tokens import ServiceAccount
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.job import Job
+from slidehook.jobs.queue import Claim
+from slidehook.jobs.source import FileSource
+from slidehook.settings import Settings
+from tests.iaapi.little_dpat import LittleDpat, Reply
+from worker.tokens import JobTokens, ProvenTokens, service_account
+
+
+@pytest.fixture
+def claim(queue: FileQueue, source: FileSource, job: Job) -> Claim:
+    queue.put(job)
+    claim = source.claim()
+    assert claim is not None
+    return claim
+
+
+@pytest.fixture
+def account() -> ServiceAccount:
+    return ServiceAccount(lambda url, app_id: Token(access_token="the-accounts"))
+
+
+def ask_again(queue: FileQueue, job: Job, token: str) -> None:
+    """Have somebody ask for the same work with a token of his own."""
+    assert queue.hold(job.model_copy(update={"callback_token": token})).coalesced
+
+
+def test_a_job_begins_with_its_own_token(claim: Claim, account: ServiceAccount) -> None:
+    assert JobTokens(claim, account).token() == "the-token"
+
+
+def test_a_newer_requests_token_goes_before_the_service_accounts(
+    queue: FileQueue, job: Job, claim: Claim, account: ServiceAccount
+) -> None:
+    tokens = JobTokens(claim, account)
+    ask_again(queue, job, "newer")
+    assert tokens.token() == "the-token"
+    assert tokens.instead_of("the-token") == tokens.token() == "newer"
+    assert tokens.instead_of("newer") == tokens.token() == "the-accounts"
+    assert tokens.instead_of("the-accounts") is None
+    ask_again(queue, job, "newest")
+    assert tokens.instead_of("the-accounts") == tokens.token() == "newest"
+
+
+def test_a_newer_request_with_the_same_token_is_no_help(queue: FileQueue, job: Job, claim: Claim) -> None:
+    tokens = JobTokens(claim, None)
+    ask_again(queue, job, "the-token")
+    assert tokens.instead_of("the-token") is None
+    with pytest.raises(TokenExpired):
+        tokens.token()
+
+
+def test_without_an_account_nothing_follows_the_newest_request(claim: Claim) -> None:
+    assert JobTokens(claim, None).instead_of("the-token") is None
+
+
+def test_a_job_without_any_token_has_the_accounts(
+    queue: FileQueue, source: FileSource, job: Job, account: ServiceAccount
+) -> None:
+    queue.put(job.model_copy(update={"callback_token": "*" * 9}))  # as an ended job that an operator tries again
+    claim = source.claim()
+    assert claim is not None
+    assert JobTokens(claim, account).token() == "the-accounts"
+    with pytest.raises(TokenExpired):
+        JobTokens(claim, None).token()
+
+
+def test_who_lost_the_claim_has_no_token_for_the_slide(claim: Claim) -> None:
+    tokens = ProvenTokens(JobTokens(claim, None), claim)
+    assert tokens.token() == "the-token"
+    claim.give_back()
+    with pytest.raises(ClaimLost):
+        tokens.token()
+
+
+def test_the_account_is_the_sites_and_asks_the_jobs_dpat(dpat: LittleDpat) -> None:
+    settings = Settings(_env_file=None, dpat_user="us", dpat_password=SecretStr("geheim"))
+    dpat.answer("POST", "/token", Reply(body={"accessToken": "T"}))
+    account = service_account(settings, DpatServers(settings))
+    assert account is not None
+    assert account.token(dpat.url, "an-app") == "T"
+    assert dpat.calls[0].query == {"applicationId": ["an-app"]}
+
+
+def test_a_site_may_have_no_account(settings: Settings) -> None:
+    assert service_account(settings, DpatServers(settings)) is None

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from slidehook.errors import ClaimLost
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.job import Job, digest
+from slidehook.jobs.queue import Claim, DeletedResult
+from slidehook.jobs.source import FileSource
+from worker.leaving import NUDGE, Leaving, WorkerLeaving
+from worker.watching import JobCancelled, ResultDeleted, Watch, check_wanted
+
+SOON_S = 0.02
+KEY = digest("the-cancellation")
+
+
+@pytest.fixture
+def leaving() -> Iterator[Leaving]:
+    """The wish to leave, heard by this process."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, NUDGE)}
+    leaving = Leaving()
+    leaving.listen()
+    yield leaving
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def claim(queue: FileQueue, source: FileSource, job: Job) -> Claim:
+    queue.put(job.model_copy(update={"cancellation_key": KEY}))
+    claim = source.claim()
+    assert claim is not None
+    return claim
+
+
+def delete(queue: FileQueue, job: Job) -> None:
+    deleted = DeletedResult(job.callback_url, job.app_id, job.slide_id, 1, whole_slide=True, shown_by=job.id)
+    assert queue.result_deleted(deleted)
+
+
+def wait_for_a_server_that_sends_nothing(leaving: Leaving) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(10)
+        with leaving.interruptible():
+            ours.recv(1)
+
+
+def told(leaving: Leaving, *, looks: int = 1000) -> bool:
+    """Look now and then whether the job is to be dropped."""
+    for _ in range(looks):
+        time.sleep(0.01)
+        try:
+            leaving.check()
+        except JobCancelled:
+            return True
+    return False
+
+
+def test_a_cancelled_job_is_dropped_in_the_middle_of_a_wait(queue: FileQueue, claim: Claim, leaving: Leaving) -> None:
+    queue.cancel(KEY)
+    with pytest.raises(JobCancelled), Watch(claim, leaving, every_s=SOON_S):
+        wait_for_a_server_that_sends_nothing(leaving)
+
+
+def test_a_job_whose_result_was_deleted_is_dropped(
+    queue: FileQueue, claim: Claim, leaving: Leaving, job: Job
+) -> None:
+    delete(queue, job)
+    with pytest.raises(ResultDeleted), Watch(claim, leaving, every_s=SOON_S):
+        wait_for_a_server_that_sends_nothing(leaving)
+
+
+def test_a_lost_claim_is_dropped(claim: Claim, leaving: Leaving) -> None:
+    claim.give_back()
+    with pytest.raises(ClaimLost), Watch(claim, leaving, every_s=SOON_S):
+        wait_for_a_server_that_sends_nothing(leaving)
+
+
+def test_where_nothing_may_be_interrupted_the_next_look_tells(
+    queue: FileQueue, claim: Claim, leaving: Leaving
+) -> None:
+    queue.cancel(KEY)
+    with Watch(claim, leaving, every_s=SOON_S):
+        assert told(leaving)
+        with pytest.raises(JobCancelled), leaving.interruptible():
+            pytest.fail("what begins then must not begin")
+
+
+def test_what_was_said_of_one_job_is_nothing_to_the_next(queue: FileQueue, claim: Claim, leaving: Leaving) -> None:
+    queue.cancel(KEY)
+    with pytest.raises(JobCancelled), Watch(claim, leaving, every_s=SOON_S):
+        wait_for_a_server_that_sends_nothing(leaving)
+    leaving.check()
+    with leaving.interruptible():
+        pass
+
+
+def test_a_job_that_is_wanted_is_left_alone(claim: Claim, leaving: Leaving) -> None:
+    with Watch(claim, leaving, every_s=0.001):
+        assert not told(leaving, looks=15)
+    assert "watch" not in {each.name for each in threading.enumerate()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_to_leave_stops_waiting(leaving: Leaving, number: signal.Signals) -> None:
+    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+    with pytest.raises(WorkerLeaving):
+        wait_for_a_server_that_sends_nothing(leaving)
+    assert leaving.asked
+    with pytest.raises(WorkerLeaving):
+        leaving.pause(60)
+
+
+def test_a_pause_between_two_tries_ends_when_the_worker_is_to_leave(leaving: Leaving) -> None:
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(WorkerLeaving):
+        leaving.pause(60)
+
+
+def test_a_deletion_goes_before_a_cancel(queue: FileQueue, claim: Claim, job: Job) -> None:
+    check_wanted(claim)
+    queue.cancel(KEY)
+    with pytest.raises(JobCancelled):
+        check_wanted(claim)
+    delete(queue, job)
+    with pytest.raises(ResultDeleted):
+        check_wanted(claim)

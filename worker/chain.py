@@ -1,0 +1,126 @@
+"""Runs the apps of one job: those that its own app rests on, unless what they find is known, and that one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from slidehook.app import App
+from slidehook.errors import AppError, AppOutOfMemory
+from slidehook.iaapi.models import ImageInfo, WholeSlideInput
+from slidehook.iaapi.tokens import TokenSource
+from slidehook.jobs.job import Job
+from slidehook.registry import Registry
+from slidehook.settings import Settings
+from worker.analysis import AppProcess, Found, Task
+from worker.gathering import Gathered, needs_files
+from worker.outputs import Outputs, output_key
+
+log = structlog.get_logger()
+
+
+class Chain:
+    """The apps of a claimed job, in the order in which they are run; the last is the job's own.
+
+    `child` gives the process to run an app in, a new one when the last has ended. `progress` gets 0…100 and a few
+    words, `tick` is called about four times a second and may raise to stop it.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        registry: Registry,
+        tokens: TokenSource,
+        outputs: Outputs,
+        settings: Settings,
+        child: Callable[[], AppProcess],
+        progress: Callable[[float, str], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self._job = job
+        self._own = registry[job.app_id]
+        self._apps = [*registry.before(self._own), self._own]
+        self._wanted = {app.depends_on for app in registry.values()}
+        self._tokens = tokens
+        self._outputs = outputs
+        self._settings = settings
+        self._child = child
+        self._progress = progress
+        self._tick = tick
+
+    def left(self, info: ImageInfo) -> tuple[Sequence[App], Found | None]:
+        """Give the apps that have yet to be run on a slide, and what the one before them has found."""
+        # What was found before an import may be of other files.
+        since = self._job.created_at if self._job.origin == "import" else 0.0
+        for first in range(len(self._apps) - 1, 0, -1):
+            found = self._outputs.find(self._key(info, self._apps[first - 1]), since=since)
+            if found is not None:
+                log.info("found before", app=self._apps[first - 1].id)
+                return self._apps[first:], found
+        return self._apps, None
+
+    def run(self, apps: Sequence[App], gathered: Gathered, before: Found | None) -> Found:
+        """Run what `left` gave, on what was gathered for it; gives what the job's own app finds."""
+        share = 100 / len(apps)
+        for number, app in enumerate(apps[:-1]):
+            before = self._run(app, gathered, before, begin=number * share, share=share)
+        return self._run(self._own, gathered, before, begin=100 - share, share=share)
+
+    def _run(self, app: App, gathered: Gathered, before: Found | None, *, begin: float, share: float) -> Found:
+        """Run one app, whose progress is `share` percent of the whole from `begin` on."""
+        who = "" if app is self._own else f"{app.name}: "
+        self._progress(begin, f"{who}analysing")
+        log.info("analysis begins", app=app.id)
+
+        def progress(percent: float, text: str) -> None:
+            self._progress(begin + share * percent / 100, f"{who}{text}")
+
+        try:
+            found = self._analyse(app, self._task(app, gathered, before), progress)
+        except AppError as error:
+            if trace := getattr(error, "trace", ""):
+                log.error("the app has a fault", trace=trace)
+            if app is not self._own:
+                raise type(error)(f"{app.name}, which has to be run first: {error}") from error
+            raise
+        if app.id in self._wanted:
+            self._outputs.keep(self._key(gathered.info, app), found)
+        return found
+
+    def _task(self, app: App, gathered: Gathered, before: Found | None) -> Task:
+        """Give an app what it has asked for, and nothing else that happens to be here."""
+        return Task(
+            app.id,
+            gathered.path if needs_files(app, gathered.info) else None,
+            gathered.info,
+            gathered.thumbnail if "thumbnail" in app.needs else None,
+            label=gathered.label if "label" in app.needs else None,
+            drawn=self._job.input if app is self._own else WholeSlideInput(),
+            callback_url=self._job.callback_url,
+            token=self._tokens.token(),
+            dependency=before.result if before else None,
+        )
+
+    def _analyse(self, app: App, task: Task, progress: Callable[[float, str], None]) -> Found:
+        timeout_s = app.timeout or self._settings.job_timeout.total_seconds()
+        while True:
+            process = self._child()
+            try:
+                return process.analyse(
+                    task,
+                    timeout_s=timeout_s,
+                    memory_gb=app.memory_gb,
+                    progress=progress,
+                    tick=self._tick,
+                    another_token=self._tokens.instead_of,
+                )
+            except AppOutOfMemory:
+                if process.analyses == 1:
+                    raise
+                # Other slides and apps may have left some of it: alone, it may need less.
+                log.warning("out of memory, again in a new process", app=app.id)
+
+    def _key(self, info: ImageInfo, app: App) -> str:
+        return output_key(self._job.callback_url, info, self._apps[: self._apps.index(app) + 1])

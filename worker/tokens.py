@@ -1,0 +1,82 @@
+"""The tokens of the job at work: a request's, as long as there is one that DPAT takes, then the service account's."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from slidehook.errors import TokenExpired
+from slidehook.iaapi.client import DpatServers
+from slidehook.iaapi.models import Token
+from slidehook.iaapi.tokens import ServiceAccount
+from slidehook.jobs.queue import Claim
+from slidehook.settings import Settings
+
+log = structlog.get_logger()
+
+
+class JobTokens:
+    """The tokens of one claimed job, newest request's first. See `slidehook.iaapi.tokens.TokenSource`."""
+
+    def __init__(self, claim: Claim, account: ServiceAccount | None) -> None:
+        self._claim = claim
+        self._account = account
+        self._lock = threading.Lock()
+        self._refused: set[str] = set()
+        self._requests = claim.token()
+
+    def token(self) -> str:
+        """Give the token for the next call; raises TokenExpired when there is none, ClaimLost, DpatUnavailable."""
+        with self._lock:
+            if self._requests is not None:
+                return self._requests
+            token = self._accounts()
+        if token is None:
+            raise TokenExpired("the job has no access token any more")
+        return token
+
+    def instead_of(self, refused: str) -> str | None:
+        """Give another token than one that DPAT has just refused; None when there is none."""
+        with self._lock:
+            self._refused.add(refused)
+            newest = self._claim.token()
+            self._requests = newest if newest is not None and newest not in self._refused else None
+            if self._requests is not None:
+                log.info("a newer request's token is used")
+                return self._requests
+            return self._accounts(refused)
+
+    def _accounts(self, refused: str | None = None) -> str | None:
+        if self._account is None:
+            return None
+        return self._account.token(self._claim.job.callback_url, self._claim.job.app_id, refused=refused)
+
+
+class ProvenTokens:
+    """The tokens for what changes the slide: each call first proves that the claim is still this worker's own."""
+
+    def __init__(self, tokens: JobTokens, claim: Claim) -> None:
+        self._tokens = tokens
+        self._claim = claim
+
+    def token(self) -> str:
+        """Give the token for the next call; raises ClaimLost, and what JobTokens raises."""
+        self._claim.check()
+        return self._tokens.token()
+
+    def instead_of(self, refused: str) -> str | None:
+        """Give another token than one that DPAT has just refused; None when there is none."""
+        return self._tokens.instead_of(refused)
+
+
+def service_account(settings: Settings, servers: DpatServers) -> ServiceAccount | None:
+    """Give the site's service account; None where it has none."""
+    user, password = settings.dpat_user, settings.dpat_password
+    if user is None or password is None:
+        return None
+
+    def fetch(url: str, app_id: str) -> Token:
+        return servers.at(url).fetch_token(user, password.get_secret_value(), app_id)
+
+    return ServiceAccount(fetch)
