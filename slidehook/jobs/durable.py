@@ -9,12 +9,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
 READ_BYTES = 1 << 16
+OTHER_NAME_S, OTHER_NAME_LOOK_S = 3.0, 0.05
 _UNSYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
 """What file systems answer that can't fsync a folder, and need not."""
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file that exists, also while this host has it open by another of its names.
+
+    On CIFS a file has one lease on a host, by the name that it was opened by first; by another one, Samba answers
+    EINVAL until that is closed, which the kernel puts off for a second (`closetimeo`).
+    """
+    until = time.monotonic() + OTHER_NAME_S
+    while True:
+        try:
+            return os.open(path, flags | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.EINVAL or time.monotonic() > until:
+                raise
+        time.sleep(OTHER_NAME_LOOK_S)
 
 
 def write_new(path: str, content: bytes) -> None:
@@ -34,7 +52,7 @@ def write_new(path: str, content: bytes) -> None:
 
 def read_whole(path: str) -> bytes:
     """Read a file; raises FileNotFoundError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = _open(path, os.O_RDONLY)
     try:
         pieces = []
         while piece := os.read(fd, READ_BYTES):
@@ -49,7 +67,7 @@ def append(path: str, content: bytes) -> None:
 
     A line that was cut off before, as by a full disk, is ended first: what comes now must not be lost with it.
     """
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    fd = _open(path, os.O_RDWR | os.O_APPEND)
     try:
         size = os.fstat(fd).st_size
         whole = size == 0 or os.pread(fd, 1, size - 1) == b"\n"
@@ -60,7 +78,7 @@ def append(path: str, content: bytes) -> None:
 
 def overwrite(path: str, offset: int, content: bytes) -> None:
     """Write `content` at `offset` of a file that exists."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = _open(path, os.O_WRONLY)
     try:
         os.lseek(fd, offset, os.SEEK_SET)
         _write_all(fd, content)
@@ -70,7 +88,7 @@ def overwrite(path: str, offset: int, content: bytes) -> None:
 
 def sync_file(path: str) -> None:
     """Make a file's content durable, and with it, where names are journaled in order, the renames before."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = _open(path, os.O_WRONLY)
     try:
         os.fsync(fd)
     finally:

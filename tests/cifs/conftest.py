@@ -14,7 +14,8 @@ import pytest
 from tests.cifs.sharing import (
     GUESTS,
     KEEPALIVE,
-    NO_OPLOCKS,
+    NOLEASE,
+    PLAIN,
     Site,
     first_in_path,
     has_wide_registers,
@@ -38,26 +39,26 @@ def lab_class() -> Iterator[Any]:
 
 
 @contextmanager
-def running(lab_class: Any, *smb_conf: str) -> Iterator[Any]:
+def running(lab_class: Any, *, smb_conf: str = "", mount_opts: str = PLAIN) -> Iterator[Any]:
     # Not in pytest's own folder: the lab hides its folder in the guests, and needs a short path for its sockets.
     with (
         tempfile.TemporaryDirectory(prefix="cifslab-", dir="/var/tmp") as folder,
-        lab_class(folder, guests=len(GUESTS), smb_conf="\n".join(smb_conf)) as lab,
+        lab_class(folder, guests=len(GUESTS), smb_conf=smb_conf, mount_opts=mount_opts) as lab,
     ):
         yield lab
 
 
 @pytest.fixture(scope="module")
 def plain_lab(lab_class: Any) -> Iterator[Any]:
-    """Samba as it is after its installation."""
+    """Samba and its share's mounts as they come."""
     with running(lab_class) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
 def keen_lab(lab_class: Any) -> Iterator[Any]:
-    """Samba set to notice soon that a host is gone."""
-    with running(lab_class, KEEPALIVE, NO_OPLOCKS) as lab:
+    """Samba set to notice soon that a host is gone, and the share mounted, as docs/queue.md advises."""
+    with running(lab_class, smb_conf=KEEPALIVE, mount_opts=NOLEASE) as lab:
         yield lab
 
 
@@ -76,14 +77,14 @@ def site_in(lab: Any) -> Iterator[Site]:
 
 @pytest.fixture
 def plain(plain_lab: Any) -> Iterator[Site]:
-    """A new queue on a share of a plain Samba."""
+    """A new queue on a share as it comes."""
     with site_in(plain_lab) as site:
         yield site
 
 
 @pytest.fixture
 def keen(keen_lab: Any) -> Iterator[Site]:
-    """A new queue on a share of a Samba that notices soon that a host is gone."""
+    """A new queue on a share as docs/queue.md advises it."""
     with site_in(keen_lab) as site:
         yield site
 

@@ -20,10 +20,9 @@ from slidehook.jobs.probe import LocksDontWork, check_locks
 from slidehook.jobs.source import FileClaim, FileSource
 
 IDLE_WAIT_S = 1.0
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
 """Both as a worker has them."""
 AWAY_WAIT_S = 0.5
-HELD_LOOK_S = 0.2
 BEAT_S = 0.5
 """Faster than a worker's, so that a test waits less."""
 
@@ -63,6 +62,7 @@ def drain(queue: FileQueue, given: argparse.Namespace) -> None:
     """Work until every job has ended, on any host; `each` seconds on each."""
     source = FileSource(queue, max_attempts=10)
     say("ready", queue.claimer.id)
+    was_idle = False
     while True:
         try:
             claim = source.claim()
@@ -74,6 +74,9 @@ def drain(queue: FileQueue, given: argparse.Namespace) -> None:
             elif source.unfinished() == 0:
                 break
             else:
+                if not was_idle:
+                    say("idle")
+                was_idle = True
                 source.wait(IDLE_WAIT_S)
         except ClaimLost as error:
             say("lost", error)
@@ -89,8 +92,8 @@ def next_claim(source: FileSource) -> FileClaim:
     return claim
 
 
-def hold(queue: FileQueue, _: argparse.Namespace) -> None:
-    """Claim one job, and hold it until it is another's."""
+def hold(queue: FileQueue, given: argparse.Namespace) -> None:
+    """Claim one job, and look every `each` seconds whether it is still ours, until it is another's."""
     source = FileSource(queue, max_attempts=10)
     say("ready", queue.claimer.id)
     claim = next_claim(source)
@@ -103,7 +106,7 @@ def hold(queue: FileQueue, _: argparse.Namespace) -> None:
             return
         except QueueError as error:
             say("away", error)
-        time.sleep(HELD_LOOK_S)
+        time.sleep(given.each)
 
 
 def watch(queue: FileQueue, _: argparse.Namespace) -> None:
@@ -121,6 +124,19 @@ def watch(queue: FileQueue, _: argparse.Namespace) -> None:
             time.sleep(LOOK_EVERY_S)
         say("stopping", claim.job.id)
         claim.finish(JobState.CANCELLED)
+
+
+def share_a_host(queue: FileQueue, given: argparse.Namespace) -> None:
+    """Be a webserver and a worker that touch one job's file by its several names, `count` times, then cancel it."""
+    with contextlib.closing(FileQueue(given.root, "web")) as web:
+        say("put", web.put(make_job(given, given.slide)).id)
+        claim = next_claim(FileSource(queue, max_attempts=10))
+        for number in range(given.count):
+            claim.note_result(1, number)
+            say("joined", web.put(make_job(given, given.slide)).id)
+        cancel(web, given)
+        claim.finish(JobState.CANCELLED)
+    say("finished", claim.job.id)
 
 
 def live(queue: FileQueue, _: argparse.Namespace) -> None:
@@ -143,7 +159,7 @@ def probe(queue: FileQueue, given: argparse.Namespace) -> None:
 
 
 ROLES: dict[str, Callable[[FileQueue, argparse.Namespace], None]] = {
-    each.__name__: each for each in (put, cancel, drain, hold, watch, live, probe)
+    each.__name__: each for each in (put, cancel, drain, hold, watch, share_a_host, live, probe)
 }
 
 

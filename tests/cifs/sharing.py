@@ -29,13 +29,15 @@ HOST = "10.0.2.2"
 """By what name a guest reaches this machine's 127.0.0.1."""
 LOOK_S = 0.05
 
-KEEPALIVE = "socket options = TCP_NODELAY SO_KEEPALIVE TCP_KEEPIDLE=5 TCP_KEEPINTVL=2 TCP_KEEPCNT=3"
-NO_OPLOCKS = "oplocks = no"
-"""With them Samba 4.17 refuses a host that it had lost the files that were open then and renamed since (EINVAL).
+KEEPALIVE = (
+    "socket options = TCP_NODELAY SO_KEEPALIVE TCP_KEEPIDLE=5 TCP_KEEPINTVL=2 TCP_KEEPCNT=3 TCP_USER_TIMEOUT=10000"
+)
+"""The last (ms) is for a host that dies while an answer is on its way to it.
 
-Not `smb2 leases = no`: with that, one host's locks exclude no other.
+As long as that is not acknowledged, Linux sends no keepalives: it sends the answer again, for a quarter of an hour.
 """
-PLAIN, NOBRL = "vers=3.1.1", "vers=3.1.1,nobrl"
+PLAIN, NOLEASE, NOBRL = "vers=3.1.1", "vers=3.1.1,nolease", "vers=3.1.1,nobrl"
+"""How the share is mounted: as it comes, as docs/queue.md advises, and without locks between hosts."""
 
 LAB_WARNINGS = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 """The lab keeps its processes by their ids alone, of which Python warns."""
@@ -126,9 +128,20 @@ class Run:
         return int(self._job.rc)
 
     def stop(self) -> None:
-        """Kill it, if it runs in a guest that lives."""
-        if self._job.rc is None and self._job.lab.alive(self._job.i):
-            self._job.kill()
+        """Kill it, if it runs in a guest that lives, and wait for its end."""
+        lab, guest = self._job.lab, self._job.i
+        if self._job.rc is None and lab.alive(guest):
+            lab.python(guest, f"import os; os.killpg({self._job.pid}, 9)", check=False)  # it may just have ended
+            self.ended()
+
+
+@dataclass(frozen=True)
+class Death:
+    """A host that died while it held a job, when (seconds since 1970), and who drains the queue on the other one."""
+
+    job: str
+    at: float
+    survivor: Run
 
 
 class Site:
@@ -167,6 +180,20 @@ class Site:
         """List the jobs' files of a state, as the server sees them."""
         folder = self.lab.export / self._name / state
         return sorted(path.name for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+
+    def dies_at_work(self, guest: int, *, silent: bool, look_s: float) -> Death:
+        """Kill a guest that holds a job and looks every `look_s` s whether it still does; `silent`: a power cut.
+
+        With 0 an answer of the server is always on its way to it, or not acknowledged yet.
+        """
+        survivor = next(each for each in GUESTS if each != guest)
+        self.do(guest, "put", "--slide", "S-left")
+        claimed = self.start(guest, "hold", "--each", str(look_s)).expect("claimed")
+        worker = self.start(survivor, "drain")
+        worker.expect("idle")
+        at = time.time()
+        self.lab.kill(guest, silent=silent)
+        return Death(claimed.words[0], at, worker)
 
     def tidy(self) -> None:
         """End what runs; then both guests live, and have the share as it should be."""

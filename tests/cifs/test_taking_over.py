@@ -1,4 +1,4 @@
-"""What becomes of a host's jobs that dies, sleeps or is cut off; the server notices within about 10 s."""
+"""What becomes of a host's jobs that dies, sleeps or is cut off; the share is set up as docs/queue.md advises."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ import pytest
 from simulator.server import Simulator
 from slidehook.jobs.claimers import STILL_S
 from slidehook.jobs.job import JobState
-from tests.cifs.sharing import HOST, LAB_WARNINGS, Run, Site, cut_off, tally, wait_for
+from tests.cifs.sharing import HOST, LAB_WARNINGS, Site, cut_off, tally, wait_for
 from tests.simulator.tiny_app import TinyApp
 
 SERVER_NOTICES_S = 11.0
-"""TCP_KEEPIDLE, and TCP_KEEPINTVL for each of TCP_KEEPCNT."""
-SLACK_S = 10.0
+"""TCP_USER_TIMEOUT; or TCP_KEEPIDLE, and TCP_KEEPINTVL for each of TCP_KEEPCNT."""
+SLACK_S = 15.0
+"""For looks that are seldom, and for a machine that has other things to do."""
+IDLE_LOOK_S = 1.0
+"""So seldom that nothing is on its way to the host when it dies."""
 JOBS = 200
 CUT_S = 20.0
 APP = "wholeslide"
 
-pytestmark = [pytest.mark.timeout(150), LAB_WARNINGS]
+pytestmark = [pytest.mark.timeout(300), LAB_WARNINGS]
 Tell = Callable[[str], None]
 
 
@@ -42,29 +45,25 @@ def shown(dpat: Simulator, slide_id: str) -> list[dict[str, Any]]:
     return [*results[0]["history"], results[0]] if results else []
 
 
-def claimed_again(worker: Run, *, killed_at: float, within_s: float) -> float:
-    """Give how long after the kill the other host had the job."""
-    return worker.expect("claimed", within_s=within_s).at - killed_at
-
-
 @pytest.mark.parametrize(
-    ("silent", "at_most_s"),
+    ("silent", "look_s", "at_most_s"),
     [
-        pytest.param(False, STILL_S, id="its-connection-closed"),
-        pytest.param(True, SERVER_NOTICES_S + STILL_S, id="as-in-a-power-cut"),
+        pytest.param(False, IDLE_LOOK_S, STILL_S, id="its-connection-closed"),
+        pytest.param(True, IDLE_LOOK_S, SERVER_NOTICES_S + STILL_S, id="power-cut"),
+        pytest.param(True, 0, SERVER_NOTICES_S + STILL_S, id="power-cut-with-an-answer-on-its-way"),
     ],
 )
-def test_a_dead_hosts_job_is_taken_over(keen: Site, tell: Tell, silent: bool, at_most_s: float) -> None:
-    keen.do(1, "put")
-    first = keen.start(1, "hold").expect("claimed")
-    worker = keen.start(2, "hold")
-    worker.expect("ready")
-    keen.lab.kill(1, silent=silent)
-    took_s = claimed_again(worker, killed_at=time.time(), within_s=at_most_s + SLACK_S)
-    tell(f"taken over after {took_s:.1f} s")
-    again = worker.said("claimed")[0]
-    assert again.words == (first.words[0], "2")
-    assert took_s > STILL_S / 2
+def test_a_dead_hosts_job_is_taken_over(
+    keen: Site, tell: Tell, silent: bool, look_s: float, at_most_s: float
+) -> None:
+    death = keen.dies_at_work(1, silent=silent, look_s=look_s)
+    again = death.survivor.expect("ran", within_s=at_most_s + SLACK_S)
+    tell(f"taken over after {again.at - death.at:.1f} s")
+    assert again.words == (death.job, "2")
+    assert again.at - death.at > STILL_S / 2
+    assert death.survivor.ended() == 0
+    assert death.survivor.said("away") == []
+    assert len(keen.names(JobState.DONE)) == 1
 
 
 def test_a_worker_that_slept_too_long_neither_publishes_nor_finishes(keen: Site, dpat: Simulator, tell: Tell) -> None:
