@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import shapely
+
 from slidehook.app import App
 from slidehook.errors import PixelSizeUnknown
 from slidehook.result import Progress, Result
@@ -24,7 +26,9 @@ def run_app(app: App, slide: Slide, progress: Progress) -> Result:
         size = slide.pixel_size
     except PixelSizeUnknown as error:
         unknown = str(error)
-    area_px = sum(each.area_px for each in slide.regions) or slide.frame.width * slide.frame.height
+    # Regions may overlap: what lies in two of them was looked at once.
+    drawn = shapely.union_all([each.polygon for each in slide.regions])
+    area_px = float(drawn.area) or slide.frame.width * slide.frame.height
     rows = slide.receipt.rows(
         pixel_size=size, unknown=unknown, area_px=area_px, version=app.version, seconds=time.monotonic() - began
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from slidehook.errors import JobDamaged
 from slidehook.jobs.durable import link, make_dir, read_whole, remove
@@ -85,10 +85,22 @@ class Aliases:
             if job.owns(read_whole(self._path(key))):
                 remove(self._path(key))
 
-    def sweep(self) -> Iterator[str]:
-        """Remove the aliases of ended jobs; gives the keys."""
+    def sweep(self, before_s: float, is_gone: Callable[[str], bool]) -> Iterator[str]:
+        """Remove the aliases of ended jobs, and of those whose file somebody took away; gives the keys.
+
+        `is_gone` is asked for the ids of jobs to which nothing has happened since `before_s` (s since 1970).
+        """
         for folder in sorted(os.listdir(self._root)):
             with contextlib.suppress(NotADirectoryError):
                 for key in sorted(os.listdir(f"{self._root}/{folder}")):
-                    if _KEY.fullmatch(key) and self.live(key) is None:
+                    if _KEY.fullmatch(key) and self._leads_nowhere(key, before_s, is_gone):
                         yield key
+
+    def _leads_nowhere(self, key: str, before_s: float, is_gone: Callable[[str], bool]) -> bool:
+        record = self.live(key)
+        if record is None:
+            return True
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(self._path(key)).st_mtime < before_s and is_gone(record.job.id):
+                return remove(self._path(key))
+        return False

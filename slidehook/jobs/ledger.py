@@ -98,6 +98,14 @@ class Ledger:
             raise JobNotFound(f"{several} {job_id}")
         return next(iter(found.values()))
 
+    def _is_gone(self, job_id: str) -> bool:
+        """Say whether no state has a job."""
+        try:
+            self.find(job_id)
+        except JobNotFound:
+            return True
+        return False
+
     def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
         """Read one job and what has happened to it; raises JobNotFound, JobDamaged."""
         with queue_errors("can't be read"):
@@ -186,7 +194,7 @@ class Ledger:
         before_ns = now_ns - round(ABANDONED_S * 1e9)
         live = frozenset(name.job_id for state in LIVE for _, name in self._names(state))
         active = {name.claimer for state in (JobState.ACTIVE, JobState.ENDING) for name in self._layout.names(state)}
-        swept = sum(1 for _ in self._disk.aliases.sweep())
+        swept = sum(1 for _ in self._disk.aliases.sweep(before_ns / 1e9, self._is_gone))
         swept += sum(1 for _ in self._disk.notes.sweep(live, before_ns))
         swept += sum(1 for _ in bury(self._layout.root, {each for each in active if each}, before_ns / 1e9))
         for text in os.listdir(self._layout.tmp):

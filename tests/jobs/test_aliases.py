@@ -149,6 +149,21 @@ def test_dropping_twice_harms_nothing(tmp_path: Path, aliases: Aliases) -> None:
     assert aliases.live(job.key) is None
 
 
+def never(job_id: str) -> bool:
+    raise AssertionError(f"nobody asks for {job_id}")
+
+
+def test_an_old_alias_is_swept_whose_job_somebody_took_away(tmp_path: Path, aliases: Aliases) -> None:
+    taken, there = make_job(), make_job()
+    aliases.make(str(file_of(tmp_path, taken)), KEY)
+    aliases.make(str(file_of(tmp_path, there)), OTHER_KEY)
+
+    assert list(aliases.sweep(0.0, lambda job_id: job_id == taken.id)) == []
+    assert list(aliases.sweep(2**40, lambda job_id: job_id == taken.id)) == [KEY]
+    assert aliases.live(KEY) is None
+    assert id_of(aliases, OTHER_KEY) == there.id
+
+
 def test_the_aliases_of_ended_jobs_are_swept(tmp_path: Path, aliases: Aliases) -> None:
     live, ended = make_job(), make_job()
     aliases.make(str(file_of(tmp_path, live)), KEY)
@@ -157,7 +172,7 @@ def test_the_aliases_of_ended_jobs_are_swept(tmp_path: Path, aliases: Aliases) -
     with path.open("ab") as file:
         file.write(ENDED)
 
-    assert list(aliases.sweep()) == [OTHER_KEY]
+    assert list(aliases.sweep(0.0, never)) == [OTHER_KEY]
     assert id_of(aliases, KEY) == live.id
 
 
@@ -173,6 +188,6 @@ def test_foreign_files_are_neither_swept_nor_in_the_way(tmp_path: Path, aliases:
         each.parent.mkdir(exist_ok=True)
         each.write_bytes(b"foreign")
 
-    assert list(aliases.sweep()) == []
+    assert list(aliases.sweep(0.0, never)) == []
     assert all(each.exists() for each in foreign)
     assert aliases.live(KEY) is not None
