@@ -20,8 +20,8 @@ from demo.dpat import DemoFailed, SimulatedDpat
 from demo.stage import PYTHON, Stage, free_port
 from slidehook.errors import SlidehookError
 from slidehook.iaapi.models import ResultRecord
-from slidehook.picture import draw_result
 from slidehook.slide import find_slide_file, open_slide
+from slidehook.trying.picture import draw_result
 
 HOUSE = Path(__file__).resolve().parent.parent
 ROUTE = "/dpat_ia_app_demo/wholeslide"

@@ -15,8 +15,8 @@ from slidehook.app import App
 from slidehook.cli_jobs import jobs
 from slidehook.cli_run import run
 from slidehook.errors import SlidehookError
+from slidehook.hosting.registry import load_apps
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
-from slidehook.registry import load_apps
 from slidehook.settings import read_settings
 
 PIPE_WIDTH = 160

@@ -14,13 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from slidehook.errors import DpatError, DpatUnavailable, QueueError
+from slidehook.hosting.registry import load_apps
 from slidehook.iaapi.client import DpatServers
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import ENDED, AttemptEnded, Ended, JobRecord, JobState, ResultNoted
 from slidehook.jobs.ledger import LIVE, SHOWN, Ledger
 from slidehook.jobs.queue import JobSummary
-from slidehook.publishing import show_cancelled
-from slidehook.registry import load_apps
+from slidehook.publishing.onslide import show_cancelled
 from slidehook.settings import read_settings
 
 COLOURS = {

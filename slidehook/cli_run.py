@@ -19,22 +19,22 @@ from rich.table import Table
 from rich.text import Text
 
 from slidehook.app import App
-from slidehook.appsource import AppFault, check_complete, find_app
-from slidehook.dependencies import DependencyMissing
 from slidehook.errors import CannotStore, PixelSizeUnknown, SlideUnreadable
-from slidehook.geojson import Outline, geojson_of, read_outlines
 from slidehook.geometry import Frame
+from slidehook.hosting.dependencies import DependencyMissing
+from slidehook.hosting.params import changed_params, read_assignments
+from slidehook.hosting.plain import clipped
+from slidehook.hosting.registry import Registry, load_apps
 from slidehook.iaapi.models import ImageInfo, ResultRecord
-from slidehook.localslide import local_file, local_id, local_info
-from slidehook.params import changed_params, read_assignments
-from slidehook.picture import draw_result
-from slidehook.plain import clipped
-from slidehook.publishing import frame_of
-from slidehook.registry import Registry, load_apps
+from slidehook.publishing.onslide import frame_of
 from slidehook.result import Progress
 from slidehook.settings import read_settings
 from slidehook.slide import open_slide
-from slidehook.trial import Trial, drawn_by, try_app
+from slidehook.trying.appsource import AppFault, check_complete, find_app
+from slidehook.trying.geojson import Outline, geojson_of, read_outlines
+from slidehook.trying.localslide import local_file, local_id, local_info
+from slidehook.trying.picture import draw_result
+from slidehook.trying.trial import Trial, drawn_by, try_app
 
 OVERVIEW_PX = 2048
 """The longer side of the picture that the result is drawn on."""

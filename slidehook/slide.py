@@ -14,12 +14,12 @@ from PIL import Image
 from slidehook.access import DpatAccess
 from slidehook.errors import AppError, NotOffered, SlideMismatch, SlideUnreadable
 from slidehook.geometry import Frame
+from slidehook.hosting.receipt import Receipt
 from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
 from slidehook.pixels.dpat import DpatPixels
 from slidehook.pixels.size import PixelSize, pixel_size
 from slidehook.pixels.source import Box, FilePixels, Pixels, PixelSource
 from slidehook.pixels.tiles import Mask, Tile, plan_tiles, read_tiles
-from slidehook.receipt import Receipt
 from slidehook.regions import Region, regions_of
 from slidehook.result import Result
 

@@ -98,15 +98,14 @@ def tissue_mask(pixels: Pixels, *, mpp: float, pens: bool = True) -> Mask:
     if not 0 < mpp < np.inf:
         raise ValueError(f"an overview has µm per pixel above 0, not {mpp}")
     seen = _look(pixels, mpp, pens=pens)
-    foreign = _grown(seen.black, EDGE_UM / mpp) & seen.grey | _grown(seen.black, PEN_UM / mpp)
-    voters = _odd(VOTERS_UM / mpp)
+    least, voters = (SMALLEST_UM / mpp) ** 2, _odd(VOTERS_UM / mpp)
+    black = _without_small(seen.black, least)
+    foreign = _grown(black, EDGE_UM / mpp) & seen.grey | _grown(black, PEN_UM / mpp)
     foreign |= _grown(_large(_voted(seen.ink, voters), STROKE_UM / mpp), PEN_UM / mpp)
     marked = seen.evidence > _threshold(seen.evidence[~foreign])
     marked &= ~foreign
     marked &= seen.sure
-    marked = _voted(marked, voters)
-    least = (SMALLEST_UM / mpp) ** 2
-    marked = _without_small(marked, least)
+    marked = _without_small(_voted(marked, voters), least)
     marked = ~_without_small(~marked, least) & ~foreign
     return _without_lines(_without_small(marked, least), seen.grey, mpp)
 

@@ -8,9 +8,9 @@ import structlog
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from slidehook.hosting.registry import Registry, load_apps
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.logs import set_up_logging
-from slidehook.registry import Registry, load_apps
 from slidehook.settings import Settings, read_settings
 from webserver.answers import set_up_answers
 from webserver.intake import Intake

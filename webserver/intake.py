@@ -25,8 +25,8 @@ from slidehook.iaapi.models import (
 )
 from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
 from slidehook.jobs.queue import DeletedResult, Hold, JobSink
-from slidehook.publishing import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
-from slidehook.quality import set_quality
+from slidehook.publishing.onslide import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
+from slidehook.publishing.quality import set_quality
 from slidehook.regions import regions_of, tag_of
 from slidehook.settings import Settings
 from webserver.modifying import answered

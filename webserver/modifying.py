@@ -7,12 +7,12 @@ from collections.abc import Callable
 import structlog
 
 from slidehook.app import App
-from slidehook.budget import within_budget
-from slidehook.changes import changed, failed_change, is_notice, result_of
 from slidehook.errors import AppError, SlidehookError
+from slidehook.hosting.plain import in_words, plain
 from slidehook.iaapi.models import ImageInfo, StoredResult
-from slidehook.plain import in_words, plain
-from slidehook.publishing import frame_of
+from slidehook.publishing.budget import within_budget
+from slidehook.publishing.changes import changed, failed_change, is_notice, result_of
+from slidehook.publishing.onslide import frame_of
 from slidehook.result import Quality, Result
 
 log = structlog.get_logger()

@@ -7,9 +7,9 @@ import os
 from flask import Blueprint, Response, jsonify, render_template, request
 
 from slidehook.errors import QueueError
+from slidehook.hosting.registry import Registry
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
 from slidehook.jobs.filequeue import FileQueue
-from slidehook.registry import Registry
 
 
 def pages(registry: Registry, queue: FileQueue) -> Blueprint:

@@ -21,13 +21,13 @@ from slidehook.access import DpatAccess
 from slidehook.app import App, TaggedPolygon
 from slidehook.errors import AppCrashed, AppError, AppOutOfMemory, AppTimeout, DpatUnavailable, SlidehookError
 from slidehook.geometry import Frame
+from slidehook.hosting.plain import in_words, plain
+from slidehook.hosting.registry import load_apps
+from slidehook.hosting.running import certain_mpp, run_app
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
-from slidehook.plain import in_words, plain
 from slidehook.regions import tag_of
-from slidehook.registry import load_apps
 from slidehook.result import Result
-from slidehook.running import certain_mpp, run_app
 from slidehook.settings import Settings
 from slidehook.slide import Slide
 from worker.memory import MemoryGuard, end_group

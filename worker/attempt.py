@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import structlog
 
-from slidehook.budget import within_budget
 from slidehook.errors import CannotStore
-from slidehook.geojson import geojson_of
+from slidehook.hosting.registry import Registry
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
 from slidehook.iaapi.tokens import TokenSource
 from slidehook.jobs.queue import Claim
-from slidehook.publishing import frame_of
-from slidehook.quality import set_quality
-from slidehook.registry import Registry
+from slidehook.publishing.budget import within_budget
+from slidehook.publishing.onslide import frame_of
+from slidehook.publishing.quality import set_quality
 from slidehook.result import Result
 from slidehook.settings import Settings
+from slidehook.trying.geojson import geojson_of
 from worker.analysis import AppProcess, Found
 from worker.chain import Chain
 from worker.finding import Finding, keep, kept

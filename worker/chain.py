@@ -8,10 +8,10 @@ import structlog
 
 from slidehook.app import App
 from slidehook.errors import AppError, AppOutOfMemory
+from slidehook.hosting.registry import Registry
 from slidehook.iaapi.models import ImageInfo, WholeSlideInput
 from slidehook.iaapi.tokens import TokenSource
 from slidehook.jobs.job import Job
-from slidehook.registry import Registry
 from slidehook.settings import Settings
 from worker.analysis import AppProcess, Found, Task
 from worker.gathering import Gathered, needs_files

@@ -9,13 +9,13 @@ import click
 import structlog
 
 from slidehook.errors import SlidehookError
+from slidehook.hosting.registry import load_apps
 from slidehook.jobs.claimers import Obituaries
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.ledger import Ledger
 from slidehook.jobs.probe import check_locks
 from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
-from slidehook.registry import load_apps
 from slidehook.settings import Settings, read_settings
 from worker.leaving import Leaving
 from worker.loop import Worker

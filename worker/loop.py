@@ -18,11 +18,11 @@ from slidehook.errors import (
     SlidehookError,
     TokenExpired,
 )
+from slidehook.hosting.registry import Registry
 from slidehook.iaapi.client import DpatClient, DpatServers
 from slidehook.iaapi.tokens import TokenSource
 from slidehook.jobs.job import AttemptEnded, JobState
 from slidehook.jobs.queue import Claim, JobSource
-from slidehook.registry import Registry
 from slidehook.settings import Settings
 from worker.analysis import AppProcess
 from worker.attempt import Attempt

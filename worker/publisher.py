@@ -15,7 +15,7 @@ from slidehook.geometry import Frame
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ResultRecord
 from slidehook.jobs.queue import Claim
-from slidehook.publishing import RecordMaker, ResultOnSlide, frame_of
+from slidehook.publishing.onslide import RecordMaker, ResultOnSlide, frame_of
 from slidehook.result import Result
 from worker.watching import ResultDeleted
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
-from slidehook.plain import clipped
+from slidehook.hosting.plain import clipped
 
 TELL_EVERY_S = 0.1
 """The shortest time between two steps that are sent, in seconds."""

@@ -70,7 +70,7 @@ class Looker:
         own &= member.any(axis=1)
         examined = Examined(tile.pixels, stained, white=self._white, params=params)
         sharp = examined.sharp[nuclei.row.astype(int), nuclei.column.astype(int)]
-        sums = tuple(examined.sums(mask) for mask in self._masks(tile))
+        sums = tuple(Sums() if mask is None else examined.sums(mask) for mask in self._masks(tile, size))
         density = np.round(nuclei.density, DECIMALS)
         return Found(x[own], y[own], density[own], sharp[own], member[own], sums)
 
@@ -80,14 +80,20 @@ class Looker:
             return stained.first
         return np.maximum(stained.first, 0) + np.maximum(stained.second, 0)
 
-    def _masks(self, tile: Tile) -> Iterator[Mask]:
-        """Mark the tile's own pixels in any region, then in each."""
+    def _masks(self, tile: Tile, size: int) -> list[Mask | None]:
+        """Mark the tile's own pixels, `size` x `size`, in any region, then in each; None where there are none."""
         core = np.zeros(tile.pixels.shape[:2], np.bool_)
-        own = slice(tile.margin, tile.pixels.shape[0] - tile.margin)
+        own = slice(tile.margin, tile.margin + size)
         core[own, own] = True
-        masks = [tile.inside(each.polygon) & core for each in self._regions]
-        yield np.any(masks, axis=0)
-        yield from masks
+        side = size * tile.scale
+        box = shapely.box(tile.x, tile.y, tile.x + side, tile.y + side)
+        touched = shapely.intersects([each.polygon for each in self._regions], box)
+        masks = [
+            tile.inside(each.polygon) & core if there else None
+            for each, there in zip(self._regions, touched, strict=True)
+        ]
+        together = [mask for mask in masks if mask is not None]
+        return [np.logical_or.reduce(together) if together else None, *masks]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from openslide import OpenSlide
 from skimage import data
 
 from slidehook.pixels.source import Box, FilePixels, Pixels
+from tests.e2e.running import HOUSE
 
 GLASS = 243
 """The value of every channel where there is no tissue."""
@@ -72,3 +74,10 @@ class Watched(FilePixels):
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
         self.parts.append((box, columns))
         return super().read(box, columns, rows)
+
+
+def documented(app_id: str) -> dict[str, object]:
+    """Give the parameters of `tissue` or `focus` that their page shows."""
+    text = (HOUSE / "docs" / "tissue-and-focus.md").read_text()
+    section = text.split(f"\n## {app_id.capitalize()}\n")[1]
+    return tomllib.loads(section.split("```toml\n")[1].split("```")[0])

@@ -13,10 +13,10 @@ from scipy import ndimage
 from apps.focus import CELL_PX, TILE_CELLS, Focus, FocusParams, judging_mpp, structure
 from slidehook import AppError, Quality, Result, Slide
 from slidehook.errors import PixelSizeUnknown
+from slidehook.hosting.running import run_app
 from slidehook.iaapi.models import ImageInfo
 from slidehook.pixels.source import Pixels
-from slidehook.running import run_app
-from tests.apps.slides import GLASS, Watched, glass, restained, small_tissue, tissue, write_slide
+from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, tissue, write_slide
 from tests.apps.test_tissue import marked, overlap
 
 MPP = 0.5
@@ -131,6 +131,13 @@ def test_a_slide_that_is_blurred_all_over_has_nothing_in_focus(tmp_path: Path) -
     result = analysed(write_slide(tmp_path / "slide.tiff", pixels, mpp=MPP))
     assert number(result, "In focus (%)") < 1
     assert overlap(marked(result), shapely.box(LEFT, TOP, LEFT + WIDE, TOP + HIGH)) > 0.95
+
+
+@pytest.mark.parametrize(("um", "in_focus"), [(0.4, 100), (1.0, 0)])
+def test_half_a_micrometre_goes_unseen_and_a_whole_one_is_found(tmp_path: Path, um: float, in_focus: int) -> None:
+    pixels = blurred(section(small_tissue(HIGH, WIDE), blur_um=0), um=um)
+    result = analysed(write_slide(tmp_path / "slide.tiff", pixels, mpp=MPP, quality=90))
+    assert number(result, "In focus (%)") == pytest.approx(in_focus, abs=3)
 
 
 def test_small_blurred_parts_are_counted_but_not_outlined(half_path: Path) -> None:
@@ -277,3 +284,7 @@ def test_cells_are_judged_one_by_one() -> None:
     picture[:, :256] = np.asarray(Image.fromarray(blurred(picture, um=1.5)))[:, :256]
     exponent, _ = structure(picture)
     assert exponent[:, :4].min() > exponent[:, 4:].max()
+
+
+def test_the_documents_toml_says_what_is_the_case_anyhow() -> None:
+    assert documented("focus") == FocusParams().model_dump()

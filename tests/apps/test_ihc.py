@@ -13,6 +13,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openslide import OpenSlide
 from pydantic import ValidationError
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -26,14 +27,14 @@ from simulator.server import Simulator
 from slidehook import AppError, Frame, Result, Slide
 from slidehook.access import DpatAccess
 from slidehook.errors import PixelSizeUnknown
+from slidehook.hosting.running import run_app
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, Input, MultiAreaInput, Size, StoredResult, TaggedPolygonInput
 from slidehook.jobs.job import Job, new_job_id
-from slidehook.pixels.source import Pixels
+from slidehook.pixels.source import FilePixels, Pixels
 from slidehook.pixels.tiles import Tile
-from slidehook.publishing import RecordMaker
+from slidehook.publishing.onslide import RecordMaker
 from slidehook.regions import Region
-from slidehook.running import run_app
 from slidehook.settings import Settings
 from tests.apps.slides import glass, write_slide
 from tests.apps.stained import DAB, EOSIN, MPP, Nucleus, absorbed, compose, scatter
@@ -169,7 +170,7 @@ def test_the_dab_area_of_a_composed_picture_is_known(on_slide: Callable[..., Pat
 
 
 @settings(max_examples=6, deadline=None)
-@given(tile_px=st.integers(70, 500), left=st.floats(0, 0.2), top=st.floats(0, 0.2))
+@given(tile_px=st.integers(70, 400), left=st.floats(0, 0.2), top=st.floats(0, 0.2))
 def test_each_nucleus_counts_once_however_the_tiles_lie(section: Path, tile_px: int, left: float, top: float) -> None:
     region = areas([(left, top), (0.9, top), (0.9, 0.9), (left, 0.9)])
     whole = analysed(section, region)
@@ -179,7 +180,9 @@ def test_each_nucleus_counts_once_however_the_tiles_lie(section: Path, tile_px: 
     assert number(parted, "Tiles read") > number(whole, "Tiles read") == 1
     assert number(parted, "Nuclei") == pytest.approx(number(whole, "Nuclei"), abs=2)
     assert number(parted, "Positive") == pytest.approx(number(whole, "Positive"), abs=1)
-    assert number(parted, "DAB area (%)") == pytest.approx(number(whole, "DAB area (%)"), abs=0.1)
+    assert number(parted, "DAB area (%)") == pytest.approx(
+        number(whole, "DAB area (%)"), abs=0.15
+    )  # each is rounded to 0.1
 
 
 def test_nuclei_on_the_borders_of_tiles_count_once(
@@ -251,6 +254,15 @@ def test_where_regions_overlap_a_nucleus_counts_in_each_but_once_in_the_total(se
     assert number(both, "Region 1: Nuclei") + number(both, "Region 2: Nuclei") > number(both, "Nuclei")
     assert number(both, "Analysed area (mm²)") == pytest.approx(0.09)
     assert len(both.shapes) == 2
+
+
+def test_many_regions_have_rows_up_to_twenty_and_count_all_the_same(section: Path) -> None:
+    stripes = [[(0, y), (1, y), (1, y + 0.04), (0, y + 0.04)] for y in np.arange(25) / 25]
+    result, whole = analysed(section, areas(*stripes)), analysed(section)
+    assert number(result, "Regions") == 25
+    assert "Region 20: Nuclei" in result.properties
+    assert "Region 21: Nuclei" not in result.properties
+    assert result.properties["Nuclei"] == whole.properties["Nuclei"]
 
 
 def test_far_regions_are_read_without_what_lies_between(on_slide: Callable[..., Path]) -> None:
@@ -348,6 +360,17 @@ def test_a_slide_that_is_too_dark_or_too_coarse_or_has_no_region_fails(
         analysed(on_slide(picture, mpp=1.0))
     with Slide(section, INFO) as slide, pytest.raises(AppError, match="no region"):
         Ihc().analyze(slide, lambda *_: None)
+
+
+class Sizeless(FilePixels):
+    stated_mpp = None
+
+
+def test_without_a_pixel_size_nothing_is_counted(section: Path) -> None:
+    with OpenSlide(section) as opened:
+        slide = Slide(section, INFO, drawn=areas(WHOLE), pixels=Sizeless(opened))
+        with slide, pytest.raises(PixelSizeUnknown, match="neither the slide's file nor DPAT"):
+            run_app(Ihc(), slide, lambda *_: None)
 
 
 def test_without_a_sure_pixel_size_nothing_is_counted(on_slide: Callable[..., Path], picture: Pixels) -> None:

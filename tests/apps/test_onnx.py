@@ -17,10 +17,10 @@ from shapely import Polygon
 from apps.onnx_classifier import Classified, Grid, OnnxClassifier
 from apps.onnx_model import OnnxParams, TileModel
 from slidehook import AppError, Frame, PixelPoint, Result, Slide
+from slidehook.hosting.registry import Registry, load_apps
+from slidehook.hosting.running import run_app
 from slidehook.iaapi.models import ImageInfo, Size
 from slidehook.pixels.source import Pixels
-from slidehook.registry import Registry, load_apps
-from slidehook.running import run_app
 from slidehook.settings import Settings
 from tests.apps.models import write_model
 from tests.apps.slides import GLASS, glass, tissue, write_slide

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from simulator.server import Simulator
 from slidehook import Frame, Result, Slide
 from slidehook.access import DpatAccess
 from slidehook.errors import PixelSizeUnknown
+from slidehook.hosting.running import run_app
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo
 from slidehook.pixels.source import FilePixels, Pixels
 from slidehook.pixels.tiles import Mask
-from slidehook.running import run_app
 from slidehook.settings import Settings
 from slidehook.tissue import PART_PX, outlines, overview, tissue_mask
-from tests.apps.slides import GLASS, Watched, glass, restained, small_tissue, write_slide
+from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, write_slide
 
 MPP = 0.5
 ROWS, COLUMNS = 4000, 6000
@@ -233,6 +233,16 @@ def test_an_empty_slide_has_no_tissue(name: str, tmp_path: Path) -> None:
     assert (result.properties["Tissue (mm²)"], result.properties["Pieces"]) == (0, 0)
 
 
+def test_specks_of_black_pigment_lie_in_the_tissue(section: Pixels) -> None:
+    small = np.asarray(Image.fromarray(section).reduce(16)).copy()
+    rng = np.random.default_rng(1)
+    for x, y in rng.integers(
+        (LEFT // 16 + 5, TOP // 16 + 5), ((LEFT + WIDE) // 16 - 5, (TOP + HIGH) // 16 - 5), (60, 2)
+    ):
+        small[y : y + 3, x : x + 3] = 15
+    assert tissue_mask(small, mpp=8.0).sum() * (8e-3) ** 2 == pytest.approx(AREA_MM2, rel=0.03)
+
+
 def test_small_pieces_do_not_count_and_holes_are_left_out(tmp_path: Path) -> None:
     pixels = glass(ROWS, COLUMNS)
     texture = small_tissue(ROWS, COLUMNS)
@@ -253,16 +263,19 @@ def test_small_pieces_do_not_count_and_holes_are_left_out(tmp_path: Path) -> Non
 # --- pixel size
 
 
-@pytest.fixture
-def tiled_only(section_path: Path) -> Iterator[FilePixels]:
-    """What an app without `files` among its needs reads from."""
-    with OpenSlide(section_path) as slide:
-        yield FilePixels(slide)
+class OfNoSize(FilePixels):
+    """A slide that says nothing of its pixels' size."""
+
+    stated_mpp = None
 
 
-def test_without_a_pixel_size_there_is_no_number(tiled_only: FilePixels) -> None:
+def test_without_a_pixel_size_there_is_no_number(section_path: Path) -> None:
     info = ImageInfo.model_validate({"id": "S-1", "imageSize": {"width": COLUMNS, "height": ROWS}})
-    with Slide(None, info, pixels=tiled_only) as slide, pytest.raises(PixelSizeUnknown, match="neither"):
+    with (
+        OpenSlide(section_path) as opened,
+        Slide(None, info, pixels=OfNoSize(opened)) as slide,
+        pytest.raises(PixelSizeUnknown, match="neither"),
+    ):
         Tissue().analyze(slide, lambda *_: None)
 
 
@@ -385,3 +398,7 @@ def test_a_straight_edge_has_no_points_between_its_ends() -> None:
 def test_an_outline_of_no_mask_is_refused(mask: Any) -> None:
     with pytest.raises(ValueError, match="a mask is bool"):
         outlines(mask, Frame(10, 10))
+
+
+def test_the_documents_toml_says_what_is_the_case_anyhow() -> None:
+    assert documented("tissue") == TissueParams().model_dump()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shapely import LineString, Point, Polygon
 
 from slidehook import Gallery, PixelPoint, Result
-from slidehook.budget import SHAPES_SHOWN, within_budget
+from slidehook.publishing.budget import SHAPES_SHOWN, within_budget
 from slidehook.result import Shape
 
 SEEDS, COUNTS = st.integers(0, 2**32 - 1), st.integers(1, 25)

@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from slidehook.cli import main
+from slidehook.hosting.params import params_path
 from slidehook.iaapi.models import ResultRecord
-from slidehook.params import params_path
 from tests.author import tried_apps
 
 WIDTH, HEIGHT = 1200, 900

@@ -10,7 +10,7 @@ from PIL import Image
 
 from slidehook import AppError, Frame, local_slide
 from slidehook.errors import PixelSizeUnknown, SlideUnreadable
-from slidehook.localslide import local_file, local_id, local_info
+from slidehook.trying.localslide import local_file, local_id, local_info
 
 
 def write(path: Path, *, mpp: float | tuple[float, float] | None = 0.25) -> Path:

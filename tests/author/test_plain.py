@@ -8,7 +8,7 @@ import pytest
 
 from slidehook import Button, Gallery, Patch, PixelPoint, Quality, Result
 from slidehook.errors import AppError
-from slidehook.plain import plain
+from slidehook.hosting.plain import plain
 from slidehook.result import Shape, Text
 
 A, B, C = PixelPoint(0, 0), PixelPoint(1, 0), PixelPoint(1, 1)

@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from slidehook.registry import GROUP, load_apps
+from slidehook.hosting.registry import GROUP, load_apps
 from slidehook.settings import Settings
 
 

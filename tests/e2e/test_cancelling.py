@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from slidehook.jobs.job import JobState
-from slidehook.publishing import ORANGE
+from slidehook.publishing.onslide import ORANGE
 from tests.e2e.conftest import APP, Dpat, Site
 from tests.e2e.running import Program, wait_for
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from slidehook.jobs.job import JobState
-from slidehook.publishing import ORANGE
+from slidehook.publishing.onslide import ORANGE
 from tests.e2e.conftest import APP, Dpat, Site
 
 RATIO = 4608 / 6144

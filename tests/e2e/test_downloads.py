@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slidehook.jobs.job import JobState
-from slidehook.publishing import RED
+from slidehook.publishing.onslide import RED
 from tests.e2e.conftest import Dpat, Site
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slidehook.registry import BrokenApp, Registry
+from slidehook.hosting.registry import BrokenApp, Registry
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat
 from tests.webserver.site import Areas, Site, Tagged, TissueArea

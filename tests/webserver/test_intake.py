@@ -257,7 +257,7 @@ def test_a_create_that_meets_a_fault_of_our_own_is_not_left_held(site: Site, mon
     def faulty(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("slidehook.publishing.RecordMaker.in_progress", faulty)
+    monkeypatch.setattr("slidehook.publishing.onslide.RecordMaker.in_progress", faulty)
     assert site.post().status_code == 500
     assert not site.files()
 

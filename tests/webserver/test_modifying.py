@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from slidehook import App, AppError, Gallery, PixelPoint, Progress, Quality, Result, Slide
-from slidehook.registry import Registry
+from slidehook.hosting.registry import Registry
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from tests.webserver.site import Site

@@ -23,9 +23,9 @@ from slidehook.errors import (
     TokenExpired,
 )
 from slidehook.geometry import Frame
+from slidehook.hosting.receipt import NAMES
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, Input, MultiAreaInput, Size, TaggedPolygonInput
-from slidehook.receipt import NAMES
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from worker.analysis import AppProcess, AppTrace, Found, Task

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import AppCrashed, AppError, AppOutOfMemory
+from slidehook.hosting.registry import Registry, load_apps
 from slidehook.iaapi.models import ImageInfo, MultiAreaInput, Size
 from slidehook.jobs.job import Job
-from slidehook.registry import Registry, load_apps
 from slidehook.result import Result
 from slidehook.settings import Settings
 from tests.e2e.running import is_alive, wait_for

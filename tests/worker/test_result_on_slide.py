@@ -9,7 +9,7 @@ import pytest
 from slidehook import App, MultiArea, Progress, Result, Slide
 from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.jobs.job import Job, new_job_id
-from slidehook.publishing import JOB_MARK, RecordMaker, ResultOnSlide
+from slidehook.publishing.onslide import JOB_MARK, RecordMaker, ResultOnSlide
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
 

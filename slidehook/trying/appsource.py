@@ -10,7 +10,7 @@ from types import ModuleType
 
 from slidehook.app import App
 from slidehook.errors import AppError, SlidehookError
-from slidehook.registry import Registry, set_up
+from slidehook.hosting.registry import Registry, set_up
 from slidehook.settings import Settings
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from slidehook.app import App, WholeSlide
 from slidehook.errors import NotFound, Refused
 from slidehook.geometry import Frame
+from slidehook.hosting.plain import plain
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import (
     ImageInfo,
@@ -23,8 +24,7 @@ from slidehook.iaapi.models import (
     Style,
 )
 from slidehook.jobs.job import Job, JobRecord
-from slidehook.plain import plain
-from slidehook.records import shown
+from slidehook.publishing.records import shown
 from slidehook.result import Result
 
 ORANGE = "#FF8C00"

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slidehook.app import App, MultiArea, TaggedPolygon, WholeSlide
-from slidehook.appsource import AppFault
-from slidehook.budget import within_budget
 from slidehook.errors import BadRequest, SlidehookError
-from slidehook.geojson import Outline
 from slidehook.geometry import Frame
+from slidehook.hosting.plain import in_words, plain
+from slidehook.hosting.running import certain_mpp, run_app
 from slidehook.iaapi.models import Input, Point, ResultData, ResultRecord, WholeSlideInput
 from slidehook.iaapi.models.base import Polygon
 from slidehook.iaapi.models.invocations import MultiAreaInput, PolygonContent, PolygonsContent, TaggedPolygonInput
-from slidehook.localslide import local_slide
-from slidehook.plain import in_words, plain
-from slidehook.records import shown
+from slidehook.publishing.budget import within_budget
+from slidehook.publishing.records import shown
 from slidehook.regions import regions_of, tag_of
 from slidehook.result import Progress, Result
-from slidehook.running import certain_mpp, run_app
 from slidehook.slide import Slide
+from slidehook.trying.appsource import AppFault
+from slidehook.trying.geojson import Outline
+from slidehook.trying.localslide import local_slide
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from slidehook.app import App
-from slidehook.dependencies import DependencyMissing, apps_before
 from slidehook.errors import SlidehookError
-from slidehook.params import params_path, site_params
+from slidehook.hosting.dependencies import DependencyMissing, apps_before
+from slidehook.hosting.params import params_path, site_params
 from slidehook.settings import Settings
 
 GROUP = "slidehook.apps"

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from slidehook.errors import BadRequest
 from slidehook.geometry import Frame
+from slidehook.hosting.plain import plain
+from slidehook.hosting.receipt import NAMES
 from slidehook.iaapi.models import Item, PatchCollection, PatchContent, Polygon, Primitive, StoredResult
-from slidehook.plain import plain
-from slidehook.publishing import PROGRESS, STATUS
-from slidehook.receipt import NAMES
-from slidehook.records import gallery_content, items_of, shown
+from slidehook.publishing.onslide import PROGRESS, STATUS
+from slidehook.publishing.records import gallery_content, items_of, shown
 from slidehook.result import BLUE, Button, Gallery, Patch, Result, Shape, Text, is_colour
 
 FAILED = "update failed"

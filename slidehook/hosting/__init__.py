@@ -1,0 +1,1 @@
+"""Finds the installed apps, tunes them as the site says, and runs them."""
