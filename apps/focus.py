@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from scipy import ndimage
 
-from slidehook import App, AppError, PixelPoint, Progress, Quality, Result, Slide, WholeSlide
+from slidehook import App, AppError, Progress, Quality, Result, Slide, WholeSlide
 from slidehook.pixels.source import Pixels
 from slidehook.pixels.tiles import Mask
 from slidehook.tissue import outlines, overview, tissue_mask
@@ -122,10 +122,10 @@ class Focus(App):
         slide.receipt.analysed_mm2 = judged_mm2
         if not judged_mm2:
             return Result("nothing to judge: no tissue with detail", {"Tissue (mm²)": round(tissue_mm2, 2)})
-        percent = 100 * (1 - blurred_mm2 / judged_mm2)
-        result = Result(f"{percent:.0f} % in focus")
+        percent = round(100 * (1 - blurred_mm2 / judged_mm2), 1)  # as it is shown, and judged by
+        result = Result(f"{percent:g} % in focus")
         result.properties = {
-            "In focus (%)": round(percent, 1),
+            "In focus (%)": percent,
             "Blurred (mm²)": round(blurred_mm2, 2),
             "Judged (mm²)": round(judged_mm2, 2),
             "Tissue (mm²)": round(tissue_mm2, 2),
@@ -136,8 +136,7 @@ class Focus(App):
         for polygon in outlines(blurred, frame):
             if slide.pixel_size.mm2(polygon.area) < self.params.smallest_mm2:
                 break
-            for ring in (polygon.exterior, *polygon.interiors):
-                result.polygon([PixelPoint(x, y) for x, y in ring.coords[:-1]], colour=ORANGE)
+            result.outline(polygon, colour=ORANGE)
         return result
 
 

@@ -31,6 +31,8 @@ OVERVIEW_MPP = 8.0
 """What the tissue is looked for at, in µm per pixel."""
 MAGNIFICATIONS = (5, 10, 20, 40)
 """What a gallery's pictures may be shown at; ten times is 1 µm per pixel."""
+COARSEST = 1.5
+"""How many times larger than the model's a slide's own pixels may be."""
 UNDECIDED = -1
 """Stands for the class of a tile that has none."""
 
@@ -109,6 +111,10 @@ class OnnxClassifier(App):
             raise AppError(f"there is no model {self._model_path}")
         return None
 
+    def files(self) -> tuple[Path]:
+        """Name the model: another one under its name finds something else."""
+        return (self._model_path,)
+
     def setup(self) -> None:
         """Load the model; raises AppError when it is none, or not one that the toml fits."""
         if lacks := self.missing():
@@ -120,8 +126,12 @@ class OnnxClassifier(App):
         return self.settings.data_dir / "apps" / self.params.model
 
     def analyze(self, slide: Slide, progress: Progress) -> Result:
-        """Classify the tissue's tiles."""
+        """Classify the tissue's tiles; raises AppError when there are none, or the slide is too coarse."""
         params = self.params
+        if slide.mpp > COARSEST * params.mpp:
+            raise AppError(
+                f"a pixel of the slide is {slide.mpp:g} µm wide, too coarse for a model of {params.mpp:g} µm"
+            )
         progress(0, "looking for tissue")
         frame = slide.frame
         tissue = tissue_mask(overview(slide, mpp=OVERVIEW_MPP), mpp=OVERVIEW_MPP)
@@ -171,9 +181,7 @@ class OnnxClassifier(App):
         result.properties["Model"] = f"{self._model.name}, on {self._model.device}"
         for number, each in shown:
             for polygon in grid.outlines(found.of(number)):
-                for ring in (polygon.exterior, *polygon.interiors):
-                    corners = [PixelPoint(x, y) for x, y in ring.coords[:-1]]
-                    result.polygon(corners, colour=each.colour, name=each.name)
+                result.outline(polygon, colour=each.colour, name=each.name)
         if params.gallery_tiles and shown:
             result.gallery = self._gallery(found, grid, shown)
         return result

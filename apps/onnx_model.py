@@ -39,9 +39,10 @@ class OnnxParams(BaseModel, frozen=True, extra="forbid"):
 
     `model`: the file, beside the toml. A tile is `tile_px` wide and high, of pixels of `mpp` µm. A pixel's red, green
     and blue, 0…255, are fed as (value x `scale` - `mean`) / `std`. `outputs` are one number for each class; a model
-    of one class tells it from everything else. Classified are tiles of which at least `least_tissue` (0…1) is tissue;
-    one whose class is less probable than `least_probability` gets none. The gallery shows the `gallery_tiles` most
-    probable ones of each class; with 0 there is no gallery, and the outlines have the classes' colours.
+    of one class tells it from everything else, and its `outputs` have no default. Classified are tiles of which at
+    least `least_tissue` (0…1) is tissue; one whose class is less probable than `least_probability` gets none. The
+    gallery shows the `gallery_tiles` most probable ones of each class; with 0 there is no gallery, and the outlines
+    have the classes' colours.
     """
 
     model: Path = Path("model.onnx")
@@ -67,6 +68,9 @@ class OnnxParams(BaseModel, frozen=True, extra="forbid"):
         names = [each.name for each in self.classes]
         if len(set(names)) < len(names):
             raise ValueError("two classes have the same name")
+        if len(names) == 1 and "outputs" not in self.model_fields_set:
+            # A probability passes for a logit above 0: every tile would be of the class, and nothing would tell.
+            raise ValueError("with one class, outputs must be said: logits or probabilities")
         return self
 
 

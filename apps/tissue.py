@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from slidehook import App, PixelPoint, Progress, Result, Slide, WholeSlide
+from slidehook import App, Progress, Result, Slide, WholeSlide
 from slidehook.tissue import outlines, overview, tissue_mask
 
 GREEN = "#2F9E44"
@@ -55,6 +55,5 @@ class Tissue(App):
             "Largest piece (mm²)": round(max(areas, default=0.0), 2),
         }
         for piece in pieces:
-            for ring in (piece.exterior, *piece.interiors):
-                result.polygon([PixelPoint(x, y) for x, y in ring.coords[:-1]], colour=GREEN)
+            result.outline(piece, colour=GREEN)
         return result

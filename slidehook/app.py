@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -144,6 +145,13 @@ class App(ABC):
         fault, and logged.
         """
         return None
+
+    def files(self) -> Collection[Path]:
+        """Name the files that the findings rest on, such as a model: when one changes, kept findings no longer hold.
+
+        Asked for an app that others rest on, at each of their slides.
+        """
+        return ()
 
     def setup(self) -> None:  # noqa: B027 - optional: most apps have nothing to load
         """Load what lasts, such as a model: called once in each process, before the first `analyze`."""

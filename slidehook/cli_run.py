@@ -12,6 +12,8 @@ from io import BytesIO
 from pathlib import Path
 
 import click
+from openslide import OpenSlideError
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -26,12 +28,12 @@ from slidehook.hosting.params import changed_params, read_assignments
 from slidehook.hosting.plain import clipped
 from slidehook.hosting.registry import Registry, load_apps
 from slidehook.iaapi.models import ImageInfo, ResultRecord
+from slidehook.publishing.geojson import Outline, geojson_of, read_outlines
 from slidehook.publishing.onslide import frame_of
 from slidehook.result import Progress
 from slidehook.settings import read_settings
 from slidehook.slide import open_slide
 from slidehook.trying.appsource import AppFault, check_complete, find_app
-from slidehook.trying.geojson import Outline, geojson_of, read_outlines
 from slidehook.trying.localslide import local_file, local_id, local_info
 from slidehook.trying.picture import draw_result
 from slidehook.trying.trial import Trial, drawn_by, try_app
@@ -162,14 +164,25 @@ def _bar(bars: Bars, app: App) -> Progress:
 # --- what is left behind
 
 
-def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
+def _overlay(slide: Path, trial: Trial) -> bytes:
+    """Draw the result on the slide; on white where the file is damaged in a part that the app did not need."""
     with open_slide(local_file(slide)) as opened:
-        overview = opened.get_thumbnail((OVERVIEW_PX, OVERVIEW_PX))
+        size = opened.dimensions
+        try:
+            overview = opened.get_thumbnail((OVERVIEW_PX, OVERVIEW_PX))
+        except OpenSlideError as error:
+            click.echo(f"The slide's overview can't be read, so the overlay shows none: {error}", err=True)
+            shrink = OVERVIEW_PX / max(size)
+            overview = Image.new("RGB", (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))), "white")
     picture = BytesIO()
     draw_result(overview, trial.record, trial.drawn).save(picture, "PNG")
+    return picture.getvalue()
+
+
+def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
     contents = {
         "result.json": json.dumps(trial.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n",
-        "overlay.png": picture.getvalue(),
+        "overlay.png": _overlay(slide, trial),
         "result.geojson": geojson_of(trial.whole, app.name),
     }
     try:

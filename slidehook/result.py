@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from shapely import Polygon
+
 from slidehook.geometry import PixelPoint
 
 BLUE = "#0078D4"
@@ -130,6 +132,16 @@ class Result:
         if len(points) < 3:
             raise ValueError(f"a polygon needs 3 points, not {len(points)}")
         self.shapes.append(Shape(tuple(points), checked_colour(colour), name=name))
+        return self
+
+    def outline(self, area: Polygon, *, colour: str = BLUE, name: str = "") -> Result:
+        """Add the outline of an area in level-0 pixels, and of each of its holes; raises as `polygon` does.
+
+        DPAT knows no holes: each is a polygon of its own, whose name says that it is one.
+        """
+        names = [name, *[f"hole in {name}" if name else "hole"] * len(area.interiors)]
+        for ring, of_ring in zip((area.exterior, *area.interiors), names, strict=True):
+            self.polygon([PixelPoint(x, y) for x, y, *_ in ring.coords[:-1]], colour=colour, name=of_ring)
         return self
 
     def polyline(self, points: Sequence[PixelPoint], *, colour: str = BLUE, name: str = "") -> Result:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import structlog
 
 from slidehook.app import App, TaggedPolygon
-from slidehook.errors import BadRequest, DpatError, DpatUnavailable, Malformed, QueueError
+from slidehook.errors import BadRequest, Conflict, DpatError, DpatTimeout, DpatUnavailable, Malformed, QueueError
 from slidehook.iaapi.allowed import check_callback
 from slidehook.iaapi.client import DpatClient, DpatServers
 from slidehook.iaapi.models import (
@@ -33,8 +33,8 @@ from webserver.modifying import answered
 
 WEBHOOK_S = 20.0
 """How long DPAT's callbacks for one request may take, in seconds: DPAT, and a person, wait for the answer."""
-JOINED_WAIT_S = 5.0
-"""How long a request for work that another request has just begun waits for that one's result, in seconds."""
+JOINED_WAIT_S = WEBHOOK_S + 5.0
+"""How long a request for work that another request has just begun waits until that one is through, in seconds."""
 JOINED_LOOK_S = 0.05
 
 _Call = Create | Modify | Delete | Cancel
@@ -108,7 +108,7 @@ class Intake:
             slide_id=call.slide_id,
             result_id=call.input.id,
             whole_slide=app.input.type == "wholeSlide",
-            shown_by=shown_by(call.input),
+            shown_by=shown_by(call.input.data.context if call.input.data else None),
         )
         stopped = self._queue.result_deleted(deleted)
         log.info("result deleted", app=app.id, result=call.input.id, stopped=",".join(stopped) or "-")
@@ -189,11 +189,18 @@ class Intake:
                 return hold, twin
 
     def _joined(self, job: Job) -> JobRecord | None:
-        """Read the work that was there already, waiting shortly for its result; None when it has gone."""
+        """Read the work that was there already, as soon as nobody can take it back; None when it has gone.
+
+        Raises DpatTimeout when that takes too long: what may still be taken back must not be acknowledged.
+        """
         until = time.monotonic() + JOINED_WAIT_S
         while (record := self._queue.peek(job)) is not None:
-            if record.result is not None or time.monotonic() > until:
+            if record.result is not None:
                 return record
+            if not self._queue.is_held(record.job.id):
+                return self._queue.peek(job)  # again: it may have been taken back between the two looks
+            if time.monotonic() > until:
+                raise DpatTimeout("DPAT has not answered yet what an earlier request for the same analysis needs.")
             time.sleep(JOINED_LOOK_S)
         return None
 
@@ -201,16 +208,18 @@ class Intake:
         """Show the job on its slide, then let the workers have it.
 
         On an error the job is taken back, since its user is told; but it stays where its worker must bring the slide
-        to an end: DPAT may have stored "queued" and not said so, and before an imported slide nobody asks again.
+        to an end: DPAT may have stored "queued" and not said so, and for an imported slide nobody asks again.
         """
         result = ResultOnSlide(client, app, hold.job, fresh=True)
-        stays = hold.job.origin == "import"
+        imported = hold.job.origin == "import"
+        looked = False
         try:
             result.find()
-            stays = True
+            looked = True
             stored = result.show(RecordMaker(app, hold.job, frame_of(hold.job.image_info)).in_progress(0, QUEUED))
-        except (DpatUnavailable, Malformed):
-            if stays:
+        except (Conflict, DpatUnavailable, Malformed) as error:
+            # After a conflict the slide shows for certain what it did before.
+            if imported or (looked and not isinstance(error, Conflict)):
                 hold.release()
                 log.warning("queued without a result on the slide", job=hold.job.id, app=app.id)
             else:

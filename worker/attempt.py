@@ -13,17 +13,18 @@ from slidehook.iaapi.models import ImageInfo
 from slidehook.iaapi.tokens import TokenSource
 from slidehook.jobs.queue import Claim
 from slidehook.publishing.budget import within_budget
+from slidehook.publishing.geojson import geojson_of
 from slidehook.publishing.onslide import frame_of
 from slidehook.publishing.quality import set_quality
-from slidehook.result import Result
+from slidehook.result import Quality, Result
 from slidehook.settings import Settings
-from slidehook.trying.geojson import geojson_of
 from worker.analysis import AppProcess, Found
 from worker.chain import Chain
 from worker.finding import Finding, keep, kept
 from worker.gathering import END, Gathering
-from worker.leaving import Leaving
+from worker.leaving import Leaving, WorkerLeaving
 from worker.publisher import Publisher
+from worker.watching import JobCancelled
 from worker.workspace import Workspace
 
 STARTED, ANALYSIS = 5, END
@@ -33,7 +34,11 @@ log = structlog.get_logger()
 
 
 class Attempt:
-    """Analyses one claimed slide. `run` raises a SlidehookError when it can't."""
+    """Analyses one claimed slide. `run` raises a SlidehookError when it can't.
+
+    `quality_client` gives a client for the slide's quality control: it proves the claim before each call, and its
+    time, which begins when it is made, is short.
+    """
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class Attempt:
         *,
         registry: Registry,
         client: DpatClient,
+        quality_client: Callable[[], DpatClient],
         tokens: TokenSource,
         publisher: Publisher,
         workspace: Workspace,
@@ -51,6 +57,7 @@ class Attempt:
         self._app = registry[claim.job.app_id]
         self._registry = registry
         self._client = client
+        self._quality_client = quality_client
         self._tokens = tokens
         self._publisher = publisher
         self._workspace = workspace
@@ -71,8 +78,16 @@ class Attempt:
         finding = finding or self._find(child, info)
         self._publisher.done(finding.record)
         if finding.quality is not None:
-            set_quality(self._client, self._app, info, finding.quality)
+            self._set_quality(info, finding.quality)
         return finding.record.display_result
+
+    def _set_quality(self, info: ImageInfo, quality: Quality) -> None:
+        """Set the slide's quality control; the result is stored, so neither leaving nor a cancel undoes the job."""
+        try:
+            with self._leaving.interruptible():
+                set_quality(self._quality_client(), self._app, info, quality)
+        except (WorkerLeaving, JobCancelled) as why:
+            log.warning("quality control not set", app=self._app.id, reason=str(why))
 
     def _find(self, child: Callable[[], AppProcess], info: ImageInfo) -> Finding:
         """Have the slide analysed, and keep what is found until it is stored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -41,6 +42,8 @@ QUEUE_AWAY_WAIT_S = 2.0
 """How long a worker waits that can't reach the queue, in seconds."""
 DPAT_TRIES = 6
 """How often a call to DPAT is tried before the attempt counts as failed."""
+QUALITY_S = 30.0
+"""How long setting the slide's quality control may take, in seconds: the result stands already."""
 RETRY_S = 5.0
 RETRY_MOST_S = 300.0
 
@@ -143,20 +146,22 @@ class Worker:
         publisher = Publisher(claim, self._registry[claim.job.app_id], client)
         try:
             with publisher:
-                self._bring_to_an_end(claim, publisher, tokens, began)
+                try:
+                    self._bring_to_an_end(claim, publisher, tokens, began)
+                except TokenExpired as error:
+                    self._park(claim, publisher, tokens, str(error))
         except WorkerLeaving:
             claim.give_back()
             log.info("given back")
 
     def _bring_to_an_end(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+        """Try, and say how it ended; raises TokenExpired where nobody can be told that."""
         try:
             self._try(claim, publisher, tokens, began)
-        except (QueueError, WorkerLeaving):
+        except (QueueError, WorkerLeaving, TokenExpired):
             raise
         except (JobCancelled, ResultDeleted) as error:
             self._stopped(claim, publisher, error)
-        except TokenExpired as error:
-            self._park(claim, publisher, str(error))
         except SlidehookError as error:
             self._failed(claim, publisher, error, began)
         except Exception as error:
@@ -164,9 +169,9 @@ class Worker:
             log.exception("slidehook has a fault of its own")
             self._give_up(claim, publisher, f"slidehook has a fault of its own: {type(error).__name__}", began)
 
-    def _client(self, claim: Claim, tokens: TokenSource) -> DpatClient:
+    def _client(self, claim: Claim, tokens: TokenSource, *, within_s: float = math.inf) -> DpatClient:
         server = self._servers.at(claim.job.callback_url)
-        return server.client(tokens, tries=DPAT_TRIES, sleep=self._leaving.pause)
+        return server.client(tokens, tries=DPAT_TRIES, within_s=within_s, sleep=self._leaving.pause)
 
     def _try(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         check_wanted(claim)
@@ -179,6 +184,7 @@ class Worker:
             claim,
             registry=self._registry,
             client=self._client(claim, tokens),
+            quality_client=lambda: self._client(claim, ProvenTokens(tokens, claim), within_s=QUALITY_S),
             tokens=tokens,
             publisher=publisher,
             workspace=self._workspace,
@@ -197,8 +203,7 @@ class Worker:
             try:
                 publisher.cancelled()
             except TokenExpired as error:
-                self._park(claim, publisher, f"{why}; {error}")
-                return
+                raise TokenExpired(f"{why}; {error}") from error
             except (DpatUnavailable, Conflict) as error:
                 self._tell_later(claim, str(why), error)
                 return
@@ -208,9 +213,13 @@ class Worker:
         claim.finish(JobState.CANCELLED, str(why))
         log.info("cancelled", reason=str(why))
 
-    def _park(self, claim: Claim, publisher: Publisher, reason: str) -> None:
-        """Let the job wait for a newer request's token: nobody can be told."""
+    def _park(self, claim: Claim, publisher: Publisher, tokens: JobTokens, reason: str) -> None:
+        """Let the job wait for a newer request's token, since nobody can be told; with such a token, no longer."""
         publisher.close()
+        if tokens.close():
+            claim.retry(f"access was refused, and asked for anew since: {reason}", 0, counted=False)
+            log.info("a newer request came meanwhile, again at once", reason=reason)
+            return
         claim.park(f"waiting for access: {reason}")
         log.warning("waiting for access", reason=reason)
 
@@ -247,10 +256,9 @@ class Worker:
         """End the job as failed, on the slide too unless DPAT can't be told."""
         try:
             publisher.failed(reason)
-        except TokenExpired:
+        except TokenExpired as error:
             # A slide that would stay "in progress" for ever is worse than a job that waits.
-            self._park(claim, publisher, reason)
-            return
+            raise TokenExpired(reason) from error
         except (DpatUnavailable, Conflict) as error:
             self._tell_later(claim, reason, error)
             return

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import structlog
@@ -27,11 +27,22 @@ log = structlog.get_logger()
 def output_key(callback_url: str, info: ImageInfo, apps: Sequence[App]) -> str:
     """Name what the last of `apps` finds on a slide of a DPAT, given that it rests on those before.
 
-    Another version or other parameters of any of them make another name, and so does a slide of another size.
+    Another version, other parameters or changed files of any of them make another name, and so does a slide of
+    another size.
     """
     slide = info.model_dump(mode="json", include={"id", "image_size", "microns_per_pixel"})
-    said = [[app.id, app.version, app.params.model_dump(mode="json")] for app in apps]
+    said = [[app.id, app.version, app.params.model_dump(mode="json"), _state_of(app.files())] for app in apps]
     return hashlib.sha256(json.dumps([callback_url, slide, said], sort_keys=True).encode()).hexdigest()
+
+
+def _state_of(files: Collection[Path]) -> list[list[str | int]]:
+    """Say by what a change to a file shows: its size and its time. A file that is not there says nothing."""
+    found: list[list[str | int]] = []
+    for path in files:
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            found.append([str(path), stat.st_size, stat.st_mtime_ns])
+    return found
 
 
 class Outputs:

@@ -77,8 +77,13 @@ class Teller:
                     self._send_newest()
 
     def another_token(self, refused: str) -> str | None:
-        """Ask the worker for another token than the one that DPAT refuses."""
+        """Ask the worker for another token than the one that DPAT refuses; after the end there is none.
+
+        The answer to a question that came later would be the next task, or be taken for it.
+        """
         with self._changed:
+            if self._over:
+                return None
             self._pipe.send(TokenRefused(refused))
             answer: str | None = self._pipe.recv()
             return answer

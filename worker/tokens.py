@@ -25,6 +25,7 @@ class JobTokens:
         self._lock = threading.Lock()
         self._refused: set[str] = set()
         self._requests = claim.token()
+        self._closed = False
 
     def token(self) -> str:
         """Give the token for the next call; raises TokenExpired when there is none, ClaimLost, DpatUnavailable."""
@@ -40,12 +41,27 @@ class JobTokens:
         """Give another token than one that DPAT has just refused; None when there is none."""
         with self._lock:
             self._refused.add(refused)
-            newest = self._claim.token()
-            self._requests = newest if newest is not None and newest not in self._refused else None
+            if self._closed:
+                return None
+            self._requests = self._untried()
             if self._requests is not None:
                 log.info("a newer request's token is used")
                 return self._requests
             return self._accounts(refused)
+
+    def close(self) -> bool:
+        """Say whether there is a request's token that DPAT has not refused; afterwards no other one is given.
+
+        Any thread may have read the newest token. So whoever parks the job asks here first, and what comes later is
+        newer than all that the claim was asked for.
+        """
+        with self._lock:
+            self._closed = True
+            return self._untried() is not None
+
+    def _untried(self) -> str | None:
+        newest = self._claim.token()
+        return None if newest in self._refused else newest
 
     def _accounts(self, refused: str | None = None) -> str | None:
         if self._account is None:
@@ -66,8 +82,10 @@ class ProvenTokens:
         return self._tokens.token()
 
     def instead_of(self, refused: str) -> str | None:
-        """Give another token than one that DPAT has just refused; None when there is none."""
-        return self._tokens.instead_of(refused)
+        """Give another token than one that DPAT has just refused; None when there is none. Raises as `token` does."""
+        other = self._tokens.instead_of(refused)
+        self._claim.check()
+        return other
 
 
 def service_account(settings: Settings, servers: DpatServers) -> ServiceAccount | None:

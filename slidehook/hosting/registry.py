@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
+from pydantic_core import PydanticSerializationError
+
 from slidehook.app import App
 from slidehook.errors import SlidehookError
 from slidehook.hosting.dependencies import DependencyMissing, apps_before
-from slidehook.hosting.params import params_path, site_params
+from slidehook.hosting.params import ParamsInvalid, params_path, site_params
 from slidehook.settings import Settings
 
 GROUP = "slidehook.apps"
@@ -103,6 +105,11 @@ def set_up(app: App, settings: Settings) -> None:
     """Give an app its site's settings, and the parameters that the site has tuned; raises ParamsInvalid."""
     app.settings = settings
     app.params = site_params(app.params, params_path(settings.data_dir, app.id))
+    try:
+        app.params.model_dump(mode="json")
+    except PydanticSerializationError as error:
+        # They are listed, and are part of what names kept findings.
+        raise ParamsInvalid(f"the params of {app.id} can't be written as JSON: {error}") from error
 
 
 def _sentence(error: BaseException) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+import string
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from slidehook.errors import CallbackNotAllowed
 
 _PORTS = {"http": 80, "https": 443}
 _HIDDEN = re.compile(r"%(?:2[ef5]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
 """A dot, slash, percent sign, backslash or control character, encoded: servers differ in what they make of it."""
+
+_ENCODED = re.compile("%([0-9a-fA-F]{2})")
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,10 @@ class _Address:
 
 
 def check_callback(url: str, prefixes: tuple[str, ...]) -> str:
-    """Give `url` without its trailing slash when it may be called, else raise CallbackNotAllowed.
+    """Give `url` in its one spelling, without a trailing slash, when it may be called, else raise CallbackNotAllowed.
 
+    Scheme and host are in small letters, the scheme's own port is left out, so are empty and `.` parts of the path,
+    and only what must be percent-encoded is (RFC 3986, section 6.2.2). Equal work is known by that.
     It must lie below one of `prefixes`, by scheme, host, port and whole parts of its path; where there are no
     prefixes, any loopback address may be called. What servers or clients may read in two ways is refused.
     """
@@ -33,7 +39,21 @@ def check_callback(url: str, prefixes: tuple[str, ...]) -> str:
     below = any(_below(address, _read(prefix)) for prefix in prefixes)
     if not (below if prefixes else _is_loopback(address.host)):
         raise CallbackNotAllowed("The callback URL is not one that SLIDEHOOK_DPAT_URLS allows.")
-    return url.rstrip("/")
+    return _spelled(address, urlsplit(url).path)
+
+
+def _spelled(address: _Address, path: str) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    port = "" if address.port == _PORTS[address.scheme] else f":{address.port}"
+    # What is reserved stays as it came: to a server, %3B may be another thing than a semicolon.
+    encoded = quote(_ENCODED.sub(_plain_if_unreserved, path), safe="/%!$&'()*+,;=:@", errors="replace")
+    normal = posixpath.normpath("/" + encoded.lstrip("/")).rstrip("/")
+    return f"{address.scheme}://{host}{port}{normal}"
+
+
+def _plain_if_unreserved(encoded: re.Match[str]) -> str:
+    plain = chr(int(encoded[1], 16))
+    return plain if plain in _UNRESERVED else encoded[0].upper()
 
 
 def is_prefix(url: str) -> bool:

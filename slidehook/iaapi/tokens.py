@@ -1,7 +1,7 @@
 """Where a call's bearer token comes from: a request, or the site's service account.
 
 A token may expire at any moment of a job. So a client asks its source before each call, and where DPAT refuses the
-token, the source is asked for another one, once, and the call is made again.
+token, the source is asked for another one, and the call is made again: at most `OTHERS` times.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from slidehook.iaapi.models import Token
 
 REFUSED = frozenset({401, 403})
 """How DPAT answers a call whose token it does not take, or no longer."""
+OTHERS = 3
+"""How many other tokens a refused call is tried with: a newer request's, the account's, and a fresh one of it."""
 EARLY_S = 60.0
 EARLY_SHARE = 0.2
 """The service account's token is renewed so long before it ends, or such a part of its life where that is shorter."""
@@ -43,7 +45,7 @@ class TokenSource(Protocol):
 
 
 class TokenAuth(AuthBase):
-    """Sets the source's token, and makes a call that is refused for it once more with another."""
+    """Sets the source's token, and makes a call that is refused for it again with others."""
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source
@@ -60,14 +62,15 @@ class TokenAuth(AuthBase):
         return request
 
     def _answered(self, response: Response, token: str, options: dict[str, Any]) -> Response:
-        if response.status_code not in REFUSED or (other := self._source.instead_of(token)) is None:
-            return response
-        response.close()
-        again = response.request.copy()
-        again.headers["Authorization"] = f"Bearer {other}"
-        answer: Response = response.connection.send(again, **options)
-        answer.request = again
-        return answer
+        for _ in range(OTHERS):
+            if response.status_code not in REFUSED or (other := self._source.instead_of(token)) is None:
+                break
+            response.close()
+            again = response.request.copy()
+            again.headers["Authorization"] = f"Bearer {other}"
+            response, token = response.connection.send(again, **options), other
+            response.request = again
+        return response
 
 
 FetchToken = Callable[[str, str], Token]

@@ -131,6 +131,12 @@ class FileQueue:
         with queue_errors("can't be read"):
             return self._at_work(job.key)
 
+    def is_held(self, job_id: str) -> bool:
+        """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
+        with queue_errors("can't be read"):
+            names = self.layout.names(JobState.ACTIVE)
+            return any(name.job_id == job_id and name.attempt == 0 for name in names)
+
     def _at_work(self, key: str) -> JobRecord | None:
         """Read the live job that does the work of `key`, unless nobody may join it any more."""
         record = self.disk.aliases.live(key)

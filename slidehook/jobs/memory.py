@@ -242,6 +242,12 @@ class MemorySink:
             entry = self._queue.aliases.get(job.key)
             return entry.record if entry else None
 
+    def is_held(self, job_id: str) -> bool:
+        """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
+        with self._queue.changed:
+            entry = self._queue.entries.get(job_id)
+            return entry is not None and entry.state is JobState.ACTIVE and entry.attempt == 0
+
     def cancel(
         self, cancellation_key: str, *, token: str | None = None, tell: Tell = told_elsewhere
     ) -> Cancelled | None:

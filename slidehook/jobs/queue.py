@@ -82,6 +82,9 @@ class JobSink(Protocol):
     def peek(self, job: Job) -> JobRecord | None:
         """Read what has happened to the work that `job` asks for; None when none is queued or running."""
 
+    def is_held(self, job_id: str) -> bool:
+        """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
+
     def cancel(
         self, cancellation_key: str, *, token: str | None = None, tell: Tell = told_elsewhere
     ) -> Cancelled | None:

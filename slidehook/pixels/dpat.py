@@ -13,12 +13,14 @@ from PIL import Image
 from slidehook.errors import Malformed, NotFound, SlideUnreadable
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
-from slidehook.pixels.source import SLACK, Box, Pixels, resized
+from slidehook.pixels.source import SLACK, Box, Pixels, is_rounding, resized
 
 CACHE_BYTES = 128 * 1024 * 1024
 """How many bytes of decoded tiles are kept: some rows of a slide, so that neighbours need no second call."""
 MOST_TILES = 4096
 """How many tiles one part may be put together from."""
+ROUNDED_PX = 1
+"""By how many pixels a tile may be too small: not every server rounds half pixels at a slide's edge up."""
 
 
 def why_no_tiles(info: ImageInfo) -> str:
@@ -66,7 +68,7 @@ class DpatPixels:
         shrink = 2**down
         left, top = round(box.x / shrink), round(box.y / shrink)
         width, height = max(1, round(box.width / shrink)), max(1, round(box.height / shrink))
-        if abs(width - columns) <= 1 and abs(height - rows) <= 1:
+        if is_rounding((width, height), (columns, rows)):
             width, height = columns, rows
         return resized(self._put_together(down, left, top, width, height), columns, rows)
 
@@ -127,10 +129,18 @@ class DpatPixels:
             raise NotFound(f"DPAT has no tile {column}, {row} of level {level}.")
         try:
             with Image.open(io.BytesIO(content)) as picture:
-                return np.asarray(picture.convert("RGB"))
+                tile = np.asarray(picture.convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             # What Pillow raises for a picture that is none, is broken, or says that it is huge.
             raise Malformed(f"DPAT's tile {column}, {row} of level {level} is no picture: {error}.") from error
+        down = 2 ** (self._top - level)
+        width = min(self._tile[0], math.ceil(self._size[0] / down) - column * self._tile[0])
+        height = min(self._tile[1], math.ceil(self._size[1] / down) - row * self._tile[1])
+        if tile.shape[1] < width - ROUNDED_PX or tile.shape[0] < height - ROUNDED_PX:
+            # What it lacks would be white, and pass for glass.
+            told = f"{tile.shape[1]} x {tile.shape[0]} pixels where {width} x {height} belong"
+            raise Malformed(f"DPAT's tile {column}, {row} of level {level} has {told}.")
+        return tile
 
     def close(self) -> None:
         """Forget the tiles."""

@@ -17,6 +17,8 @@ Pixels = NDArray[np.uint8]
 """RGB, shape (rows, columns, 3)."""
 SLACK = 1.005
 """By which factor a level may be coarser than asked for and still be taken as it is."""
+ROUNDED = 100
+"""From so many pixels on, along its side, a part may have one pixel more or less than the level."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class FilePixels:
         level = max(number for number, each in enumerate(self._downsamples) if each <= wanted or number == 0)
         shrink = self._downsamples[level]
         inside = (max(1, round(box.width / shrink)), max(1, round(box.height / shrink)))
-        if abs(inside[0] - columns) <= 1 and abs(inside[1] - rows) <= 1:
-            inside = (columns, rows)  # the level as it is, but for a rounding
+        if is_rounding(inside, (columns, rows)):
+            inside = (columns, rows)  # the level as it is
         try:
             picture = self._slide.read_region((round(box.x), round(box.y)), level, inside)
         except OpenSlideError as error:
@@ -91,6 +93,14 @@ def stated_mpp(slide: OpenSlide) -> tuple[float, float] | None:
     except (KeyError, ValueError):
         return None
     return (across, down) if math.isfinite(across) and math.isfinite(down) else None
+
+
+def is_rounding(inside: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Say whether two sizes differ by a pixel at most, which is too little to be worth a resizing.
+
+    Of a small part a pixel is much: it would show less than was asked for, at another resolution.
+    """
+    return all(abs(one - other) <= min(1, other / ROUNDED) for one, other in zip(inside, wanted, strict=True))
 
 
 def rgb_on_white(picture: Image.Image) -> Pixels:

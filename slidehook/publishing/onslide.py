@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 from slidehook.app import App, WholeSlide
@@ -119,11 +120,13 @@ class ResultOnSlide:
 
         Raises NotFound when the user has deleted the result.
         """
-        self.find()
         client = self.client.once(PROGRESS_WITHIN_S) if once else self.client
+        self._find(client)
         if self._known is None:
             self._looked = False  # should this fail, it may be stored all the same
-            stored = client.create_result(self._app.id, record, self._mine)
+            # Not cut short: while the server is still at it, the next look does not find it, and makes a second one.
+            creating = self.client.once(math.inf) if once else self.client
+            stored = creating.create_result(self._app.id, record, self._mine)
         else:
             stored = self._update(client, record, *self._known)
         self._known = (stored.id, stored.version_id)
@@ -146,9 +149,12 @@ class ResultOnSlide:
 
     def find(self) -> None:
         """Look for the result to update, unless that is known or was done."""
+        self._find(self.client)
+
+    def _find(self, client: DpatClient) -> None:
         if self._looked or self._known is not None:
             return
-        stored = self._mine(self.client.results_on_slide(self._app.id, self._job.slide_id))
+        stored = self._mine(client.results_on_slide(self._app.id, self._job.slide_id))
         self._looked = True
         if stored is not None:
             self._known = (stored.id, stored.version_id)
@@ -188,9 +194,9 @@ def _bears(answer: dict[str, Any], job_id: str) -> bool:
     return isinstance(context, dict) and context.get(JOB_MARK) == job_id
 
 
-def shown_by(record: ResultRecord) -> str | None:
-    """Give the id of the job that a result says it is of; None when it says none."""
-    mark = record.data.context.get(JOB_MARK)
+def shown_by(context: dict[str, Any] | None) -> str | None:
+    """Give the id of the job that a result, by its context, says it is of; None when it says none."""
+    mark = (context or {}).get(JOB_MARK)
     return mark if isinstance(mark, str) else None
 
 

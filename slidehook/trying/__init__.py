@@ -1,1 +1,1 @@
-"""Trying an app on a slide of this machine, without any server; and results as pictures and GeoJSON."""
+"""Trying an app on a slide of this machine, without any server."""

@@ -63,9 +63,6 @@ def _not_found(app_id: str, registry: Registry) -> App:
     for each in registry.broken:
         if each.app_id == app_id:
             raise AppNotFound(f"the app {app_id} does not load: {each.reason}")
-    for unready in registry.unready:
-        if unready.app.id == app_id:
-            raise AppNotFound(f"the app {app_id} can't be used yet: {unready.lacks}")
     if app_id.endswith(".py"):
         raise AppNotFound(f"say which class of {app_id} is the app: {app_id}:MyApp")
     raise AppNotFound(f"there is no app {app_id!r}; installed are {', '.join(sorted(registry)) or 'none'}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from slidehook.iaapi.models import Item, PatchContent, Point, Polygon, Primitive, ResultRecord
-from slidehook.trying.geojson import tag_colour
+from slidehook.publishing.geojson import tag_colour
 
 DEFAULT_COLOUR = "#0078D4"
 _FONT_PART = 1 / 32

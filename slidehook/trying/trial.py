@@ -15,12 +15,12 @@ from slidehook.iaapi.models import Input, Point, ResultData, ResultRecord, Whole
 from slidehook.iaapi.models.base import Polygon
 from slidehook.iaapi.models.invocations import MultiAreaInput, PolygonContent, PolygonsContent, TaggedPolygonInput
 from slidehook.publishing.budget import within_budget
+from slidehook.publishing.geojson import Outline
 from slidehook.publishing.records import shown
 from slidehook.regions import regions_of, tag_of
 from slidehook.result import Progress, Result
 from slidehook.slide import Slide
 from slidehook.trying.appsource import AppFault
-from slidehook.trying.geojson import Outline
 from slidehook.trying.localslide import local_slide
 
 

@@ -75,7 +75,7 @@ def test_the_blurred_half_is_found_and_outlined(half_path: Path) -> None:
     result = analysed(half_path)
     assert number(result, "Blurred (mm²)") == pytest.approx(LEFT_HALF.area * MM2, rel=0.05)
     assert number(result, "In focus (%)") == pytest.approx(50, abs=2.5)
-    assert result.text == f"{number(result, 'In focus (%)'):.0f} % in focus"
+    assert result.text == f"{number(result, 'In focus (%)'):g} % in focus"
     assert overlap(marked(result), LEFT_HALF) > 0.93
     assert number(result, "Judged (mm²)") == pytest.approx(HIGH * WIDE * MM2, rel=0.03)
     assert number(result, "Analysed area (mm²)") == pytest.approx(HIGH * WIDE * MM2, rel=0.03)

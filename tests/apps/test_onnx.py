@@ -248,6 +248,11 @@ def test_a_model_that_the_toml_does_not_fit_fails_with_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+def test_a_slide_that_is_coarser_than_the_model_was_trained_on_gets_no_class(make_app: MakeApp, slide: Slide) -> None:
+    with pytest.raises(AppError, match=r"0\.5 µm wide, too coarse for a model of 0\.25 µm"):
+        analyse(make_app(mpp=0.25), slide)
+
+
 def test_a_file_that_is_no_model_fails_with_one_sentence(make_app: MakeApp, tmp_path: Path) -> None:
     app = make_app()
     (tmp_path / "apps" / "model.onnx").write_bytes(b"no model")
@@ -256,7 +261,7 @@ def test_a_file_that_is_no_model_fails_with_one_sentence(make_app: MakeApp, tmp_
 
 
 def test_one_class_is_told_from_everything_else(make_app: MakeApp, tmp_path: Path) -> None:
-    app = make_app(model={"classes": 1}, classes=CLASSES[:1])
+    app = make_app(model={"classes": 1}, classes=CLASSES[:1], outputs="logits")
     app.setup()
     tiles = np.zeros((2, TILE_PX, TILE_PX, 3), np.uint8)
     tiles[:] = np.array([(200, 0, 100), (100, 0, 200)], np.uint8)[:, None, None]
@@ -270,6 +275,7 @@ def test_one_class_is_told_from_everything_else(make_app: MakeApp, tmp_path: Pat
         {"classes": []},
         {"classes": [{"name": "a"}, {"name": "a"}]},
         {"classes": [{"name": "a", "colour": "red"}]},
+        {"classes": CLASSES[:1]},
         {"classes": CLASSES, "std": [1, 0, 1]},
         {"classes": CLASSES, "tile_size": 224},
         {"classes": CLASSES, "layout": "CHW"},

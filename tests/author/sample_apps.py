@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel
+
 from slidehook import App, Progress, Result, Slide
 
 
@@ -75,3 +77,13 @@ class NeedsArguments(Good):
 
 
 NOT_AN_APP = 42
+
+
+class UnwritableParams(BaseModel, frozen=True, arbitrary_types_allowed=True):
+    anything: object = object()
+
+
+class Unwritable(Good):
+    id = "unwritable"
+    name = "Unwritable"
+    params: UnwritableParams = UnwritableParams()

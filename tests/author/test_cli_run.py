@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvips
 import tifffile
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -326,3 +327,31 @@ def test_apps_lists_those_that_work_and_names_those_that_do_not() -> None:
     found = CliRunner().invoke(main, ["apps"])
     assert "/dpat_ia_app_demo/wholeslide" not in found.stdout
     assert f"apps.wholeslide:WholeSlideDemo does not load: {path}: seconds is none of" in found.stderr
+
+
+def test_a_slide_damaged_where_the_app_did_not_look_still_gives_its_result(desk: Path) -> None:
+    slide = desk / "damaged.tiff"
+    pixels_per_mm = 4000
+    pyvips.Image.black(WIDTH, HEIGHT, bands=3).tiffsave(
+        str(slide), tile=True, compression="jpeg", xres=pixels_per_mm, yres=pixels_per_mm, resunit="cm"
+    )
+    with tifffile.TiffFile(slide) as file:
+        first = file.pages[0].dataoffsets[0]
+    with slide.open("r+b") as content:
+        content.seek(first)
+        content.write(bytes(64))
+
+    Path("alone.py").write_text(
+        "from slidehook import App, Result\n"
+        "class Alone(App):\n"
+        "    id = name = 'alone'\n"
+        "    needs = ('files',)\n"
+        "    def analyze(self, slide, progress):\n"
+        "        return Result('looked at nothing')\n"
+    )
+
+    found = run("alone.py:Alone", "--out", "out", slide=str(slide))
+
+    assert found.exit_code == 0, found.output
+    assert "overview can't be read" in found.stderr
+    assert {path.name for path in Path("out").iterdir()} == FILES

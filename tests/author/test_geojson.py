@@ -8,8 +8,8 @@ import pytest
 from shapely.geometry import shape
 
 from slidehook import Gallery, PixelPoint, Result
+from slidehook.publishing.geojson import MANY, GeoJsonInvalid, geojson_of, read_outlines
 from slidehook.result import Shape
-from slidehook.trying.geojson import MANY, GeoJsonInvalid, geojson_of, read_outlines
 
 A, B, C, D = PixelPoint(0, 0), PixelPoint(10, 0), PixelPoint(10, 8), PixelPoint(0, 8)
 SQUARE = [[0, 0], [10, 0], [10, 8], [0, 8], [0, 0]]

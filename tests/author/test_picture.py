@@ -8,9 +8,9 @@ from slidehook.app import App
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.iaapi.models import PatchCollection, PatchContent, ResultData, ResultRecord
 from slidehook.jobs.job import Job
+from slidehook.publishing.geojson import tag_colour
 from slidehook.publishing.onslide import RecordMaker
 from slidehook.result import Result
-from slidehook.trying.geojson import tag_colour
 from slidehook.trying.picture import draw_result
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)

@@ -33,6 +33,7 @@ def test_an_app_is_given_the_sites_settings(settings: Settings) -> None:
     ("value", "reason"),
     [
         ("Unfinished", "TypeError: "),
+        ("Unwritable", "the params of unwritable can't be written as JSON: "),
         ("NeedsArguments", "TypeError: "),
         ("NOT_AN_APP", "not a subclass of slidehook.App"),
         ("NoSuchName", "AttributeError: "),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from shapely import Polygon
 
 from slidehook import Button, Gallery, Patch, Quality, Result
 from slidehook.geometry import PixelPoint
@@ -15,6 +16,15 @@ def test_shapes_and_labels_are_added_one_after_the_other() -> None:
     assert [(shape.points, shape.closed) for shape in result.shapes] == [((A, B, C), True), ((A, B), False)]
     assert [shape.colour for shape in result.shapes] == ["#0078D4", "#FF0000"]
     assert [(text.at, text.words) for text in result.texts] == [(C, "here")]
+
+
+def test_an_area_is_outlined_with_its_holes_which_say_that_they_are() -> None:
+    area = Polygon([(0, 0), (9, 0), (9, 9)], [[(5, 2), (6, 2), (6, 3)]])
+    outer, hole = Result("one").outline(area, colour="#FF0000", name="tumour").shapes
+    assert (outer.name, hole.name, hole.colour) == ("tumour", "hole in tumour", "#FF0000")
+    assert outer.points == (PixelPoint(0, 0), PixelPoint(9, 0), PixelPoint(9, 9))
+    assert hole.points == (PixelPoint(5, 2), PixelPoint(6, 2), PixelPoint(6, 3))
+    assert [each.name for each in Result("one").outline(area).shapes] == ["", "hole"]
 
 
 def test_a_shape_keeps_its_points_when_the_authors_list_changes() -> None:

@@ -229,7 +229,7 @@ def test_a_job_outlasts_a_dpat_that_is_away_however_few_attempts_it_has(
 def test_a_result_that_the_user_deleted_is_not_made_anew_and_its_job_stops(
     new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
 ) -> None:
-    site = new_site(demo_seconds="600")
+    site = new_site(demo_seconds="9")  # the next update, which finds nothing to update, comes 3 s later
     site.start_web()
     worker = site.start_worker()
     dpat = new_dpat(site)

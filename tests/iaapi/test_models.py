@@ -10,6 +10,7 @@ from slidehook.iaapi.models import (
     Cancel,
     Create,
     Delete,
+    DeletedRecord,
     ImageInfo,
     Modify,
     MultiAreaInput,
@@ -71,7 +72,7 @@ def wire(body: Any) -> bytes:
         (call(input={"type": "taggedPolygon", "content": {"polygon": {"points": []}}}), Create, TaggedPolygonInput),
         (call(input={"type": "multiArea", "content": {"polygons": [{"points": TRIANGLE}]}}), Create, MultiAreaInput),
         (call(action="modify", input=STORED), Modify, StoredResult),
-        (call(action="delete", input=STORED), Delete, StoredResult),
+        (call(action="delete", input=STORED), Delete, DeletedRecord),
     ],
 )
 def test_every_kind_of_invocation_with_an_input_is_told_apart(

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from slidehook.errors import DpatUnavailable, Malformed, NotFound, Refused, TokenExpired
 from slidehook.iaapi.client import DpatServer
 from slidehook.iaapi.models import ResultRecord, Token
-from slidehook.iaapi.tokens import EARLY_S, NEW_S, REFUSAL_S, ServiceAccount
+from slidehook.iaapi.tokens import EARLY_S, NEW_S, OTHERS, REFUSAL_S, ServiceAccount
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
 DPAT, APP = "https://dpat.example/v1", "tissue-area"
@@ -59,11 +59,20 @@ def test_a_call_whose_token_is_refused_is_made_again_with_another(
     assert {call.headers["X-Sectra-ApiVersion"] for call in dpat.calls} == {"1.10"}
 
 
-def test_it_is_made_again_once_only(dpat: LittleDpat, server: DpatServer) -> None:
-    dpat.answer("GET", INFO, taking(dpat, "third"))
+def test_where_a_newer_requests_token_has_expired_too_the_service_accounts_is_used(
+    dpat: LittleDpat, server: DpatServer
+) -> None:
+    dpat.answer("GET", INFO, taking(dpat, "the-accounts"))
+    purse = Purse("old", "newer", "the-accounts")
+    assert server.client(purse).slide_info("S-1").id == "S-1"
+    assert purse.refused == ["old", "newer"]
+
+
+def test_it_is_made_again_a_few_times_only(dpat: LittleDpat, server: DpatServer) -> None:
+    dpat.answer("GET", INFO, taking(dpat, "none"))
     with pytest.raises(TokenExpired, match="401"):
-        server.client(Purse("first", "second", "third"), tries=5).slide_info("S-1")
-    assert len(dpat.calls) == 2
+        server.client(Purse(*(f"token-{number}" for number in range(9))), tries=5).slide_info("S-1")
+    assert len(dpat.calls) == 1 + OTHERS
 
 
 def test_without_another_token_the_refusal_stands(dpat: LittleDpat, server: DpatServer) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openslide import OpenSlide
+from PIL import Image
 
 from simulator.server import Simulator
 from slidehook.access import DpatAccess
@@ -190,3 +193,19 @@ def test_a_tile_that_is_missing_or_broken_is_named(reply: Reply, error: type[Exc
         server = DpatServer(dpat.url, Settings(_env_file=None))
         with server.session, pytest.raises(error, match=why):
             DpatPixels(server.client("the-token"), STREAMABLE).read(Box(0, 0, 100, 100), 100, 100)
+
+
+@pytest.mark.parametrize(("tile", "size", "sound"), [((0, 0), 256, True), ((0, 0), 200, False), ((2, 1), 88, True)])
+def test_a_tile_that_is_too_small_does_not_pass_for_glass(tile: tuple[int, int], size: int, sound: bool) -> None:
+    # The slide's last column of tiles is 600 - 2 x 256 = 88 pixels wide.
+    column, row = tile
+    content = io.BytesIO()
+    Image.new("RGB", (size, min(256, 400 - row * 256))).save(content, "JPEG")
+    with LittleDpat() as dpat:
+        reply = Reply(200, content.getvalue(), {"Content-Type": "image/jpeg"})
+        dpat.answer("GET", f"/images/S-1_files/10/{column}_{row}.jpg", reply)
+        server = DpatServer(dpat.url, Settings(_env_file=None))
+        expected = nullcontext() if sound else pytest.raises(Malformed, match="200 x 256 pixels where 256 x 256")
+        with server.session, expected:
+            pixels = DpatPixels(server.client("the-token"), STREAMABLE)
+            assert pixels.read(Box(column * 256, row * 256, 50, 50), 50, 50).max() < 255

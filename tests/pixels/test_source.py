@@ -65,6 +65,11 @@ def test_pixels_between_two_levels_are_averages(source: FilePixels) -> None:
     assert np.abs(thirds.mean(axis=(0, 1)) - averaged.mean(axis=(0, 1))).max() < 1
 
 
+def test_a_small_part_shows_all_that_was_asked_for(source: FilePixels) -> None:
+    whole = source.read(Box(3000, 2000, 33, 33), 33, 33)
+    assert np.array_equal(source.read(Box(3000, 2000, 33, 33), 32, 32), resized(whole, 32, 32))
+
+
 def test_it_is_white_beyond_the_slide(source: FilePixels) -> None:
     pixels = source.read(Box(WIDTH - 10, HEIGHT - 20, 30, 40), 30, 40)
     assert (pixels[20:] == 255).all()

@@ -96,6 +96,15 @@ def test_the_same_request_again_joins_the_work_and_brings_its_newer_token(site: 
     source.close()
 
 
+def test_the_same_address_of_dpat_spelt_otherwise_is_the_same_work(site: Site) -> None:
+    first = site.post()
+    url = site.dpat.url.replace("http://", "HTTP://").replace("/v1", "/./v1/")
+    again = site.post(callbackInfo={"url": url, "token": "the-newer-token"})
+    assert again.json == first.json
+    (job,) = site.jobs()
+    assert job.callback_url == site.dpat.url
+
+
 def test_another_input_on_the_same_slide_is_other_work_with_a_result_of_its_own(site: Site) -> None:
     for x in (0.05, 0.06):
         areas = {"polygons": [{"points": [*SQUARE, {"x": x, "y": 0.15}]}]}
@@ -400,6 +409,19 @@ def test_an_imported_image_stays_queued_while_dpat_is_away(site: Site) -> None:
     assert len(site.jobs()) == 1
 
 
+def test_an_imported_image_stays_queued_while_somebody_else_keeps_changing_the_result(site: Site) -> None:
+    stored = site.post().json
+    assert stored is not None
+    for path in site.files():  # as if that work had ended long ago
+        path.unlink()
+    for method in ("PATCH", "PUT"):
+        site.dpat.answer(method, f"{RESULTS}/{stored['id']}", Reply(409))
+    assert site.post().status_code == 502
+    assert not site.files()
+    assert site.notify().status_code == 502
+    assert [job.origin for job in site.jobs()] == ["import"]
+
+
 @pytest.mark.parametrize("status", [401, 404, 422])
 def test_an_imported_image_that_dpat_refuses_is_not_queued(site: Site, status: int) -> None:
     site.dpat.answer("POST", RESULTS, Reply(status))
@@ -431,3 +453,44 @@ def test_tokens_lie_in_files_that_nobody_else_may_read(site: Site) -> None:
     holding = [path for path in site.files() if b"the-token" in path.read_bytes()]
     assert holding
     assert {path.stat().st_mode & 0o777 for path in holding} == {0o600}
+
+
+def test_a_request_that_joined_is_not_acknowledged_while_its_job_may_be_taken_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webserver.intake.JOINED_WAIT_S", 0.2)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def refuse(_: Call) -> Reply:
+        begun.set()
+        go_on.wait(10)
+        return Reply(422)
+
+    site.dpat.answer("POST", RESULTS, refuse)
+    answers: list[int] = []
+    first = threading.Thread(target=lambda: answers.append(site.post().status_code))
+    first.start()
+    begun.wait(10)
+    joined = site.post()
+    go_on.set()
+    first.join(10)
+    assert joined.status_code == 504
+    assert answers == [502]
+    assert site.jobs() == []
+
+
+@pytest.mark.parametrize(
+    "deleted",
+    [
+        {"id": 7},
+        {"id": 7, "versionId": 2, "data": None},
+        {"id": 7, "displayResult": None, "data": {"context": None, "result": {"type": "primitive", "content": None}}},
+        {
+            "id": 7,
+            "data": {"context": {}, "result": {"type": "patchCollection", "content": {"actions": [{"id": 1}]}}},
+        },
+    ],
+)
+def test_a_deletion_stands_whatever_the_result_held(site: Site, deleted: dict[str, Any]) -> None:
+    answer = site.post(action="delete", input=deleted)
+    assert (answer.status_code, answer.json) == (200, {})

@@ -8,9 +8,11 @@ import pytest
 
 from slidehook import PixelPoint, Quality, Result
 from slidehook.geometry import Frame
+from slidehook.iaapi.models import ImageInfo
 from slidehook.result import Button, Gallery
+from tests.author.sample_apps import Good
 from worker.analysis import Found
-from worker.outputs import Outputs
+from worker.outputs import Outputs, output_key
 from worker.workspace import Workspace
 
 
@@ -60,3 +62,23 @@ def test_a_disk_that_takes_nothing_costs_no_result(
     assert "not kept for other apps" in "".join(capsys.readouterr())
     assert Outputs(tmp_path / "outputs").find("k") is None
     Outputs(tmp_path / "outputs").drop_old(time.time())
+
+
+def test_a_changed_file_of_an_app_makes_another_key(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+
+    class Rested(Good):
+        id = "rested"
+
+        def files(self) -> tuple[Path]:
+            return (model,)
+
+    def key() -> str:
+        return output_key("http://127.0.0.1/v1", ImageInfo(id="S-1"), [Rested()])
+
+    without = key()
+    model.write_bytes(b"one")
+    with_one = key()
+    assert key() == with_one != without
+    model.write_bytes(b"another")
+    assert key() not in {with_one, without}

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from slidehook import App, MultiArea, Progress, Result, Slide
+from slidehook.errors import DpatTimeout
 from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.jobs.job import Job, new_job_id
+from slidehook.publishing import onslide
 from slidehook.publishing.onslide import JOB_MARK, RecordMaker, ResultOnSlide
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
@@ -75,3 +77,14 @@ def test_the_mark_stands_beside_the_users_context(dpat: LittleDpat, client: Dpat
 def test_results_that_bear_no_mark_are_anothers(dpat: LittleDpat, client: DpatClient, job: Job, data: object) -> None:
     dpat.results[7] = {"id": 7, "versionId": "v1", "slideId": "S-1", "data": data}
     assert show(client, job, "x") != 7
+
+
+def test_a_new_result_is_not_cut_short_since_the_next_look_may_come_too_early_to_find_it(
+    dpat: LittleDpat, client: DpatClient, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onslide, "PROGRESS_WITHIN_S", 0.0)
+    record = RecordMaker(APP, job, None).in_progress(1, "x")
+    with pytest.raises(DpatTimeout):  # to look for one is nothing to wait for
+        ResultOnSlide(client, APP, job).show(record, once=True)
+    assert ResultOnSlide(client, APP, job, fresh=True).show(record, once=True).id == 1
+    assert [call.method for call in dpat.calls] == ["POST"]

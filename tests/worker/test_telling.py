@@ -107,6 +107,18 @@ def test_after_the_end_nothing_is_said(worker: Connection, teller: Teller) -> No
     assert not worker.poll(2 * TELL_EVERY_S)
 
 
+def test_a_thread_that_an_app_left_behind_neither_asks_for_tokens_nor_takes_the_next_task(
+    ends: tuple[Connection, Connection], teller: Teller
+) -> None:
+    worker, child = ends
+    end(teller)
+    worker.send("the next task")
+    assert ChildTokens("old", teller).instead_of("old") is None
+    assert heard(worker) == []
+    assert not worker.poll()
+    assert child.recv() == "the next task"
+
+
 def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_threads(
     worker: Connection, teller: Teller
 ) -> None:

@@ -59,6 +59,38 @@ def test_a_newer_request_with_the_same_token_is_no_help(queue: FileQueue, job: J
         tokens.token()
 
 
+def test_a_token_that_another_thread_has_read_is_not_forgotten_at_the_end(
+    queue: FileQueue, job: Job, claim: Claim
+) -> None:
+    tokens = JobTokens(claim, None)
+    assert tokens.instead_of("the-token") is None
+    ask_again(queue, job, "newer")
+    assert tokens.instead_of("the-token") == "newer"  # for the thread that shows progress
+    assert tokens.close()
+
+
+def test_a_token_that_dpat_refuses_is_none_to_go_on_with(queue: FileQueue, job: Job, claim: Claim) -> None:
+    tokens = JobTokens(claim, None)
+    ask_again(queue, job, "newer")
+    for each in ("the-token", "newer"):
+        tokens.instead_of(each)
+    assert not tokens.close()
+
+
+def test_what_comes_after_the_end_is_read_by_no_thread_and_wakes_the_job(
+    queue: FileQueue, source: FileSource, job: Job, claim: Claim
+) -> None:
+    tokens = JobTokens(claim, None)
+    assert tokens.instead_of("the-token") is None
+    assert not tokens.close()
+    ask_again(queue, job, "newer")
+    assert tokens.instead_of("the-token") is None
+    claim.park("waiting for access")
+    woken = source.claim()
+    assert woken is not None
+    assert woken.token() == "newer"
+
+
 def test_without_an_account_nothing_follows_the_newest_request(claim: Claim) -> None:
     assert JobTokens(claim, None).instead_of("the-token") is None
 
@@ -74,12 +106,16 @@ def test_a_job_without_any_token_has_the_accounts(
         JobTokens(claim, None).token()
 
 
-def test_who_lost_the_claim_has_no_token_for_the_slide(claim: Claim) -> None:
+def test_who_lost_the_claim_has_no_token_for_the_slide(queue: FileQueue, job: Job, claim: Claim) -> None:
     tokens = ProvenTokens(JobTokens(claim, None), claim)
     assert tokens.token() == "the-token"
+    ask_again(queue, job, "newer")
+    assert tokens.instead_of("the-token") == "newer"
     claim.give_back()
     with pytest.raises(ClaimLost):
         tokens.token()
+    with pytest.raises(ClaimLost):
+        tokens.instead_of("newer")
 
 
 def test_the_account_is_the_sites_and_asks_the_jobs_dpat(dpat: LittleDpat) -> None:

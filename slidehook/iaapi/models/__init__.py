@@ -7,6 +7,7 @@ from slidehook.iaapi.models.invocations import (
     Cancel,
     Create,
     Delete,
+    DeletedRecord,
     Input,
     Invocation,
     Modify,
@@ -33,8 +34,9 @@ from slidehook.iaapi.models.results import (
 )
 
 __all__ = [
-    "Attachment", "Callback", "Cancel", "Create", "Delete", "ImageInfo", "Input", "InputTemplate", "Invocation",
-    "Item", "Label", "Modify", "MultiAreaInput", "Named", "Notification", "PatchCollection", "PatchContent",
+    "Attachment", "Callback", "Cancel", "Create", "Delete", "DeletedRecord", "ImageInfo", "Input", "InputTemplate",
+    "Invocation", "Item", "Label", "Modify", "MultiAreaInput", "Named", "Notification", "PatchCollection",
+    "PatchContent",
     "Point", "Polygon", "Primitive", "QualityControl", "QualityControlUpdate", "Record", "Registration",
     "ResultData", "ResultRecord", "Size", "Stored", "StoredResult", "Style", "TaggedPolygonInput", "Token",
     "VersionInfo", "WholeSlideInput", "parse_invocation", "parse_notification",

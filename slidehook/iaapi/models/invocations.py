@@ -81,11 +81,24 @@ class Modify(_Call):
     input: StoredResult
 
 
+class DeletedData(Record):
+    """The context of a deleted result."""
+
+    context: dict[str, Any] | None = None
+
+
+class DeletedRecord(Record):
+    """What is wanted of a deleted result, whatever else it held: another version of an app may have made it."""
+
+    id: int | str
+    data: DeletedData | None = None
+
+
 class Delete(_Call):
     """The user deleted a stored result."""
 
     action: Literal["delete"]
-    input: StoredResult
+    input: DeletedRecord
 
 
 class Cancel(_Call):

@@ -47,7 +47,7 @@ class Primitive(Record):
     @field_validator("content", mode="before")
     @classmethod
     def _as_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, dict) else value
+        return [] if value is None else [value] if isinstance(value, dict) else value
 
 
 class Patch(Record):
@@ -71,13 +71,18 @@ class Statuses(Record, extra="allow"):
     allow_verify: Status | None = None
 
 
-class Action(Record):
+class Action(Record, coerce_numbers_to_str=True):
     """A button below a gallery: `state` is 1 when the user has pressed it, and must be answered with 0."""
 
     id: str
     state: Literal[0, 1] = 0
     name: str | None = None
     tooltip: str | None = None
+
+    @field_validator("state", mode="before")
+    @classmethod
+    def _released(cls, value: Any) -> Any:
+        return 0 if value is None else value
 
 
 class PatchContent(Record):

@@ -242,3 +242,13 @@ def test_a_withdrawn_job_lets_the_next_request_stand_alone(backend: Backend) -> 
     assert not third.coalesced
     third.release()
     assert drain(backend.source()) == ["a"]
+
+
+@pytest.mark.parametrize(("make", "held"), [(hold_it, True), (queue_it, False), (run_it, False), (park_it, False)])
+def test_only_a_job_that_its_putter_keeps_is_held(
+    backend: Backend, make: Callable[[Backend, Job], None], held: bool
+) -> None:
+    job = make_job()
+    make(backend, job)
+    assert backend.sink().is_held(job.id) is held
+    assert not backend.sink().is_held(make_job().id)

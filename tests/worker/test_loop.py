@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from apps.wholeslide import WholeSlideDemo
+from slidehook.geometry import Frame
+from slidehook.hosting.registry import Registry
+from slidehook.iaapi.models import ImageInfo, QualityControl, Size
+from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.job import Job, JobState
+from slidehook.jobs.ledger import Ledger
+from slidehook.jobs.source import FileSource
+from slidehook.publishing.onslide import RecordMaker
+from slidehook.result import Quality, Result
+from slidehook.settings import Settings
+from tests.iaapi.little_dpat import Call, LittleDpat, Reply
+from worker import loop
+from worker.finding import Finding, keep
+from worker.leaving import NUDGE, Leaving
+from worker.loop import Worker
+from worker.publisher import Publisher
+from worker.watching import JobCancelled
+from worker.workspace import Workspace
+
+RESULTS = "/applications/wholeslide/results"
+QUALITY = "/slides/S-1/qualityControl"
+FRAME = Frame(2000, 1000)
+
+
+class Bench:
+    """A worker in this process. Its job was analysed before, and is only to be stored, so that it needs no child."""
+
+    def __init__(self, worker: Worker, leaving: Leaving, queue: FileQueue, source: FileSource) -> None:
+        self.worker = worker
+        self.leaving = leaving
+        self.queue = queue
+        self.source = source
+        claim = source.claim()
+        assert claim is not None
+        self.claim = claim
+
+    def work(self) -> None:
+        self.worker._work(self.claim)
+
+    def state(self) -> JobState:
+        return Ledger(self.queue).show(self.claim.job.id)[0].state
+
+
+@pytest.fixture
+def bench(tmp_path: Path, settings: Settings, queue: FileQueue, source: FileSource, job: Job) -> Bench:
+    known = QualityControl(status="NotSet", version_id="q1")
+    info = ImageInfo(id="S-1", image_size=Size(width=2000, height=1000), quality_control=known)
+    queue.put(job.model_copy(update={"image_info": info}))
+    app, leaving = WholeSlideDemo(), Leaving()
+    workspace = Workspace(tmp_path / "data", queue.claimer.id)
+    record = RecordMaker(app, job, FRAME).done(Result("ANSWER: 42"), FRAME)
+    keep(workspace, job.id, Finding(record=record, quality=Quality.REJECTED))
+    worker = Worker(
+        settings,
+        source,
+        Registry([app]),
+        workspace,
+        leaving=leaving,
+        upkeep=lambda: None,
+        drop_dead=lambda: None,
+    )
+    return Bench(worker, leaving, queue, source)
+
+
+@pytest.fixture
+def listening(bench: Bench) -> Iterator[None]:
+    """Let signals reach the worker, as its command does."""
+    numbers = (signal.SIGTERM, signal.SIGINT, NUDGE)
+    before = [signal.getsignal(each) for each in numbers]
+    bench.leaving.listen()
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def shown(dpat: LittleDpat) -> list[str]:
+    return [each["displayResult"] for each in dpat.results.values()]
+
+
+def test_the_quality_is_set_behind_the_result(bench: Bench, dpat: LittleDpat) -> None:
+    dpat.answer("PUT", QUALITY, Reply(body={}))
+    bench.work()
+    assert dpat.calls[-1].path == QUALITY
+    assert (bench.state(), shown(dpat)) == (JobState.DONE, ["ANSWER: 42"])
+
+
+def test_who_lost_the_claim_behind_the_result_sets_no_quality(bench: Bench, dpat: LittleDpat) -> None:
+    def unsure(_: Call) -> Reply:
+        bench.claim.give_back()  # as if another had taken it over, while DPAT did not answer for long
+        return Reply(503)
+
+    dpat.answer("PUT", QUALITY, unsure)
+    bench.work()
+    assert len(dpat.made("PUT")) == 1
+    assert bench.state() is JobState.WAITING
+
+
+def ask_to_leave(_: Bench) -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def cancel(bench: Bench) -> None:
+    bench.leaving.drop(JobCancelled("cancelled"))
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("end", [ask_to_leave, cancel])
+def test_a_worker_that_is_to_stop_while_it_sets_the_quality_lets_the_result_stand(
+    bench: Bench, dpat: LittleDpat, end: Callable[[Bench], None]
+) -> None:
+    def away(_: Call) -> Reply:
+        end(bench)
+        return Reply(503)
+
+    dpat.answer("PUT", QUALITY, away)
+    bench.work()
+    assert len(dpat.made("PUT")) == 1
+    assert (bench.state(), shown(dpat)) == (JobState.DONE, ["ANSWER: 42"])
+
+
+def test_setting_the_quality_is_limited_in_time(
+    bench: Bench, dpat: LittleDpat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "DPAT_TRIES", 1_000_000)
+    monkeypatch.setattr(loop, "QUALITY_S", 0.5)
+    dpat.answer("PUT", QUALITY, Reply(503))
+    bench.work()
+    assert (bench.state(), shown(dpat)) == (JobState.DONE, ["ANSWER: 42"])
+
+
+def test_a_token_that_only_the_thread_for_progress_has_read_is_tried_at_once(
+    bench: Bench, dpat: LittleDpat, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Call] = []
+
+    class LateProgress(Publisher):
+        def close(self, wait_s: float | None = None) -> None:
+            super().close(wait_s)
+            if dpat.calls and not asked:
+                asked.extend(dpat.calls)
+                bench.queue.hold(job.model_copy(update={"callback_token": "newer"}))
+                bench.claim.token()  # as the thread does for its own call
+
+    monkeypatch.setattr(loop, "Publisher", LateProgress)
+    for method in ("GET", "POST"):
+        dpat.answer(method, "*", Reply(401))
+    bench.work()
+    again = bench.source.claim()
+    assert again is not None
+    assert (again.attempt, again.token()) == (1, "newer")
