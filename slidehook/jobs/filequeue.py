@@ -11,13 +11,13 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
 from slidehook.errors import ClaimLost, QueueError
 from slidehook.jobs.claimers import Claimer
-from slidehook.jobs.durable import remove, rename, sync_dir, write_new
+from slidehook.jobs.durable import sync_dir, write_new
 from slidehook.jobs.job import Job, JobRecord, JobState
 from slidehook.jobs.layout import Layout
 from slidehook.jobs.names import NEVER_NS, JobName
@@ -27,13 +27,20 @@ from slidehook.jobs.queue import Cancelled, DeletedResult, Tell, told_elsewhere
 from slidehook.jobs.stopping import Stopper
 
 
-@contextlib.contextmanager
-def queue_errors(what: str) -> Iterator[None]:
+class queue_errors:  # noqa: N801 - read as the verb that it is
     """Turn what the file system refuses into a QueueError that says so."""
-    try:
-        yield
-    except OSError as error:
-        raise QueueError(f"the queue {what}: {error.strerror or error}") from error
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            raise QueueError(f"the queue {self._what}: {error.strerror or error}") from error
 
 
 class FileQueue:
@@ -53,6 +60,8 @@ class FileQueue:
     @property
     def claimer(self) -> Claimer:
         """This process as a claimer, made when it is first wanted: after gunicorn's fork, not before."""
+        if (claimer := self._claimer) is not None:
+            return claimer
         with self._lock:
             if self._claimer is None:
                 with queue_errors("can't be claimed from"):
@@ -91,11 +100,11 @@ class FileQueue:
 
     def hold(self, job: Job) -> FileHold:
         """Make a job durable and keep it from workers, or join it to the same work already there."""
-        aliases = self.disk.aliases
+        aliases, key = self.disk.aliases, job.key
         with queue_errors("can't take the job"):
-            while (twin := self._at_work(job.key)) is None:
+            while (twin := self._at_work(key)) is None:
                 file = self._create(job)
-                if aliases.make(file.path, job.key):
+                if aliases.make(file.path, key):
                     if job.cancellation_key:
                         aliases.make(file.path, job.cancellation_key)
                     return FileHold(self, file, job)
@@ -104,16 +113,12 @@ class FileQueue:
             return FileHold(self, None, twin.job)
 
     def _create(self, job: Job) -> OwnedFile:
+        """Write the job's file where it is this process's own: until its release nobody else reads it."""
         name = JobName(JobState.ACTIVE, job.id, job.priority, job.app_id, 0, self.claimer.id)
-        aside = f"{self.layout.tmp}/{name}"
-        write_new(aside, job.to_line())
-        try:
-            rename(aside, self.layout.path(name))
-        except OSError:
-            remove(aside)
-            raise
+        file = OwnedFile(self.disk, name)
+        write_new(file.path, job.to_line())
         sync_dir(self.layout.active)
-        return OwnedFile(self.disk, name)
+        return file
 
     def _join(self, twin: Job, newer: Job) -> None:
         """Let a live job profit from a later request for the same work: its token, and its cancellation."""
@@ -140,7 +145,9 @@ class FileQueue:
     def _at_work(self, key: str) -> JobRecord | None:
         """Read the live job that does the work of `key`, unless nobody may join it any more."""
         record = self.disk.aliases.live(key)
-        if record is not None and self.disk.notes.newest(record.job.id, NoteKind.DELETED):
+        if record is None:
+            return None
+        if self.disk.notes.newest(record.job.id, NoteKind.DELETED):
             self.disk.aliases.free(key, record.job)
             return None
         return record

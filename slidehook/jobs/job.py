@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from enum import StrEnum
-from functools import cached_property
+from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -78,7 +77,7 @@ class Job(BaseModel):
     callback_token: str = Field(repr=False)
     """The bearer token; in the file it stands last, and is overwritten when the job ends."""
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Names the work: equal for the same app, slide and input of one DPAT (hex)."""
         return work_key(self.callback_url, self.app_id, self.slide_id, self.input)
@@ -94,7 +93,11 @@ class Job(BaseModel):
 
     def to_line(self) -> bytes:
         """Give the first line of the job's file."""
-        return self.model_dump_json(exclude_none=True).encode() + b"\n"
+        return _JOB.dump_json(self, exclude_none=True) + b"\n"
+
+
+_JOB = TypeAdapter(Job)
+"""Gives bytes, where the model itself gives a string."""
 
 
 class ResultNoted(BaseModel):
@@ -210,5 +213,7 @@ def new_job_id(now_ns: int) -> str:
 
 
 def digest(*parts: str) -> str:
-    """Give 160 bits that stand for `parts`, in hex."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+    """Give 160 bits that stand for `parts`, in hex: the beginning of the SHA-256 of their JSON, in ASCII."""
+    # json.dumps(parts), without making an encoder for it: that would be a tenth of what a put computes.
+    text = f"[{', '.join(map(encode_basestring_ascii, parts))}]"
+    return hashlib.sha256(text.encode()).hexdigest()[:40]

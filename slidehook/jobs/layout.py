@@ -15,7 +15,7 @@ from slidehook.jobs.names import JobName
 VERSION = b"slidehook queue 1\n"
 """What the file `FORMAT` says: another layout gets another number."""
 FOLDERS = (
-    "tmp",  # files being written
+    "tmp",  # notes being written
     "waiting",  # <priority>/<bucket>/<job>
     "parked",  # jobs that sleep, by the time to wake
     "active",  # claimed jobs

@@ -47,11 +47,8 @@ class OwnedFile:
     def __init__(self, disk: Disk, name: JobName) -> None:
         self._disk = disk
         self.name = name
-
-    @property
-    def path(self) -> str:
+        self.path = disk.layout.path(name)
         """Where the file lies while it is ours."""
-        return self._disk.layout.path(self.name)
 
     def lost(self) -> ClaimLost:
         """Give the error that says that the job is another's."""
@@ -89,7 +86,7 @@ class OwnedFile:
         after = self.name.waiting(attempt=attempt)
         check_transition(self.name.state, after.state)
         try:
-            self._disk.entrance.enter(self.path, after)
+            self.path = self._disk.entrance.enter(self.path, after)
         except FileNotFoundError as error:
             raise self.lost() from error
         self.name = after
@@ -128,11 +125,12 @@ class OwnedFile:
 
     def _move(self, after: JobName) -> None:
         check_transition(self.name.state, after.state)
+        path = self._disk.layout.path(after)
         try:
-            rename(self.path, self._disk.layout.path(after))
+            rename(self.path, path)
         except FileNotFoundError as error:
             raise self.lost() from error
-        self.name = after
+        self.name, self.path = after, path
 
     def _now(self) -> float:
         return self._disk.clock() / 1e9

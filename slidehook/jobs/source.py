@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from slidehook.errors import ClaimLost, JobDamaged, QueueError
 from slidehook.jobs.claimers import Obituaries
-from slidehook.jobs.durable import read_whole, rename
+from slidehook.jobs.durable import read_whole, remove, rename
 from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import AttemptEnded, Ended, Job, JobRecord, JobState, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName
@@ -108,12 +108,17 @@ class FileSource:
         return FileClaim(self._disk, file, record, exhausted=name.attempt > self._max_attempts)
 
     def _read(self, file: OwnedFile) -> JobRecord | None:
+        content = read_whole(file.path)
         try:
-            record = parse_record(read_whole(file.path))
+            record = parse_record(content)
             if record.job.id != file.name.job_id:
                 raise JobDamaged("the job's file has another job's name")
         except JobDamaged:
-            rename(file.path, f"{self._layout.damaged}/{self._disk.clock():016x}.{file.name}")
+            if file.name.attempt == 0 and b"\n" not in content:
+                # Whoever put it died while writing: it was never acknowledged, so there is nothing to keep.
+                remove(file.path)
+            else:
+                rename(file.path, f"{self._layout.damaged}/{self._disk.clock():016x}.{file.name}")
             return None
         return record
 

@@ -20,7 +20,9 @@ from slidehook.jobs.names import JobName
 
 BUCKET_SIZE = 256
 """How many jobs a bucket takes before a new one is begun."""
-SETTLED_NS = 20_000_000
+_COARSE_CLOCK = 5
+"""Linux' CLOCK_REALTIME_COARSE: what file systems take their times from; the `time` module has no name for it."""
+SETTLED_NS = 2 * round(time.clock_getres(_COARSE_CLOCK) * 1e9)
 """A listing is trusted while its folder's time stands still, and was older than this when listed: a file
 system's clock ticks in steps, so a second change in the same step would not show."""
 
@@ -217,7 +219,7 @@ class _Level:
         self.path = path
         self._trust_times = trust_times
         self._buckets = _Listing(path, trust_times)
-        self._filling = ("", 0)
+        self._filling, self._count = "", 0
         """The bucket last used, and how many jobs it had when listed and got from here since."""
 
     def bucket_for(self, name: JobName) -> str:
@@ -226,19 +228,21 @@ class _Level:
         A bucket grows past `BUCKET_SIZE` by what other processes put at the same time, since each counts its own.
         """
         buckets = self._buckets.names()
-        at = bisect.bisect_right(buckets, name.age) - 1
-        while at >= 0 and not _BUCKET.fullmatch(buckets[at]):
-            at -= 1
-        if at < 0:
-            return f"{self.path}/{name.age}"
-        newest = buckets[at]
-        filling, count = self._filling
-        if filling != newest or count >= BUCKET_SIZE or not self._trust_times:
-            count, latest = self._look_into(newest)
-            if count >= BUCKET_SIZE and latest < name.job_id:
+        at = len(buckets) - 1
+        if at < 0 or name.job_id < buckets[at] or buckets[at] != self._filling:  # mostly the newest, filled last time
+            at = bisect.bisect_right(buckets, name.age) - 1
+            while at >= 0 and not _BUCKET.fullmatch(buckets[at]):
+                at -= 1
+            if at < 0:
                 return f"{self.path}/{name.age}"
-        self._filling = (newest, count + 1)
-        return f"{self.path}/{newest}"
+        bucket = buckets[at]
+        if bucket != self._filling or self._count >= BUCKET_SIZE or not self._trust_times:
+            self._count, latest = self._look_into(bucket)
+            if self._count >= BUCKET_SIZE and latest < name.job_id:
+                return f"{self.path}/{name.age}"
+            self._filling = bucket
+        self._count += 1
+        return f"{self.path}/{bucket}"
 
     def _look_into(self, bucket: str) -> tuple[int, str]:
         try:

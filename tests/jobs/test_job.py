@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -255,6 +256,11 @@ def test_the_key_does_not_change_from_one_process_to_the_next() -> None:
 
     assert there.stdout.decode().strip() == job.key
     assert job.key == "00a17a9e28c4298dd9da7d349f82df0367ce7990"
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_a_digest_is_that_of_the_parts_json(parts: list[str]) -> None:
+    assert digest(*parts) == hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
 
 def test_the_key_can_not_be_forged_by_moving_the_seams() -> None:

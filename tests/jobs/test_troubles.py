@@ -333,6 +333,35 @@ def test_a_damaged_job_is_set_aside_and_the_others_run(site: Site, content: byte
     assert site.source.unfinished() == 1
 
 
+def held_file(site: Site) -> Path:
+    """Hold a job, and have its webserver die; gives its file."""
+    site.web.hold(make_job("held"))
+    site.web.close()  # its lock goes, its files stay
+    [path] = site.files("active")
+    return path
+
+
+@pytest.mark.parametrize("kept", [0, 1, 200], ids=lambda each: f"{each}-bytes")
+def test_what_is_left_of_a_put_that_died_while_it_wrote_is_removed(site: Site, kept: int) -> None:
+    left = held_file(site)
+    for each in site.files("aliases"):  # made only of a whole job
+        each.unlink()
+    os.truncate(left, kept)
+
+    assert site.source.claim() is None
+
+    assert site.files() == []
+
+
+def test_a_whole_held_job_that_is_damaged_is_set_aside(site: Site) -> None:
+    held_file(site).write_bytes(b"{}\n")
+
+    assert site.source.claim() is None
+
+    [aside] = site.files("damaged")
+    assert aside.read_bytes() == b"{}\n"
+
+
 def test_a_job_of_another_format_is_set_aside_and_the_others_run(site: Site) -> None:
     other = waiting_file(site, "a")
     waiting_file(site, "b")
