@@ -66,6 +66,14 @@ def lock_is_free(root: Path, claimer: str) -> bool:
     return True
 
 
+def rank(root: Path, claimer: str) -> tuple[int, int]:
+    """Say the how manieth of how many claimers of its role one is, from 0; those that died lately count."""
+    role = claimer.partition("-")[0]
+    names = sorted(name for name in os.listdir(root / "claimers") if name.startswith(f"{role}-"))
+    mine = f"{claimer}.lock"
+    return (names.index(mine), len(names)) if mine in names else (0, 1)
+
+
 def read_beats(root: Path) -> dict[str, int]:
     """Read every claimer's heartbeat: its number grows while the process lives."""
     numbers: dict[str, int] = {}

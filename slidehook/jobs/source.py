@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from slidehook.errors import ClaimLost, JobDamaged, QueueError
-from slidehook.jobs.claimers import Obituaries
+from slidehook.jobs.claimers import Obituaries, rank
 from slidehook.jobs.durable import read_whole, remove, rename
 from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import AttemptEnded, Ended, Job, JobRecord, JobState, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName
 from slidehook.jobs.notes import NoteKind
 from slidehook.jobs.ownedfile import Disk, OwnedFile, complete
-from slidehook.jobs.waiting import WaitingRoom, walk
+from slidehook.jobs.waiting import Lane, WaitingRoom, walk
 from slidehook.jobs.watch import QueueWatch
 
 TAKE_OVER_EVERY_S = 0.5
@@ -67,7 +67,7 @@ class FileSource:
         self._max_attempts = max_attempts
         self._obituaries = obituaries or Obituaries(queue.layout.root)
         self._watch = QueueWatch(queue.layout)
-        self._room = WaitingRoom(queue.layout.waiting, trust_times=not self._disk.remote)
+        self._room = WaitingRoom(queue.layout.waiting, trust_times=not self._disk.remote, lane=self._lane)
         self._take_over_every_s = take_over_every_s
         self._looked_at = float("-inf")
         self._claims: dict[str, FileClaim] = {}
@@ -97,6 +97,9 @@ class FileSource:
                     self._claims[name.job_id] = claim
                     return claim
         return None
+
+    def _lane(self) -> Lane:
+        return Lane(*rank(self._layout.root, self._queue.claimer.id))
 
     def _open(self, name: JobName) -> FileClaim | None:
         """Read a job that is ours now; one that can't be read is set aside, and reported there."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import bisect
 import contextlib
 import os
-import random
 import re
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from slidehook.jobs.durable import make_dir, remove_dir, rename
 from slidehook.jobs.job import JobState
@@ -27,21 +28,35 @@ SETTLED_NS = 2 * round(time.clock_getres(_COARSE_CLOCK) * 1e9)
 system's clock ticks in steps, so a second change in the same step would not show."""
 
 _BUCKET = re.compile(r"[0-9a-f]{16}")
-CROWD = 16
-CROWD_S = 0.05
-LOSSES = 3
+LANE_S = 0.25
 """See `_Bucket.remaining`."""
+
+
+class Lane(NamedTuple):
+    """One of `of` equal shares of the jobs that wait, by its `number` from 0."""
+
+    number: int
+    of: int
+
+    def has(self, job: str) -> bool:
+        """Say whether a job is in this lane, by its id; of a name that is no job's too."""
+        return zlib.crc32(job[:25].encode()) % self.of == self.number
+
+
+ALONE = Lane(0, 1)
 
 
 class WaitingRoom:
     """The folder `waiting` as one claimer sees it. Not safe for use by several threads at once.
 
-    `trust_times`: whether a folder's time of change can be believed; on a share it is a cache's.
+    `trust_times`: whether a folder's time of change can be believed; on a share it is a cache's. `lane` says which
+    share of the jobs is this claimer's when many claim at once.
     """
 
-    def __init__(self, root: str, *, trust_times: bool) -> None:
+    def __init__(self, root: str, *, trust_times: bool, lane: Callable[[], Lane] = lambda: ALONE) -> None:
         self.root = root
         self._trust_times = trust_times
+        self._lane = lane
         self._priorities = _Listing(root, trust_times)
         self._levels: dict[str, _Listing] = {}
         self._bucket = _Bucket("")
@@ -64,7 +79,7 @@ class WaitingRoom:
     def _jobs(self, path: str) -> Iterator[tuple[str, JobName]]:
         if self._bucket.path != path:
             self._bucket = _Bucket(path)
-        for text in self._bucket.remaining(self._trust_times):
+        for text in self._bucket.remaining(self._trust_times, self._lane):
             if (name := JobName.parse(JobState.WAITING, text)) is not None:
                 yield f"{path}/{text}", name
 
@@ -73,7 +88,7 @@ class WaitingRoom:
         self._bucket.took()
 
     def lost(self) -> None:
-        """Tell that another claimer was faster: keep out of the others' way for the rest of this listing."""
+        """Tell that another claimer was faster; when that goes on, this one keeps to its lane for a while."""
         self._bucket.lost()
 
 
@@ -162,54 +177,57 @@ class _Bucket:
         self.path = path
         self._names: list[str] = []
         self._mtime_ns: int | None = None
-        self._crowded_until = 0.0
-        self._losses = 0
+        self._took_at = float("-inf")
+        self._crowded = False
+        self._lane_until = 0.0
 
-    def remaining(self, trust_times: bool) -> Iterator[str]:
+    def remaining(self, trust_times: bool, lane: Callable[[], Lane]) -> Iterator[str]:
         """Give the names in order; lists anew when anybody else has changed the folder.
 
         Several claimers that all want the first name would list after each other's every claim, and lose most of
-        their races. Who has just lost one therefore stays with its listing for `CROWD_S`, until it has lost
-        `LOSSES` in a row, and takes any of the first `CROWD` names in it: as the others take theirs at the same
-        moment, no order between them is given up.
+        their races. Who loses one less than `LANE_S` after it took one therefore keeps to its own lane for `LANE_S`,
+        where it need not list: as the others take theirs at the same moment, no order between them is given up.
         """
-        if not self._names or not self._is_current(trust_times):
+        if not self._crowded and not self._is_current(trust_times):
             self._list(trust_times)
-        while self._names:
-            if self._losses >= LOSSES:
+        while self._names or self._lane_until or self._crowded:
+            if self._crowded:
+                self._list(trust_times, lane())
+            elif self._names:
+                yield self._names.pop()
+            else:  # what is left is the others', unless they are gone
                 self._list(trust_times)
-                continue
-            skip = random.randrange(CROWD) if self._is_crowded() else 0  # noqa: S311 - spreads claimers, guards nothing
-            yield self._names.pop(max(-1 - skip, -len(self._names)))
-
-    def _is_crowded(self) -> bool:
-        return time.monotonic() < self._crowded_until
 
     def _is_current(self, trust_times: bool) -> bool:
-        if self._is_crowded():
-            return True
+        if not self._names:
+            return False
+        if self._lane_until:
+            return time.monotonic() < self._lane_until
         try:
             return trust_times and os.stat(self.path).st_mtime_ns == self._mtime_ns
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def _list(self, trust_times: bool) -> None:
-        self._losses = 0
+    def _list(self, trust_times: bool, lane: Lane = ALONE) -> None:
+        self._crowded = False
+        self._lane_until = 0.0
         try:
             self._mtime_ns = os.stat(self.path).st_mtime_ns if trust_times else None
             self._names = sorted(os.listdir(self.path), reverse=True)
         except (FileNotFoundError, NotADirectoryError):
             self._names = []
+        if lane.of > 1 and (mine := [each for each in self._names if lane.has(each)]):
+            self._names = mine
+            self._lane_until = time.monotonic() + LANE_S
 
     def took(self) -> None:
-        self._losses = 0
-        if time.monotonic() >= self._crowded_until:
+        self._took_at = time.monotonic()
+        if not self._lane_until:
             with contextlib.suppress(FileNotFoundError):
                 self._mtime_ns = os.stat(self.path).st_mtime_ns
 
     def lost(self) -> None:
-        self._losses += 1
-        self._crowded_until = time.monotonic() + CROWD_S
+        self._crowded = not self._lane_until and time.monotonic() - self._took_at < LANE_S
 
 
 class _Level:

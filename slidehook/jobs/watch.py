@@ -56,35 +56,48 @@ def is_remote(root: Path) -> bool:
 
 
 class QueueWatch:
-    """Waits until something may have come into the queue. It watches from its making on, so nothing is missed."""
+    """Waits until something may have come into the queue.
+
+    It watches only while there is nothing to do: who works would be woken by every other worker's claim, and would
+    gather what it is not going to read.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self.remote = is_remote(layout.root)
+        self._paths = [layout.waiting, layout.parked]
         self._stop = Event()
         self._idle_s = POLL_FIRST_S
         self._notify: RustNotify | None = None
-        if not self.remote:
-            paths = [str(layout.waiting), str(layout.parked)]
-            self._notify = RustNotify(paths, False, False, 0, True, False)
 
     def wait(self, timeout_s: float) -> None:
-        """Return at a change below `waiting` or `parked`, or after about `timeout_s` seconds (≥ 0)."""
-        if self._notify is None:
+        """Return at a change below `waiting` or `parked`, or after about `timeout_s` seconds (≥ 0).
+
+        On a local disk, the first wait after `busy` begins to watch and returns at once: look for work again, since
+        some may have come before.
+        """
+        if self.remote:
             began = time.monotonic()
             self._stop.wait(min(timeout_s, self._idle_s))
             if time.monotonic() - began >= self._idle_s:
                 self._idle_s = min(self._idle_s * 1.5, POLL_MOST_S)
-            return
-        timeout_ms = math.ceil(timeout_s * 1000)  # never rounded to 0, which means: without end
-        if timeout_s > 0 and self._notify.watch(STEP_MS, STEP_MS, timeout_ms, self._stop) == "signal":
-            raise KeyboardInterrupt
+        elif self._notify is None:
+            self._notify = RustNotify(self._paths, False, False, 0, True, False)
+        elif timeout_s > 0:
+            timeout_ms = math.ceil(timeout_s * 1000)  # never rounded to 0, which means: without end
+            if self._notify.watch(STEP_MS, STEP_MS, timeout_ms, self._stop) == "signal":
+                raise KeyboardInterrupt
 
     def busy(self) -> None:
-        """Tell that there was work: a share is looked at often again."""
+        """Tell that there was work: a share is looked at often again, a local disk not at all until the next wait."""
         self._idle_s = POLL_FIRST_S
+        self._unwatch()
 
     def close(self) -> None:
         """Stop watching."""
         self._stop.set()
+        self._unwatch()
+
+    def _unwatch(self) -> None:
         if self._notify is not None:
             self._notify.close()
+            self._notify = None

@@ -20,6 +20,7 @@ from slidehook.jobs.claimers import (
     lock_at,
     lock_is_free,
     new_claimer_id,
+    rank,
     read_beats,
 )
 from slidehook.jobs.job import JobState, new_job_id
@@ -356,3 +357,22 @@ def test_foreign_files_and_folders_are_neither_buried_nor_in_the_way(root: Path,
 
     assert set(bury(root, set(), time.time() - DAY_S)) == {FAR}
     assert left(root) == {".DS_Store", "lost+found", "notes.lock"}
+
+
+def test_claimers_of_one_role_agree_on_who_is_the_how_manieth(root: Path) -> None:
+    ids = [new_claimer_id("work") for _ in range(5)]
+    for each in [*ids, new_claimer_id("web")]:
+        lock_at(root, each).acquire()
+
+    ranks = [rank(root, each) for each in ids]
+
+    assert sorted(ranks) == [(index, 5) for index in range(5)]
+    assert [number for number, _ in sorted(zip(ranks, ids, strict=True))] == [
+        rank(root, each) for each in sorted(ids)
+    ]
+
+
+def test_a_claimer_whose_lock_file_somebody_took_away_is_alone(root: Path) -> None:
+    lock_at(root, new_claimer_id("work")).acquire()
+
+    assert rank(root, new_claimer_id("work")) == (0, 1)

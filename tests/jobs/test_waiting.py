@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from slidehook.jobs import durable
 from slidehook.jobs.job import JobState, new_job_id
 from slidehook.jobs.names import JobName
-from slidehook.jobs.waiting import BUCKET_SIZE, Entrance, WaitingRoom, find, walk
+from slidehook.jobs.waiting import ALONE, BUCKET_SIZE, LANE_S, Entrance, Lane, WaitingRoom, find, walk
 
 MANY = 2000
 START_NS = 1_700_000_000_000_000_000
@@ -38,8 +39,8 @@ class Room:
         path, name = self.source(age_ns, priority)
         return Path(self.entrance.enter(path, name))
 
-    def look(self, *, trust_times: bool = True) -> WaitingRoom:
-        return WaitingRoom(str(self.root), trust_times=trust_times)
+    def look(self, *, trust_times: bool = True, lane: Lane = ALONE) -> WaitingRoom:
+        return WaitingRoom(str(self.root), trust_times=trust_times, lane=lambda: lane)
 
     def take(self, room: WaitingRoom) -> JobName | None:
         """Take the first job; None where there is none."""
@@ -225,6 +226,75 @@ def test_a_job_is_found_by_its_id_in_any_bucket(room: Room) -> None:
 def test_an_empty_room_gives_nothing(room: Room) -> None:
     assert room.take(room.look()) is None
     assert list(walk(str(room.root))) == []
+
+
+def lose(room: Room, look: WaitingRoom) -> None:
+    """Have another claimer be faster at the job that `look` gives next."""
+    path, name = next(look.first())
+    Path(path).rename(room._target / str(name))
+    look.lost()
+
+
+def test_every_job_is_in_one_lane() -> None:
+    for count in (1, 2, 8):
+        lanes = [Lane(number, count) for number in range(count)]
+        for number in range(100):
+            job = new_job_id(START_NS + number)
+            assert [lane.has(job) for lane in lanes].count(True) == 1
+
+
+def test_who_loses_while_it_claims_fast_keeps_to_its_lane_and_still_takes_all(room: Room) -> None:
+    mine = Lane(1, 3)
+    ids = [Path(room.put(START_NS + number)).name for number in range(90)]
+    look = room.look(lane=mine)
+    assert str(room.take(look)) == ids[0]
+
+    lose(room, look)
+
+    taken = [str(name) for name in room.drain(look)]
+    own = [each for each in ids[2:] if mine.has(each)]
+    assert len(own) > 10
+    assert taken == own + [each for each in ids[2:] if not mine.has(each)]
+
+
+def test_who_claims_now_and_then_takes_the_next_job_after_a_loss(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [Path(room.put(START_NS + number)).name for number in range(30)]
+    look = room.look(lane=Lane(1, 3))
+    assert str(room.take(look)) == ids[0]
+    now = time.monotonic() + 2 * LANE_S
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    lose(room, look)
+
+    assert str(room.take(look)) == ids[2]
+
+
+def test_who_loses_the_last_job_that_it_knows_of_looks_again(room: Room) -> None:
+    room.put(START_NS)
+    room.put(START_NS + 1)
+    look = room.look(lane=Lane(0, 2))
+    room.take(look)
+    lose(room, look)
+    later = {room.put(START_NS + 2 + number).name for number in range(20)}
+
+    assert {str(name) for name in room.drain(look)} == later
+
+
+@pytest.mark.parametrize("trust_times", [True, False])
+def test_an_older_job_that_comes_while_in_a_lane_is_seen_soon(
+    room: Room, monkeypatch: pytest.MonkeyPatch, trust_times: bool
+) -> None:
+    for number in range(30):
+        room.put(START_NS + number)
+    look = room.look(lane=Lane(1, 3), trust_times=trust_times)
+    room.take(look)
+    lose(room, look)
+    room.take(look)
+    older = room.put(START_NS - 1).name
+    now = time.monotonic() + LANE_S
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    assert str(room.take(look)) == older
 
 
 @pytest.mark.parametrize("trust_times", [True, False])

@@ -119,6 +119,28 @@ def test_a_put_before_the_wait_is_noticed(queue: FileQueue, watch: QueueWatch) -
     assert time.monotonic() - began < 1
 
 
+def test_the_first_wait_after_work_returns_at_once_for_another_look(watch: QueueWatch) -> None:
+    settle(watch)
+    watch.busy()
+    began = time.monotonic()
+
+    watch.wait(60)
+
+    assert time.monotonic() - began < 1
+
+
+def test_who_works_is_not_told_of_what_happens_meanwhile(queue: FileQueue, watch: QueueWatch) -> None:
+    settle(watch)
+    watch.busy()
+    queue.put(make_job())
+    watch.wait(60)
+    began = time.monotonic()
+
+    watch.wait(0.2)
+
+    assert time.monotonic() - began >= 0.2
+
+
 @pytest.mark.parametrize("timeout_s", [0.0, 0.0001, 0.0004, 0.03])
 def test_a_wait_ends_after_its_time_however_short(watch: QueueWatch, timeout_s: float) -> None:
     settle(watch)
