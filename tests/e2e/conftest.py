@@ -28,6 +28,7 @@ from tests.e2e.running import HOUSE, Program, end_all, free_port, wait_for
 APP = "wholeslide"
 ROUTE = "/dpat_ia_app_demo/wholeslide"
 LOG_LINES = 60
+LONG_S = "600"
 _running: list[Site] = []
 
 
@@ -285,6 +286,28 @@ def dpat(site: Site, new_dpat: Callable[..., Dpat]) -> Dpat:
 def quiet_dpat(quiet_site: Site, new_dpat: Callable[..., Dpat]) -> Dpat:
     """A DPAT that the quiet site serves."""
     return new_dpat(quiet_site)
+
+
+@pytest.fixture
+def busy_site(new_site: Callable[..., Site]) -> Site:
+    """A site of this test's own, whose app computes for long, and no worker yet."""
+    site = new_site(web_processes="2", demo_seconds=LONG_S)
+    site.start_web()
+    return site
+
+
+@pytest.fixture
+def busy_dpat(busy_site: Site, new_dpat: Callable[..., Dpat]) -> Dpat:
+    """A DPAT that the busy site serves."""
+    return new_dpat(busy_site)
+
+
+def compute(site: Site, dpat: Dpat, slide_id: str) -> Program:
+    """Start a worker of a busy site, and wait until the app computes for the slide."""
+    worker = site.start_worker()
+    dpat.create(slide_id)
+    wait_for(lambda: "percent=60" in worker.text(), "the app computes")
+    return worker
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
 from slidehook.jobs.job import JobState
 from slidehook.publishing.onslide import ORANGE
-from tests.e2e.conftest import APP, Dpat, Site
-from tests.e2e.running import Program, wait_for
+from tests.e2e.conftest import APP, Dpat, Site, compute
+from tests.e2e.running import wait_for
 
 WITHIN_S = 2.0
-LONG_S = "600"
-
-
-@pytest.fixture
-def busy_site(new_site: Callable[..., Site]) -> Site:
-    """A site of this test's own, whose app computes for long, and no worker yet."""
-    site = new_site(web_processes="2", demo_seconds=LONG_S)
-    site.start_web()
-    return site
-
-
-@pytest.fixture
-def dpat(busy_site: Site, new_dpat: Callable[..., Dpat]) -> Dpat:
-    """A DPAT that the busy site serves."""
-    return new_dpat(busy_site)
 
 
 def cancel(dpat: Dpat, slide_id: str) -> float:
@@ -37,14 +21,6 @@ def cancel(dpat: Dpat, slide_id: str) -> float:
     assert (answer.status, answer.answer) == (200, {})
     assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"] == "cancelled", 20), dpat.shown(slide_id)
     return time.monotonic() - began
-
-
-def compute(site: Site, dpat: Dpat, slide_id: str) -> Program:
-    """Start a worker, and wait until the app computes for the slide."""
-    worker = site.start_worker()
-    dpat.create(slide_id)
-    wait_for(lambda: "percent=60" in worker.text(), "the app computes")
-    return worker
 
 
 def test_a_queued_job_is_cancelled_within_2_s(quiet_dpat: Dpat, quiet_site: Site) -> None:
@@ -57,95 +33,97 @@ def test_a_queued_job_is_cancelled_within_2_s(quiet_dpat: Dpat, quiet_site: Site
     quiet_site.job_in(JobState.CANCELLED, slide_id)
 
 
-def test_a_running_job_is_cancelled_within_2_s_and_its_worker_goes_on(busy_site: Site, dpat: Dpat) -> None:
-    slide_id, next_id = dpat.add_slide(), dpat.add_slide()
-    worker = compute(busy_site, dpat, slide_id)
-    dpat.create(next_id)
-    assert cancel(dpat, slide_id) < WITHIN_S
+def test_a_running_job_is_cancelled_within_2_s_and_its_worker_goes_on(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id, next_id = busy_dpat.add_slide(), busy_dpat.add_slide()
+    worker = compute(busy_site, busy_dpat, slide_id)
+    busy_dpat.create(next_id)
+    assert cancel(busy_dpat, slide_id) < WITHIN_S
     busy_site.job_in(JobState.CANCELLED, slide_id)
     wait_for(lambda: worker.text().count("percent=60") == 2, "the worker computes for the next slide")
     assert busy_site.jobs(next_id)[0].state is JobState.ACTIVE
 
 
 @pytest.mark.parametrize("path", ["/files$", "_files/"], ids=["the slide's files", "a tile"])
-def test_a_job_whose_server_sends_nothing_is_cancelled_within_2_s(busy_site: Site, dpat: Dpat, path: str) -> None:
-    slide_id = dpat.add_slide()
-    dpat.add_fault(path, "stall", seconds=60, after_bytes=10)
+def test_a_job_whose_server_sends_nothing_is_cancelled_within_2_s(
+    busy_site: Site, busy_dpat: Dpat, path: str
+) -> None:
+    slide_id = busy_dpat.add_slide()
+    busy_dpat.add_fault(path, "stall", seconds=60, after_bytes=10)
     busy_site.start_worker()
-    dpat.create(slide_id)
-    wait_for(lambda: not dpat.faults(), "DPAT sends nothing more")
-    assert cancel(dpat, slide_id) < WITHIN_S
+    busy_dpat.create(slide_id)
+    wait_for(lambda: not busy_dpat.faults(), "DPAT sends nothing more")
+    assert cancel(busy_dpat, slide_id) < WITHIN_S
     busy_site.job_in(JobState.CANCELLED, slide_id)
     assert busy_site.keeps_no_slide()
 
 
-def test_a_job_that_waits_to_be_tried_again_is_cancelled_within_2_s(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    dpat.add_fault("/files$", "close", count=1000)
+def test_a_job_that_waits_to_be_tried_again_is_cancelled_within_2_s(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    busy_dpat.add_fault("/files$", "close", count=1000)
     busy_site.start_worker()
-    dpat.create(slide_id)
+    busy_dpat.create(slide_id)
     busy_site.job_in(JobState.PARKED, slide_id)
-    assert cancel(dpat, slide_id) < WITHIN_S
+    assert cancel(busy_dpat, slide_id) < WITHIN_S
     busy_site.job_in(JobState.CANCELLED, slide_id)
 
 
 def test_a_job_that_waits_for_access_is_cancelled_with_the_token_that_comes_with_the_cancel(
-    busy_site: Site, dpat: Dpat
+    busy_site: Site, busy_dpat: Dpat
 ) -> None:
-    slide_id = dpat.add_slide()
-    dpat.create(slide_id)
-    dpat.expire_tokens()
+    slide_id = busy_dpat.add_slide()
+    busy_dpat.create(slide_id)
+    busy_dpat.expire_tokens()
     busy_site.start_worker()
     busy_site.job_in(JobState.PARKED, slide_id)
-    assert cancel(dpat, slide_id) < WITHIN_S
+    assert cancel(busy_dpat, slide_id) < WITHIN_S
     busy_site.job_in(JobState.CANCELLED, slide_id)
 
 
-def test_a_cancel_that_dpat_can_not_be_told_of_is_told_by_a_worker_later(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    dpat.create(slide_id)
-    dpat.expire_tokens()  # the cancel's own token is what the worker tells it with
-    dpat.add_fault(r"/results/\d+$", "status", status=503, count=1000)
-    answer = dpat.invoke(APP, slide_id, "cancel")
+def test_a_cancel_that_dpat_can_not_be_told_of_is_told_by_a_worker_later(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    busy_dpat.create(slide_id)
+    busy_dpat.expire_tokens()  # the cancel's own token is what the worker tells it with
+    busy_dpat.add_fault(r"/results/\d+$", "status", status=503, count=1000)
+    answer = busy_dpat.invoke(APP, slide_id, "cancel")
     assert (answer.status, answer.answer) == (200, {})
     assert [each.state for each in busy_site.jobs(slide_id)] == [JobState.WAITING]
-    assert dpat.shown(slide_id)["displayResult"] == "analysis queued, 0 %"
+    assert busy_dpat.shown(slide_id)["displayResult"] == "analysis queued, 0 %"
 
-    dpat.clear_faults()
+    busy_dpat.clear_faults()
     worker = busy_site.start_worker()
-    assert dpat.final(slide_id)["displayResult"] == "cancelled"
+    assert busy_dpat.final(slide_id)["displayResult"] == "cancelled"
     busy_site.job_in(JobState.CANCELLED, slide_id)
     assert "analysis begins" not in worker.text()
 
 
-def test_a_running_jobs_worker_tries_on_until_dpat_can_be_told(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    worker = compute(busy_site, dpat, slide_id)
-    dpat.add_fault(r"/results/\d+$", "status", status=503, count=1000)
-    dpat.invoke(APP, slide_id, "cancel")
+def test_a_running_jobs_worker_tries_on_until_dpat_can_be_told(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    worker = compute(busy_site, busy_dpat, slide_id)
+    busy_dpat.add_fault(r"/results/\d+$", "status", status=503, count=1000)
+    busy_dpat.invoke(APP, slide_id, "cancel")
     wait_for(lambda: "the slide is told later" in worker.text(), "the worker has tried it", within_s=60)
     busy_site.job_in(JobState.PARKED, slide_id)
-    dpat.clear_faults()
-    assert dpat.final(slide_id, within_s=30)["displayResult"] == "cancelled"
+    busy_dpat.clear_faults()
+    assert busy_dpat.final(slide_id, within_s=30)["displayResult"] == "cancelled"
     busy_site.job_in(JobState.CANCELLED, slide_id)
     assert worker.text().count("analysis begins") == 1
 
 
-def test_who_asks_again_after_a_cancel_gets_the_analysis(dpat: Dpat, busy_site: Site) -> None:
-    slide_id = dpat.add_slide()
-    dpat.create(slide_id)
-    cancel(dpat, slide_id)
-    assert dpat.create(slide_id).answer["displayResult"] == "analysis queued, 0 %"
+def test_who_asks_again_after_a_cancel_gets_the_analysis(busy_dpat: Dpat, busy_site: Site) -> None:
+    slide_id = busy_dpat.add_slide()
+    busy_dpat.create(slide_id)
+    cancel(busy_dpat, slide_id)
+    assert busy_dpat.create(slide_id).answer["displayResult"] == "analysis queued, 0 %"
     busy_site.start_worker(demo_seconds="0")
-    assert dpat.final(slide_id)["displayResult"] == "ANSWER: 42"
+    assert busy_dpat.final(slide_id)["displayResult"] == "ANSWER: 42"
 
 
-def test_an_operators_cancel_stops_a_running_job_within_2_s(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    compute(busy_site, dpat, slide_id)
+def test_an_operators_cancel_stops_a_running_job_within_2_s(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    compute(busy_site, busy_dpat, slide_id)
     (job,) = busy_site.jobs(slide_id)
     said = busy_site.types("jobs", "cancel", job.record.job.id)
     told_at = time.monotonic()
     assert said == f"job {job.record.job.id}: its worker is told to stop\n"
-    assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"] == "cancelled", 20)
+    assert busy_dpat.wait_until(lambda: busy_dpat.shown(slide_id)["displayResult"] == "cancelled", 20)
     assert time.monotonic() - told_at < WITHIN_S

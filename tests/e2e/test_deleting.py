@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-
 from slidehook.jobs.job import JobState
-from tests.e2e.conftest import APP, Dpat, Site
-from tests.e2e.running import Program, wait_for
+from tests.e2e.conftest import APP, Dpat, Site, compute
+from tests.e2e.running import wait_for
 
 STOPS_S = 2.0
-LONG_S = "600"
-
-
-@pytest.fixture
-def busy_site(new_site: Callable[..., Site]) -> Site:
-    """A site of this test's own, whose app computes for long, and no worker yet."""
-    site = new_site(web_processes="2", demo_seconds=LONG_S)
-    site.start_web()
-    return site
-
-
-@pytest.fixture
-def dpat(busy_site: Site, new_dpat: Callable[..., Dpat]) -> Dpat:
-    """A DPAT that the busy site serves."""
-    return new_dpat(busy_site)
 
 
 def delete(dpat: Dpat, slide_id: str) -> None:
@@ -33,14 +14,6 @@ def delete(dpat: Dpat, slide_id: str) -> None:
     answer = dpat.invoke(APP, slide_id, "delete")
     assert (answer.status, answer.answer) == (200, {})
     assert dpat.results(APP, slide_id) == []
-
-
-def compute(site: Site, dpat: Dpat, slide_id: str) -> Program:
-    """Start a worker, and wait until the app computes for the slide."""
-    worker = site.start_worker()
-    dpat.create(slide_id)
-    wait_for(lambda: "percent=60" in worker.text(), "the app computes")
-    return worker
 
 
 def stops(site: Site, slide_id: str) -> None:
@@ -59,77 +32,77 @@ def nothing_came_back(site: Site, dpat: Dpat) -> None:
     assert len(stored) == 2, "a deleted result was made anew"
 
 
-def test_a_queued_job_on_a_deleted_result_ends(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    dpat.create(slide_id)
-    delete(dpat, slide_id)
+def test_a_queued_job_on_a_deleted_result_ends(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    busy_dpat.create(slide_id)
+    delete(busy_dpat, slide_id)
     stops(busy_site, slide_id)
-    nothing_came_back(busy_site, dpat)
+    nothing_came_back(busy_site, busy_dpat)
 
 
-def test_a_running_job_on_a_deleted_result_stops(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    worker = compute(busy_site, dpat, slide_id)
-    delete(dpat, slide_id)
+def test_a_running_job_on_a_deleted_result_stops(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    worker = compute(busy_site, busy_dpat, slide_id)
+    delete(busy_dpat, slide_id)
     stops(busy_site, slide_id)
     assert "the user deleted the result" in worker.text()
     worker.kill()
     worker.ended()
-    nothing_came_back(busy_site, dpat)
+    nothing_came_back(busy_site, busy_dpat)
 
 
-def test_a_job_that_waits_for_a_server_stops_too(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    dpat.add_fault("/files$", "stall", seconds=60, after_bytes=10)
+def test_a_job_that_waits_for_a_server_stops_too(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    busy_dpat.add_fault("/files$", "stall", seconds=60, after_bytes=10)
     worker = busy_site.start_worker()
-    dpat.create(slide_id)
-    wait_for(lambda: not dpat.faults(), "DPAT sends nothing more")
-    delete(dpat, slide_id)
+    busy_dpat.create(slide_id)
+    wait_for(lambda: not busy_dpat.faults(), "DPAT sends nothing more")
+    delete(busy_dpat, slide_id)
     stops(busy_site, slide_id)
     worker.kill()
     worker.ended()
-    nothing_came_back(busy_site, dpat)
+    nothing_came_back(busy_site, busy_dpat)
 
 
-def test_a_job_that_its_worker_left_behind_does_not_begin_again(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    compute(busy_site, dpat, slide_id).kill()
-    delete(dpat, slide_id)
-    nothing_came_back(busy_site, dpat)
+def test_a_job_that_its_worker_left_behind_does_not_begin_again(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    compute(busy_site, busy_dpat, slide_id).kill()
+    delete(busy_dpat, slide_id)
+    nothing_came_back(busy_site, busy_dpat)
     stops(busy_site, slide_id)
 
 
-def test_a_deletion_that_nobody_told_of_is_found_at_the_next_update(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    worker = compute(busy_site, dpat, slide_id)
+def test_a_deletion_that_nobody_told_of_is_found_at_the_next_update(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    worker = compute(busy_site, busy_dpat, slide_id)
     worker.kill()
     worker.ended()
-    dpat.result_store.delete(dpat.shown(slide_id)["id"])
-    nothing_came_back(busy_site, dpat)
+    busy_dpat.result_store.delete(busy_dpat.shown(slide_id)["id"])
+    nothing_came_back(busy_site, busy_dpat)
     stops(busy_site, slide_id)
 
 
-def test_a_finished_result_may_be_deleted_and_asked_for_anew(dpat: Dpat, busy_site: Site) -> None:
-    slide_id = dpat.add_slide()
+def test_a_finished_result_may_be_deleted_and_asked_for_anew(busy_dpat: Dpat, busy_site: Site) -> None:
+    slide_id = busy_dpat.add_slide()
     busy_site.start_worker(demo_seconds="0")
-    first = dpat.create(slide_id).answer["id"]
-    dpat.final(slide_id)
+    first = busy_dpat.create(slide_id).answer["id"]
+    busy_dpat.final(slide_id)
     busy_site.job_in(JobState.DONE, slide_id)
-    delete(dpat, slide_id)
-    second = dpat.create(slide_id).answer["id"]
-    assert dpat.final(slide_id)["id"] == second != first
+    delete(busy_dpat, slide_id)
+    second = busy_dpat.create(slide_id).answer["id"]
+    assert busy_dpat.final(slide_id)["id"] == second != first
 
 
-def test_who_asks_anew_at_once_gets_a_result_of_his_own(busy_site: Site, dpat: Dpat) -> None:
-    slide_id = dpat.add_slide()
-    compute(busy_site, dpat, slide_id)
-    first = dpat.shown(slide_id)["id"]
+def test_who_asks_anew_at_once_gets_a_result_of_his_own(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    compute(busy_site, busy_dpat, slide_id)
+    first = busy_dpat.shown(slide_id)["id"]
     second_worker = busy_site.start_worker(demo_seconds="0")
-    delete(dpat, slide_id)
-    answer = dpat.create(slide_id)
+    delete(busy_dpat, slide_id)
+    answer = busy_dpat.create(slide_id)
     assert answer.ok, answer
     assert answer.answer["id"] != first
-    final = dpat.final(slide_id)
+    final = busy_dpat.final(slide_id)
     assert (final["id"], final["displayResult"]) == (answer.answer["id"], "ANSWER: 42")
     wait_for(
         lambda: {each.state for each in busy_site.jobs(slide_id)} == {JobState.DONE, JobState.CANCELLED},
