@@ -228,13 +228,13 @@ class Intake:
         except Exception:
             hold.withdraw()
             raise
-        self._release(hold, stored)
+        self._release(hold, stored, in_doubt=result.in_doubt)
         return stored
 
-    def _release(self, hold: Hold, stored: Stored) -> None:
+    def _release(self, hold: Hold, stored: Stored, *, in_doubt: bool) -> None:
         """Let the workers have a job that its slide shows."""
         try:
-            hold.note_result(stored.id, stored.version_id)
+            hold.note_result(stored.id, stored.version_id, in_doubt=in_doubt)
         except (OSError, QueueError) as error:
             # The slide says "queued", so the job must run; its worker looks for the result.
             log.warning("result not noted", job=hold.job.id, reason=str(error))

@@ -10,7 +10,6 @@ from slidehook.errors import CannotStore
 from slidehook.hosting.registry import Registry
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
-from slidehook.iaapi.tokens import TokenSource
 from slidehook.jobs.queue import Claim
 from slidehook.publishing.budget import within_budget
 from slidehook.publishing.geojson import geojson_of
@@ -24,6 +23,7 @@ from worker.finding import Finding, keep, kept
 from worker.gathering import END, Gathering
 from worker.leaving import Leaving, WorkerLeaving
 from worker.publisher import Publisher
+from worker.tokens import InterruptibleTokens, JobTokens
 from worker.watching import JobCancelled
 from worker.workspace import Workspace
 
@@ -47,7 +47,7 @@ class Attempt:
         registry: Registry,
         client: DpatClient,
         quality_client: Callable[[], DpatClient],
-        tokens: TokenSource,
+        tokens: JobTokens,
         publisher: Publisher,
         workspace: Workspace,
         settings: Settings,
@@ -118,7 +118,7 @@ class Attempt:
         chain = Chain(
             self._job,
             registry=self._registry,
-            tokens=self._tokens,
+            tokens=InterruptibleTokens(self._tokens, self._leaving),
             outputs=self._workspace.outputs,
             settings=self._settings,
             child=child,

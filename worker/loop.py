@@ -14,6 +14,7 @@ from slidehook.errors import (
     ClaimLost,
     Conflict,
     DpatError,
+    DpatTimeout,
     DpatUnavailable,
     QueueError,
     SlidehookError,
@@ -44,6 +45,8 @@ DPAT_TRIES = 6
 """How often a call to DPAT is tried before the attempt counts as failed."""
 QUALITY_S = 30.0
 """How long setting the slide's quality control may take, in seconds: the result stands already."""
+TELL_S, TELL_AGAIN_S = 1.0, 10.0
+"""How long the slide of a job that is stopped may take to be told so, in seconds: at once, and at each later try."""
 RETRY_S = 5.0
 RETRY_MOST_S = 300.0
 
@@ -78,7 +81,7 @@ class Worker:
         self._registry = registry
         self._workspace = workspace
         self._servers = DpatServers(settings)
-        self._account = service_account(settings, self._servers)
+        self._account = service_account(settings, self._servers, sleep=leaving.pause)
         self._process: AppProcess | None = None
         self._leaving = leaving
         self._upkeep = upkeep
@@ -143,7 +146,7 @@ class Worker:
         tokens = JobTokens(claim, self._account)
         # When the claim is lost, a call that is tried again must not reach the slide either.
         client = self._client(claim, ProvenTokens(tokens, claim))
-        publisher = Publisher(claim, self._registry[claim.job.app_id], client)
+        publisher = Publisher(claim, self._registry[claim.job.app_id], client, droppable=self._leaving.droppable)
         try:
             with publisher:
                 try:
@@ -157,11 +160,20 @@ class Worker:
     def _bring_to_an_end(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         """Try, and say how it ended; raises TokenExpired where nobody can be told that."""
         try:
-            self._try(claim, publisher, tokens, began)
-        except (QueueError, WorkerLeaving, TokenExpired):
-            raise
+            check_wanted(claim)
         except (JobCancelled, ResultDeleted) as error:
-            self._stopped(claim, publisher, error)
+            self._stopped(claim, publisher, error, within_s=TELL_AGAIN_S)
+            return
+        try:
+            self._try_or_fail(claim, publisher, tokens, began)
+        except (JobCancelled, ResultDeleted) as error:
+            self._stopped(claim, publisher, error, within_s=TELL_S)
+
+    def _try_or_fail(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+        try:
+            self._try(claim, publisher, tokens, began)
+        except (QueueError, WorkerLeaving, TokenExpired, JobCancelled, ResultDeleted):
+            raise
         except SlidehookError as error:
             self._failed(claim, publisher, error, began)
         except Exception as error:
@@ -174,7 +186,6 @@ class Worker:
         return server.client(tokens, tries=DPAT_TRIES, within_s=within_s, sleep=self._leaving.pause)
 
     def _try(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
-        check_wanted(claim)
         if claim.exhausted:
             tried = claim.attempt - 1
             reason = f"gave up after {tried} attempt{'s' if tried > 1 else ''}: {claim.last_reason}"
@@ -197,11 +208,13 @@ class Worker:
         claim.finish(JobState.DONE, text, seconds)
         log.info("done", result=text, s=f"{seconds:.1f}")
 
-    def _stopped(self, claim: Claim, publisher: Publisher, why: SlidehookError) -> None:
+    def _stopped(self, claim: Claim, publisher: Publisher, why: SlidehookError, *, within_s: float) -> None:
         """End the job as cancelled, and say so on its slide unless the user deleted the result itself."""
+        stands = None
         if isinstance(why, JobCancelled):
             try:
-                publisher.cancelled()
+                with self._leaving.at_most(within_s, DpatTimeout("DPAT did not answer in time.")):
+                    stands = publisher.cancelled()
             except TokenExpired as error:
                 raise TokenExpired(f"{why}; {error}") from error
             except (DpatUnavailable, Conflict) as error:
@@ -209,7 +222,11 @@ class Worker:
                 return
             except DpatError as error:
                 log.error("the slide can't be told", reason=str(error))
-        publisher.close()
+        publisher.abandon()
+        if stands is not None:
+            claim.finish(JobState.DONE, stands)
+            log.info("done before it could be cancelled", result=stands)
+            return
         claim.finish(JobState.CANCELLED, str(why))
         log.info("cancelled", reason=str(why))
 
@@ -235,7 +252,8 @@ class Worker:
         if not error.retryable or (last and not isinstance(error, CannotStore | DpatUnavailable)):
             self._give_up(claim, publisher, str(error), began)
             return
-        told = publisher.waiting(f"waiting to try again: {error}")
+        with Watch(claim, self._leaving):
+            told = publisher.waiting(f"waiting to try again: {error}")
         # Neither this host's disk nor a DPAT that is away for everything is the job's fault: that may take days.
         counted = not isinstance(error, CannotStore) and (told or not isinstance(error, DpatUnavailable))
         if last and counted:
@@ -255,7 +273,10 @@ class Worker:
     def _give_up(self, claim: Claim, publisher: Publisher, reason: str, began: float) -> None:
         """End the job as failed, on the slide too unless DPAT can't be told."""
         try:
-            publisher.failed(reason)
+            with Watch(claim, self._leaving):
+                publisher.failed(reason)
+        except ResultDeleted:
+            raise
         except TokenExpired as error:
             # A slide that would stay "in progress" for ever is worse than a job that waits.
             raise TokenExpired(reason) from error

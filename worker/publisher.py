@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import DpatError, NotFound, SlidehookError, TokenExpired
+from slidehook.errors import DpatError, DpatTimeout, NotFound, SlidehookError, TokenExpired
 from slidehook.geometry import Frame
 from slidehook.iaapi.client import DpatClient
-from slidehook.iaapi.models import ResultRecord
+from slidehook.iaapi.models import ResultRecord, Stored
 from slidehook.jobs.queue import Claim
-from slidehook.publishing.onslide import RecordMaker, ResultOnSlide, frame_of
+from slidehook.publishing.onslide import RecordMaker, frame_of, result_of_job, says_result
 from slidehook.result import Result
 from worker.watching import ResultDeleted
 
@@ -35,16 +36,22 @@ class Publisher:
     """
 
     def __init__(
-        self, claim: Claim, app: App, client: DpatClient, *, clock: Callable[[], float] = time.monotonic
+        self,
+        claim: Claim,
+        app: App,
+        client: DpatClient,
+        *,
+        droppable: Callable[[], AbstractContextManager[None]] = nullcontext,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._claim = claim
         self._clock = clock
+        self._client = client
+        self._droppable = droppable
         self._maker = RecordMaker(app, claim.job, frame_of(claim.job.image_info))
-        self._result = ResultOnSlide(client, app, claim.job)
-        self._noted = False
-        if (noted := claim.record.result) is not None:
-            self._result.know(noted.id, noted.version_id)
-            self._noted = True
+        self._gate = _Gate()
+        self._result = result_of_job(client.only_while(self._gate.check), app, claim.record)
+        self._noted = claim.record.result is not None
         self._pending: tuple[float, str] | None = None
         self._percent = 0.0
         self._sent_at = float("-inf")
@@ -72,7 +79,7 @@ class Publisher:
         ResultDeleted, TokenExpired, ClaimLost.
         """
         if self._flight is not None:
-            if self._flight.is_alive():
+            if not self._flight.landed.is_set():
                 return
             self._landed(self._flight)
         if self._pending is None or self._clock() - self._sent_at < UPDATE_EVERY_S:
@@ -81,7 +88,14 @@ class Publisher:
         self._pending = None
         self._sent_at = self._clock()
         record = self._maker.in_progress(self._percent, text)
-        self._flight = _Flight(lambda: self._send(record, once=True))
+        gate, result = self._gate, self._result
+
+        def send() -> None:
+            stored = self._shown(lambda: result.show(record, once=True))
+            with gate.held():
+                self._note(stored)
+
+        self._flight = _Flight(send)
         self._flight.start()
 
     def _landed(self, flight: _Flight) -> None:
@@ -100,12 +114,27 @@ class Publisher:
         """
         self._pending = None
         if self._flight is not None:
-            self._flight.join(wait_s)
+            self._flight.landed.wait(wait_s)
+
+    def abandon(self) -> None:
+        """Send no more progress, and let what is on its way send nothing further: nobody waits for it.
+
+        What it has sent may still be stored, but only in the place of the version that it names: never over what is
+        sent after this.
+        """
+        self._pending = None
+        if self._flight is None or self._flight.landed.is_set():
+            return
+        self._flight = None
+        self._gate.shut()
+        self._gate = _Gate()
+        self._result = self._result.continued(self._client.only_while(self._gate.check))
 
     def waiting(self, why: str) -> bool:
         """Say that the job waits, and why, if DPAT can be told at all; False when it can't."""
         try:
-            self._send_alone(self._maker.in_progress(self._percent, why), once=True)
+            record = self._maker.in_progress(self._percent, why)
+            self._send_alone(lambda: self._result.show(record, once=True))
         except DpatError as error:
             log.warning("progress not shown", reason=str(error))
             return False
@@ -117,36 +146,81 @@ class Publisher:
 
     def done(self, record: ResultRecord) -> None:
         """Store the final result."""
-        self._send_alone(record)
+        self._end(record)
 
     def failed(self, reason: str) -> None:
         """Say on the slide that and why the job failed."""
-        self._send_alone(self._maker.failed(reason))
+        self._end(self._maker.failed(reason))
 
-    def cancelled(self) -> None:
-        """Say on the slide that somebody stopped the job, if anything of it is shown there."""
-        self.close(None)
-        if self._result.is_shown():
-            self._send_alone(self._maker.cancelled())
+    def cancelled(self) -> str | None:
+        """Say on the slide that somebody stopped the job, if anything of it is shown there.
 
-    def _send_alone(self, record: ResultRecord, *, once: bool = False) -> None:
-        """Send what no progress update may overtake or follow."""
-        self.close(None)
-        self._send(record, once=once)
+        A result that DPAT has stored before it could be told stands, since its user may have seen it: gives its text.
+        Raises DpatTimeout, too, when DPAT may yet store what the job has begun to show.
+        """
+        self.abandon()
+        self._claim.check()
+        with suppress(NotFound):  # the user has deleted it
+            if (stored := self._result.cancel(self._maker.cancelled())) is not None:
+                return says_result(stored)
+        if self._result.unanswered:
+            raise DpatTimeout("DPAT may still be storing the job's first result")
+        return None
 
-    def _send(self, record: ResultRecord, *, once: bool = False) -> None:
+    def _end(self, record: ResultRecord) -> None:
+        self._send_alone(lambda: self._result.end(record))
+
+    def _send_alone(self, send: Callable[[], Stored]) -> None:
+        """Send what no progress update may overtake or follow; a job that is to be dropped does not wait for DPAT."""
+        with self._droppable():
+            self.close(None)
+            stored = self._shown(send)
+        self._note(stored)
+
+    def _shown(self, send: Callable[[], Stored]) -> Stored:
         self._claim.check()
         known = self._noted
         try:
-            stored = self._result.show(record, once=once)
+            return send()
         except NotFound as error:
             if known:
                 raise ResultDeleted("the user deleted the result on the slide") from error
             raise
-        if not known:
-            # Should this worker die, the next one finds the result without looking for it.
-            self._claim.note_result(stored.id, stored.version_id)
+
+    def _note(self, stored: Stored) -> None:
+        """Note a result that was made: should this worker die, the next one finds it without looking for it."""
+        if not self._noted:
+            self._claim.note_result(stored.id, stored.version_id, in_doubt=self._result.in_doubt)
             self._noted = True
+
+
+class _Abandoned(SlidehookError):
+    """Nobody waits any more for what this was part of."""
+
+
+class _Gate:
+    """Lets one line of calls to DPAT through, until it is shut."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_shut = False
+
+    def check(self) -> None:
+        """Raise when it is shut."""
+        if self._is_shut:
+            raise _Abandoned("the job has been stopped")
+
+    def shut(self) -> None:
+        """Let nothing through from now on."""
+        with self._lock:
+            self._is_shut = True
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep it from being shut during this block; raises when it is shut."""
+        with self._lock:
+            self.check()
+            yield
 
 
 class _Flight(threading.Thread):
@@ -158,6 +232,7 @@ class _Flight(threading.Thread):
         self._send = send
         self._context = contextvars.copy_context()
         self.error: SlidehookError | None = None
+        self.landed = threading.Event()  # unlike `join`, it can be waited for by who may be interrupted
 
     def run(self) -> None:
         """Send the update, with the job's id in what is logged."""
@@ -165,3 +240,5 @@ class _Flight(threading.Thread):
             self._context.run(self._send)
         except SlidehookError as error:
             self.error = error
+        finally:
+            self.landed.set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 import structlog
 
@@ -12,6 +14,7 @@ from slidehook.iaapi.models import Token
 from slidehook.iaapi.tokens import ServiceAccount
 from slidehook.jobs.queue import Claim
 from slidehook.settings import Settings
+from worker.leaving import Leaving
 
 log = structlog.get_logger()
 
@@ -30,9 +33,10 @@ class JobTokens:
     def token(self) -> str:
         """Give the token for the next call; raises TokenExpired when there is none, ClaimLost, DpatUnavailable."""
         with self._lock:
-            if self._requests is not None:
-                return self._requests
-            token = self._accounts()
+            if self._requests is None and not self._closed:
+                self._requests = self._untried()  # it may have come since, as with a cancel
+            requests = self._requests
+        token = requests or self._accounts()
         if token is None:
             raise TokenExpired("the job has no access token any more")
         return token
@@ -47,7 +51,7 @@ class JobTokens:
             if self._requests is not None:
                 log.info("a newer request's token is used")
                 return self._requests
-            return self._accounts(refused)
+        return self._accounts(refused)
 
     def close(self) -> bool:
         """Say whether there is a request's token that DPAT has not refused; afterwards no other one is given.
@@ -63,6 +67,7 @@ class JobTokens:
         newest = self._claim.token()
         return None if newest in self._refused else newest
 
+    # Without the lock: it may take long, and whoever has a request's token need not wait for it.
     def _accounts(self, refused: str | None = None) -> str | None:
         if self._account is None:
             return None
@@ -88,13 +93,33 @@ class ProvenTokens:
         return other
 
 
-def service_account(settings: Settings, servers: DpatServers) -> ServiceAccount | None:
-    """Give the site's service account; None where it has none."""
+class InterruptibleTokens:
+    """The tokens for the main thread where nothing else may be interrupted: no fetch of one delays a job's stop."""
+
+    def __init__(self, tokens: JobTokens, leaving: Leaving) -> None:
+        self._tokens = tokens
+        self._leaving = leaving
+
+    def token(self) -> str:
+        """Give the token for the next call; raises what JobTokens and `Leaving.check` raise."""
+        with self._leaving.interruptible():
+            return self._tokens.token()
+
+    def instead_of(self, refused: str) -> str | None:
+        """Give another token than one that DPAT has just refused; None when there is none. Raises as `token` does."""
+        with self._leaving.interruptible():
+            return self._tokens.instead_of(refused)
+
+
+def service_account(
+    settings: Settings, servers: DpatServers, *, sleep: Callable[[float], None] = time.sleep
+) -> ServiceAccount | None:
+    """Give the site's service account; None where it has none. `sleep` waits between two tries to fetch a token."""
     user, password = settings.dpat_user, settings.dpat_password
     if user is None or password is None:
         return None
 
     def fetch(url: str, app_id: str) -> Token:
-        return servers.at(url).fetch_token(user, password.get_secret_value(), app_id)
+        return servers.at(url).fetch_token(user, password.get_secret_value(), app_id, sleep=sleep)
 
     return ServiceAccount(fetch)

@@ -20,7 +20,7 @@ from slidehook.iaapi.patience import Patience
 from slidehook.iaapi.resultcalls import ResultCalls
 from slidehook.iaapi.tokens import TokenAuth, TokenSource
 from slidehook.iaapi.versions import as_numbers
-from slidehook.iaapi.wire import Bearer, Calls, Wire, part, read
+from slidehook.iaapi.wire import Bearer, Calls, Checked, Wire, part, read
 from slidehook.settings import Settings
 
 MOST_SERVERS = 32
@@ -51,15 +51,22 @@ class DpatServer(Wire):
         return DpatClient(self, auth, Patience.for_s(within_s, tries, sleep))
 
     def fetch_token(
-        self, user: str, password: str, application_id: str, *, tries: int = 3, within_s: float = 20.0
+        self,
+        user: str,
+        password: str,
+        application_id: str,
+        *,
+        tries: int = 3,
+        within_s: float = 20.0,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> Token:
-        """Fetch a token for an app as the service account (IA-API 1.9).
+        """Fetch a token for an app as the service account (IA-API 1.9); `sleep` as for `client`.
 
         Raises Refused when DPAT gives this user none, NotFound when it has no such app or no tokens to give.
         """
         # As bytes, since requests would take texts for Latin-1.
         account = HTTPBasicAuth(user.encode(), password.encode())
-        calls = Calls(self, account, Patience.for_s(within_s, tries, time.sleep))
+        calls = Calls(self, account, Patience.for_s(within_s, tries, sleep))
         query, form = {"applicationId": application_id}, {"grant_type": "client_credentials"}
         try:
             return read(_TOKEN, calls.send_again("POST", "/token", params=query, data=form), "a token")
@@ -96,7 +103,12 @@ class DpatClient(ResultCalls):
 
     def once(self, within_s: float) -> DpatClient:
         """Give the same client without second tries, for `within_s` seconds from now, or what is left of its time."""
-        return DpatClient(self._wire, self._auth, Patience.for_s(min(within_s, self._patience.left_s), 1, time.sleep))
+        patience = Patience.for_s(min(within_s, self._patience.left_s), 1, self._patience.sleep)
+        return DpatClient(self._wire, self._auth, patience)
+
+    def only_while(self, check: Callable[[], None]) -> DpatClient:
+        """Give the same client, which asks `check` before each call: what that raises ends the call."""
+        return DpatClient(self._wire, Checked(check, self._auth), self._patience)
 
     def info(self) -> VersionInfo:
         """Read the versions of the server."""

@@ -63,10 +63,19 @@ class ResultCalls(Calls):
         """Send a new result, once."""
         return _stored(self.send("POST", f"/applications/{part(app_id)}/results", json=record.to_wire()))
 
-    def update_result(self, app_id: str, record: ResultRecord, result_id: int | str, version_id: int | str) -> Stored:
+    def update_result(
+        self,
+        app_id: str,
+        record: ResultRecord,
+        result_id: int | str,
+        version_id: int | str,
+        *,
+        unless: Callable[[Stored], bool] = lambda _: False,
+    ) -> Stored:
         """Replace a stored result; on a conflict its present version is read and the update applied to that.
 
-        Raises NotFound when the user has deleted it, Conflict when it changes again and again.
+        Where `unless` says so of that version, it stands, and is given. Raises NotFound when the user has deleted
+        the result, Conflict when it changes again and again.
         """
         for failed in range(CONFLICT_ROUNDS):
             if failed > 1:  # the first conflict is with somebody who was faster by chance
@@ -75,7 +84,10 @@ class ResultCalls(Calls):
             try:
                 return _stored(self._patience.call(self._update, app_id, result_id, body))
             except Conflict:
-                version_id = self.result(app_id, result_id).version_id
+                present = self.result(app_id, result_id)
+                if unless(present):
+                    return present
+                version_id = present.version_id
         raise Conflict(f"result {result_id} is changed by somebody else again and again")
 
     def _update(self, app_id: str, result_id: int | str, body: dict[str, Any]) -> requests.Response:

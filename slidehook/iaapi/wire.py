@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -59,6 +59,19 @@ class Bearer(AuthBase):
         """Give the request with the token."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+class Checked(AuthBase):
+    """Asks whether a call may be made before it gets its token."""
+
+    def __init__(self, check: Callable[[], None], auth: AuthBase) -> None:
+        self._check = check
+        self._auth = auth
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Give the request with the token; raises what the check raises."""
+        self._check()
+        return self._auth(request)
 
 
 class Wire:

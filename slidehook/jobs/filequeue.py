@@ -196,10 +196,10 @@ class FileHold:
             raise QueueError("a coalesced job is not held")
         return self._file
 
-    def note_result(self, result_id: int | str, version_id: int | str) -> None:
-        """Note which result DPAT stored for the job."""
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
         with queue_errors("can't note the result"):
-            self._held.note_result(result_id, version_id)
+            self._held.note_result(result_id, version_id, in_doubt=in_doubt)
 
     def release(self) -> None:
         """Make the job claimable; where that fails, it is tried again until it succeeds."""

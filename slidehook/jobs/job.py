@@ -108,6 +108,8 @@ class ResultNoted(BaseModel):
     attempt: int
     id: int | str
     version_id: int | str
+    in_doubt: bool = False
+    """Whether DPAT may have stored another result of the job, without saying so."""
 
 
 class AttemptEnded(BaseModel):

@@ -284,11 +284,12 @@ class _InHand:
             raise ClaimLost(f"job {job_id} is no longer this process's own (attempt {attempt})")
         return self._entry
 
-    def note_result(self, result_id: int | str, version_id: int | str) -> None:
-        """Note which result DPAT stored for the job; raises ClaimLost."""
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; `in_doubt`: perhaps another one too. Raises ClaimLost."""
         with self._queue.changed:
             entry, at = self._own(), self._queue.clock() / 1e9
-            entry.events.append(ResultNoted(at=at, attempt=entry.attempt, id=result_id, version_id=version_id))
+            noted = ResultNoted(at=at, attempt=entry.attempt, id=result_id, version_id=version_id, in_doubt=in_doubt)
+            entry.events.append(noted)
 
 
 class MemoryHold(_InHand):

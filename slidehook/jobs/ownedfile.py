@@ -68,9 +68,10 @@ class OwnedFile:
         except FileNotFoundError as error:
             raise self.lost() from error
 
-    def note_result(self, result_id: int | str, version_id: int | str) -> None:
-        """Note which result DPAT stored."""
-        self.note(ResultNoted(at=self._now(), attempt=self.name.attempt, id=result_id, version_id=version_id))
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored; `in_doubt`: it may have stored another one too."""
+        at, attempt = self._now(), self.name.attempt
+        self.note(ResultNoted(at=at, attempt=attempt, id=result_id, version_id=version_id, in_doubt=in_doubt))
 
     def note_attempt_ended(self, reason: str, *, claimer: str | None = None) -> None:
         """Note why this attempt ended without an outcome, and of a dead claimer, who it was."""

@@ -63,8 +63,8 @@ class Hold(Protocol):
     def coalesced(self) -> bool:
         """Whether the same work was queued or running already: then nothing is held."""
 
-    def note_result(self, result_id: int | str, version_id: int | str) -> None:
-        """Note which result DPAT stored for the job."""
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
 
     def release(self) -> None:
         """Make the job claimable."""
@@ -136,8 +136,8 @@ class Claim(Protocol):
     def result_deleted(self) -> bool:
         """Say whether the user deleted the result that the job works on: it must end, and tell its slide nothing."""
 
-    def note_result(self, result_id: int | str, version_id: int | str) -> None:
-        """Note which result DPAT stored for the job."""
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
 
     def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again.

@@ -295,10 +295,10 @@ class FileClaim:
         with self._acting("can't be read"):
             return self._disk.notes.newest(self.job.id, NoteKind.DELETED) != ""
 
-    def note_result(self, result_id: int | str, version_id: int | str) -> None:
-        """Note which result DPAT stored for the job; raises ClaimLost."""
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; `in_doubt`: perhaps another one too. Raises ClaimLost."""
         with self._acting("can't note the result"):
-            self._file.note_result(result_id, version_id)
+            self._file.note_result(result_id, version_id, in_doubt=in_doubt)
 
     def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""

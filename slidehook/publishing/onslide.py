@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from slidehook.app import App, WholeSlide
-from slidehook.errors import NotFound, Refused
+from slidehook.errors import Malformed, NotFound, Refused
 from slidehook.geometry import Frame
 from slidehook.hosting.plain import plain
 from slidehook.iaapi.client import DpatClient
@@ -38,6 +41,8 @@ JOB_MARK = "slidehookJob"
 """The word of a result's context under which the job's id stands: so a result is found of which DPAT said nothing."""
 PROGRESS_WITHIN_S = 5.0
 """How long DPAT may take for a progress update: the next one comes soon, and the final result must not wait."""
+
+log = structlog.get_logger()
 
 
 def frame_of(info: ImageInfo | None) -> Frame | None:
@@ -100,16 +105,33 @@ class RecordMaker:
 class ResultOnSlide:
     """The stored result of one job: found or made once, then updated. See DpatClient for the errors.
 
-    `fresh`: nobody can have shown this job before.
+    `fresh`: nobody can have shown this job before. `in_doubt`: DPAT has not answered whoever tried to.
     """
 
-    def __init__(self, client: DpatClient, app: App, job: Job, *, fresh: bool = False) -> None:
+    def __init__(
+        self, client: DpatClient, app: App, job: Job, *, fresh: bool = False, in_doubt: bool = False
+    ) -> None:
         self.client = client
         self._app = app
         self._job = job
         self._known: tuple[int | str, int | str] | None = None
         # A whole-slide app has one result on each slide, whichever job made it; one with regions has many.
         self._looked = fresh and not isinstance(app.input, WholeSlide)
+        self._was_in_doubt = in_doubt
+        self.unanswered = False
+        """Whether a new result was sent from here that DPAT may have stored, or may store yet, without saying so."""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether DPAT may have more than one result of this job."""
+        return self._was_in_doubt or self.unanswered
+
+    def continued(self, client: DpatClient) -> ResultOnSlide:
+        """Give the same result for another client; what this one still does is not told to the other."""
+        other = ResultOnSlide(client, self._app, self._job)
+        other._known, other._looked, other._was_in_doubt = self._known, self._looked, self._was_in_doubt
+        other.unanswered = self.unanswered
+        return other
 
     def know(self, result_id: int | str, version_id: int | str) -> None:
         """Take over what was noted of the result: no call is needed to find it."""
@@ -125,18 +147,66 @@ class ResultOnSlide:
         if self._known is None:
             self._looked = False  # should this fail, it may be stored all the same
             # Not cut short: while the server is still at it, the next look does not find it, and makes a second one.
-            creating = self.client.once(math.inf) if once else self.client
-            stored = creating.create_result(self._app.id, record, self._mine)
+            stored = self._create(self.client.once(math.inf) if once else self.client, record)
         else:
             stored = self._update(client, record, *self._known)
         self._known = (stored.id, stored.version_id)
         return stored
 
+    def _create(self, client: DpatClient, record: ResultRecord) -> Stored:
+        before, self.unanswered = self.unanswered, True
+        looked = False
+
+        def mine(results: list[Stored]) -> Stored | None:  # it is asked only about a try that was not answered
+            nonlocal looked
+            looked = True
+            return self._mine(results)
+
+        stored = client.create_result(self._app.id, record, mine)
+        self.unanswered = before or looked
+        return stored
+
+    def end(self, record: ResultRecord) -> Stored:
+        """Show how the job ended, also on what DPAT has stored of it without saying so. Raises as `show` does."""
+        if self.in_doubt:
+            # First, since what fails here must not put "waiting to try again" in the final result's place.
+            self.find()
+            self._end_others(record)
+        return self.show(record)
+
+    def cancel(self, record: ResultRecord) -> Stored | None:
+        """Show that the job was cancelled, and give what stands there then; None when the slide shows nothing of it.
+
+        What has come to its end stands: its user may have seen it.
+        """
+        if not self.is_shown() or self._known is None:
+            return None
+        if self.in_doubt:
+            self._end_others(record)
+        return self._update(self.client, record, *self._known, unless=_has_ended)
+
+    def _end_others(self, record: ResultRecord) -> None:
+        try:
+            for each in self.client.results_on_slide(self._app.id, self._job.slide_id):
+                another = self._known is None or str(each.id) != str(self._known[0])
+                if another and _bears(each.answer, self._job.id) and not _has_ended(each):
+                    with contextlib.suppress(NotFound):
+                        self.client.update_result(self._app.id, record, each.id, each.version_id, unless=_has_ended)
+                        log.warning("a second result, which DPAT stored late, shows the same", result=each.id)
+        except (NotFound, Refused, Malformed) as error:
+            log.warning("no look for a second result", reason=str(error))
+
     def _update(
-        self, client: DpatClient, record: ResultRecord, result_id: int | str, version_id: int | str
+        self,
+        client: DpatClient,
+        record: ResultRecord,
+        result_id: int | str,
+        version_id: int | str,
+        *,
+        unless: Callable[[Stored], bool] = lambda _: False,
     ) -> Stored:
         try:
-            return client.update_result(self._app.id, record, result_id, version_id)
+            return client.update_result(self._app.id, record, result_id, version_id, unless=unless)
         except NotFound as error:
             # A server that is being installed, or a proxy, answers 404 to everything: no user deleted that.
             try:
@@ -187,6 +257,20 @@ def newest(results: list[Stored]) -> Stored | None:
     return max(results, key=lambda each: (len(str(each.id)), str(each.id)), default=None)
 
 
+def _has_ended(stored: Stored) -> bool:
+    """Say whether a stored result is none of those that say how far a job is."""
+    rows = stored.answer.get("displayProperties")
+    return not (isinstance(rows, dict) and PROGRESS in rows and rows.keys() <= {STATUS, PROGRESS})
+
+
+def says_result(stored: Stored) -> str | None:
+    """Give the text of a stored result; None of one that says that a job is in progress, failed or cancelled."""
+    rows = stored.answer.get("displayProperties")
+    if isinstance(rows, dict) and STATUS in rows and rows.keys() <= {STATUS, PROGRESS}:
+        return None
+    return str(stored.answer.get("displayResult"))
+
+
 def _bears(answer: dict[str, Any], job_id: str) -> bool:
     """Say whether a stored result bears the job's mark; of a stored result anything may be missing."""
     data = answer.get("data")
@@ -202,9 +286,15 @@ def shown_by(context: dict[str, Any] | None) -> str | None:
 
 def show_cancelled(client: DpatClient, app: App, record: JobRecord) -> None:
     """Say on its slide that a job which had no worker was cancelled; a result that the user deleted stays so."""
-    result = ResultOnSlide(client, app, record.job)
-    if record.result is not None:
-        result.know(record.result.id, record.result.version_id)
+    result = result_of_job(client, app, record)
     with contextlib.suppress(NotFound):
-        if result.is_shown():
-            result.show(RecordMaker(app, record.job, frame_of(record.job.image_info)).cancelled())
+        result.cancel(RecordMaker(app, record.job, frame_of(record.job.image_info)).cancelled())
+
+
+def result_of_job(client: DpatClient, app: App, record: JobRecord) -> ResultOnSlide:
+    """Give the result of a job with what has been noted of it."""
+    noted = record.result
+    result = ResultOnSlide(client, app, record.job, in_doubt=noted is None or noted.in_doubt)
+    if noted is not None:
+        result.know(noted.id, noted.version_id)
+    return result

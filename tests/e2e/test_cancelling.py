@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
 from slidehook.jobs.job import JobState
 from slidehook.publishing.onslide import ORANGE
 from tests.e2e.conftest import APP, Dpat, Site, compute
-from tests.e2e.running import wait_for
+from tests.e2e.running import Program, wait_for
 
 WITHIN_S = 2.0
+SILENT_S = 60.0
+RESULT = r"/results/\d+$"
 
 
 def cancel(dpat: Dpat, slide_id: str) -> float:
@@ -127,3 +130,98 @@ def test_an_operators_cancel_stops_a_running_job_within_2_s(busy_site: Site, bus
     assert said == f"job {job.record.job.id}: its worker is told to stop\n"
     assert busy_dpat.wait_until(lambda: busy_dpat.shown(slide_id)["displayResult"] == "cancelled", 20)
     assert time.monotonic() - told_at < WITHIN_S
+
+
+def stop(site: Site, dpat: Dpat, slide_id: str) -> None:
+    """Do as a user who stops the analysis, while DPAT answers nothing; the job must no longer be at work in time."""
+    assert dpat.invoke(APP, slide_id, "cancel").ok
+    wait_for(lambda: site.jobs(slide_id)[0].state is not JobState.ACTIVE, "the job has stopped", within_s=WITHIN_S)
+
+
+def texts(dpat: Dpat, slide_id: str) -> list[str]:
+    """Give all that the slide ever showed."""
+    return [each["displayResult"] for each in dpat.shown(slide_id)["history"]]
+
+
+def about_to_end(site: Site, dpat: Dpat, slide_id: str) -> Program:
+    """Start a worker, and wait until the last progress update is shown and only the final result is to come."""
+    worker = site.start_worker(demo_seconds="6")
+    dpat.create(slide_id)
+    wait_for(
+        lambda: dpat.shown(slide_id)["displayResult"] == "pretending to compute, 100 %", "the app has almost done"
+    )
+    return worker
+
+
+def test_a_job_whose_final_result_dpat_does_not_take_is_cancelled(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id, next_id = busy_dpat.add_slide(), busy_dpat.add_slide()
+    worker = about_to_end(busy_site, busy_dpat, slide_id)
+    busy_dpat.add_fault(RESULT, "delay", seconds=SILENT_S, count=1000)
+    wait_for(lambda: busy_dpat.faults()[0].count < 1000, "the final result is on its way")
+    stop(busy_site, busy_dpat, slide_id)
+    busy_dpat.clear_faults()
+    busy_dpat.create(next_id)
+    wait_for(lambda: worker.text().count("claimed") >= 2, "the worker is free", within_s=WITHIN_S)
+    assert busy_dpat.final(slide_id, within_s=30)["displayResult"] == "cancelled"
+    busy_site.job_in(JobState.CANCELLED, slide_id)
+
+
+def test_a_final_result_that_dpat_has_stored_stands_though_its_answer_did_not_come(
+    busy_site: Site, busy_dpat: Dpat
+) -> None:
+    slide_id = busy_dpat.add_slide()
+    about_to_end(busy_site, busy_dpat, slide_id)
+    busy_dpat.add_fault(RESULT, "stall", seconds=SILENT_S)
+    wait_for(lambda: busy_dpat.shown(slide_id)["displayResult"] == "ANSWER: 42", "the final result is stored")
+    stop(busy_site, busy_dpat, slide_id)
+    busy_site.job_in(JobState.DONE, slide_id)
+    assert "cancelled" not in texts(busy_dpat, slide_id)
+
+
+def test_a_cancel_waits_for_no_progress_update_and_none_comes_after_it(busy_site: Site, busy_dpat: Dpat) -> None:
+    slide_id = busy_dpat.add_slide()
+    busy_site.start_worker()
+    busy_dpat.add_fault(RESULT, "delay", seconds=4)
+    busy_dpat.create(slide_id)
+    wait_for(lambda: not busy_dpat.faults(), "a progress update is on its way")
+    assert cancel(busy_dpat, slide_id) < WITHIN_S
+    busy_site.job_in(JobState.CANCELLED, slide_id)
+    assert busy_dpat.wait_until(lambda: 409 in {each.status for each in busy_dpat.calls()}, 10)
+    assert texts(busy_dpat, slide_id)[-1] == "cancelled"
+    assert busy_dpat.calls()[-1].status == 409, "the late update was sent again"
+
+
+@pytest.mark.parametrize("path", ["/files$", RESULT], ids=["the slide's files", "a progress update"])
+def test_a_job_that_waits_for_a_token_is_cancelled_within_2_s(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat], path: str
+) -> None:
+    site = new_site(demo_seconds="6", dpat_user="image-analysis", dpat_password="secret")
+    site.start_web()
+    site.start_worker()
+    dpat = new_dpat(site)
+    slide_id = dpat.add_slide()
+    dpat.add_fault(path, "status", status=401)
+    dpat.add_fault("/token$", "delay", seconds=SILENT_S)
+    dpat.create(slide_id)
+    wait_for(lambda: not dpat.faults(), "the worker asks for a token")
+    assert cancel(dpat, slide_id) < WITHIN_S
+    site.job_in(JobState.CANCELLED, slide_id)
+
+
+def test_a_job_whose_first_result_dpat_stores_late_is_cancelled_all_the_same(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
+) -> None:
+    site = new_site(read_timeout="1s", demo_seconds="60")
+    site.start_web()
+    dpat = new_dpat(site)
+    slide_id = dpat.add_slide()
+    dpat.add_fault("/results$", "status", count=3)
+    assert not dpat.create(slide_id).ok
+    assert dpat.results(APP, slide_id) == []
+    dpat.add_fault("/results$", "delay", seconds=4, method="POST")
+    worker = site.start_worker()
+    wait_for(lambda: "analysis begins" in worker.text(), "the app computes")
+    wait_for(lambda: not dpat.faults(), "the first result is on its way")
+    stop(site, dpat, slide_id)
+    assert dpat.final(slide_id, within_s=30)["displayResult"] == "cancelled"
+    site.job_in(JobState.CANCELLED, slide_id)

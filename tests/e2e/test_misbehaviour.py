@@ -255,3 +255,20 @@ def test_what_dpat_refuses_for_one_slide_alone_fails_visibly_when_the_attempts_a
     final = dpat.final(slide_id, within_s=WITHIN_S)
     assert final["displayResult"] == f"failed: DPAT answered {status} to GET /slides/{slide_id}/files"
     site.job_in(JobState.FAILED, slide_id)
+
+
+@pytest.mark.parametrize("imported", [False, True], ids=["asked for", "imported"])
+def test_a_result_that_dpat_stores_late_comes_to_the_same_end_as_the_second_one(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat], imported: bool
+) -> None:
+    site = new_site(read_timeout="1s", demo_seconds="6")
+    site.start_web()
+    site.start_worker()
+    dpat = new_dpat(site)
+    slide_id = dpat.add_slide()
+    dpat.add_fault("/results$", "delay", method="POST", seconds=5)
+    answer = dpat.notify(slide_id)[0] if imported else dpat.create(slide_id)
+    assert answer.status == 504
+    site.job_in(JobState.DONE, slide_id)
+    both = [(each["displayResult"], each["history"][0]["displayResult"]) for each in dpat.results(APP, slide_id)]
+    assert both == [(ANSWER, "analysis started, 5 %"), (ANSWER, "analysis queued, 0 %")]

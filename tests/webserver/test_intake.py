@@ -274,7 +274,7 @@ def test_a_create_that_meets_a_fault_of_our_own_is_not_left_held(site: Site, mon
 def test_a_job_whose_result_can_not_be_noted_is_queued_since_its_slide_says_so(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise QueueError("the disk is full")
 
     monkeypatch.setattr("slidehook.jobs.filequeue.FileHold.note_result", full)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from slidehook.jobs.job import Job, new_job_id
 from slidehook.jobs.source import FileSource
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat
+from worker.leaving import NUDGE, Leaving
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +68,14 @@ def job(dpat: LittleDpat) -> Job:
         image_info=ImageInfo(id="S-1", image_size=Size(width=2000, height=1000)),
         callback_token="the-token",
     )
+
+
+@pytest.fixture
+def leaving() -> Iterator[Leaving]:
+    """The wish to leave, heard by this process."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, NUDGE)}
+    leaving = Leaving()
+    leaving.listen()
+    yield leaving
+    for number, handler in before.items():
+        signal.signal(number, handler)

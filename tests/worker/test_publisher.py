@@ -6,7 +6,16 @@ from collections.abc import Iterator
 import pytest
 
 from apps.wholeslide import WholeSlideDemo
-from slidehook.errors import ClaimLost, Conflict, DpatUnavailable, NotFound, Refused, TokenExpired
+from slidehook.errors import (
+    ClaimLost,
+    Conflict,
+    DpatTimeout,
+    DpatUnavailable,
+    NotFound,
+    Refused,
+    SlidehookError,
+    TokenExpired,
+)
 from slidehook.geometry import Frame
 from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.jobs.filequeue import FileQueue
@@ -15,6 +24,7 @@ from slidehook.jobs.queue import Claim
 from slidehook.jobs.source import FileSource
 from slidehook.result import Result
 from slidehook.settings import Settings
+from tests.e2e.running import wait_for
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from worker.publisher import Publisher
 from worker.tokens import JobTokens, ProvenTokens
@@ -359,3 +369,73 @@ def test_a_server_that_answers_404_to_everything_has_not_had_its_result_deleted(
         dpat.answer(method, ONE, dpat.usual)
     finish(publisher, Result("fine"))
     assert dpat.results[1]["displayResult"] == "fine"
+
+
+def test_a_cancel_waits_for_no_update_and_what_was_on_its_way_sends_nothing_further(
+    dpat: LittleDpat, publisher: Publisher, clock: Clock
+) -> None:
+    tell(publisher, 1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def late(call: Call) -> Reply:
+        begun.set()
+        go_on.wait(10)
+        return dpat.usual(call)
+
+    dpat.answer("PATCH", ONE, late, dpat.usual)
+    clock.now += 1
+    publisher.progress(2, "computing")
+    assert begun.wait(10)
+    flight = publisher._flight
+    assert flight is not None
+    assert publisher.cancelled() is None
+    before = len(dpat.calls)
+    go_on.set()
+    flight.join(10)
+    assert isinstance(flight.error, SlidehookError), "DPAT took an update behind the cancel"
+    assert len(dpat.calls) == before, "it was sent once more, over the cancel"
+    assert dpat.results[1]["displayResult"] == "cancelled"
+
+
+def test_a_result_that_dpat_stored_before_it_could_be_told_of_the_cancel_stands(
+    dpat: LittleDpat, publisher: Publisher
+) -> None:
+    tell(publisher, 1)
+
+    def lost(call: Call) -> Reply:
+        dpat.usual(call)
+        return Reply(503)
+
+    dpat.answer("PATCH", ONE, lost, dpat.usual)
+    with pytest.raises(DpatUnavailable):
+        finish(publisher, Result("ANSWER: 42"))
+    assert publisher.cancelled() == "ANSWER: 42"
+    assert dpat.results[1]["displayResult"] == "ANSWER: 42"
+
+
+def test_a_cancel_while_dpat_may_be_storing_the_first_result_is_told_later(
+    dpat: LittleDpat, publisher: Publisher, slow: threading.Event
+) -> None:
+    publisher.progress(1, "computing")
+    assert publisher._flight is not None
+    wait_for(lambda: dpat.made("POST"), "the first result is on its way")
+    with pytest.raises(DpatTimeout):
+        publisher.cancelled()
+    slow.set()
+    wait_for(lambda: dpat.results, "DPAT has stored it")
+    assert publisher.cancelled() is None
+    assert dpat.results[1]["displayResult"] == "cancelled"
+
+
+def test_whether_there_may_be_a_second_result_is_noted_for_the_next_worker(
+    dpat: LittleDpat, publisher: Publisher, claim: Claim, source: FileSource, client: DpatClient
+) -> None:
+    publisher.waiting("computing")
+    claim.give_back()
+    again = source.claim()
+    assert again is not None
+    assert again.record.result is not None
+    assert again.record.result.in_doubt, "who put the job may have sent a result, and not heard of it"
+    dpat.results[2] = {**dpat.results[1], "id": 2}
+    finish(Publisher(again, WholeSlideDemo(), client), Result("fine"))
+    assert [each["displayResult"] for each in dpat.results.values()] == ["fine", "fine"]

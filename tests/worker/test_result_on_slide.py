@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slidehook import App, MultiArea, Progress, Result, Slide
-from slidehook.errors import DpatTimeout
+from slidehook.errors import DpatTimeout, DpatUnavailable
 from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.jobs.job import Job, new_job_id
 from slidehook.publishing import onslide
@@ -88,3 +88,92 @@ def test_a_new_result_is_not_cut_short_since_the_next_look_may_come_too_early_to
         ResultOnSlide(client, APP, job).show(record, once=True)
     assert ResultOnSlide(client, APP, job, fresh=True).show(record, once=True).id == 1
     assert [call.method for call in dpat.calls] == ["POST"]
+
+
+def two_in_progress(client: DpatClient, job: Job) -> list[int | str]:
+    """Store two results of a job, as a DPAT does that carries out late what it has not answered."""
+    progress = RecordMaker(APP, job, None).in_progress(1, "queued")
+    return [ResultOnSlide(client, APP, job, fresh=True).show(progress).id for _ in range(2)]
+
+
+def test_a_second_result_that_dpat_stored_late_comes_to_the_same_end(
+    dpat: LittleDpat, client: DpatClient, job: Job, other: Job
+) -> None:
+    two_in_progress(client, job)
+    two_in_progress(client, other)
+    result = ResultOnSlide(client, APP, job, in_doubt=True)
+    result.know(1, "v1")
+    result.end(RecordMaker(APP, job, None).failed("no slide"))
+    texts = [dpat.results[number]["displayResult"] for number in (1, 2, 3, 4)]
+    assert texts == ["failed: no slide", "failed: no slide", "queued, 1 %", "queued, 1 %"]
+
+
+def test_a_second_result_that_the_user_deletes_meanwhile_stays_so(
+    dpat: LittleDpat, client: DpatClient, job: Job
+) -> None:
+    two_in_progress(client, job)
+    for method in ("PATCH", "PUT"):
+        dpat.answer(method, f"{RESULTS}/2", Reply(404))
+    result = ResultOnSlide(client, APP, job, in_doubt=True)
+    result.know(1, "v1")
+    result.end(RecordMaker(APP, job, None).failed("x"))
+    assert dpat.results[1]["displayResult"] == "failed: x"
+
+
+def test_while_it_is_not_known_whether_there_is_a_second_result_the_job_does_not_end(
+    dpat: LittleDpat, client: DpatClient, job: Job
+) -> None:
+    two_in_progress(client, job)
+    dpat.answer("GET", f"{RESULTS}/slide/S-1", Reply(503))
+    result = ResultOnSlide(client, APP, job, in_doubt=True)
+    result.know(1, "v1")
+    with pytest.raises(DpatUnavailable):
+        result.end(RecordMaker(APP, job, None).failed("x"))
+    assert dpat.results[1]["displayResult"] == "queued, 1 %"
+
+
+def test_a_job_whose_first_result_was_answered_costs_no_look(dpat: LittleDpat, client: DpatClient, job: Job) -> None:
+    result = ResultOnSlide(client, APP, job, fresh=True)
+    result.show(RecordMaker(APP, job, None).in_progress(1, "x"))
+    result.end(RecordMaker(APP, job, None).failed("x"))
+    assert not result.in_doubt
+    assert [call.method for call in dpat.calls] == ["POST", "PATCH"]
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_a_result_that_was_sent_twice_leaves_a_doubt(
+    dpat: LittleDpat, server: DpatServer, job: Job, status: int
+) -> None:
+    dpat.answer("POST", RESULTS, Reply(status), dpat.usual)
+    result = ResultOnSlide(server.client("t", tries=2, sleep=lambda _: None), APP, job, fresh=True)
+    result.show(RecordMaker(APP, job, None).in_progress(1, "x"))
+    assert result.in_doubt
+
+
+ENDED = {
+    "done": {"Answer": 42},
+    "failed": {"Status": "failed: x"},
+    "a word of the app's own": {"Progress (%)": 3, "x": 1},
+}
+
+
+@pytest.mark.parametrize("properties", ENDED.values(), ids=ENDED)
+def test_a_cancel_lets_stand_what_has_ended_meanwhile(
+    dpat: LittleDpat, client: DpatClient, job: Job, properties: dict[str, Any]
+) -> None:
+    two_in_progress(client, job)
+    dpat.results[1] |= {"displayProperties": properties, "versionId": "v2"}
+    result = ResultOnSlide(client, APP, job)
+    result.know(1, "v1")
+    before = dpat.results[1].copy()
+    stored = result.cancel(RecordMaker(APP, job, None).cancelled())
+    assert (stored and stored.answer) == dpat.results[1] == before
+
+
+def test_a_cancel_is_put_on_progress_that_came_meanwhile(dpat: LittleDpat, client: DpatClient, job: Job) -> None:
+    two_in_progress(client, job)
+    dpat.results[1]["versionId"] = "v2"
+    result = ResultOnSlide(client, APP, job)
+    result.know(1, "v1")
+    assert result.cancel(RecordMaker(APP, job, None).cancelled())
+    assert dpat.results[1]["displayResult"] == "cancelled"

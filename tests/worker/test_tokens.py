@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 from pydantic import SecretStr
 
@@ -13,7 +15,9 @@ from slidehook.jobs.queue import Claim
 from slidehook.jobs.source import FileSource
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
-from worker.tokens import JobTokens, ProvenTokens, service_account
+from worker.leaving import Leaving
+from worker.tokens import InterruptibleTokens, JobTokens, ProvenTokens, service_account
+from worker.watching import JobCancelled
 
 
 @pytest.fixture
@@ -129,3 +133,53 @@ def test_the_account_is_the_sites_and_asks_the_jobs_dpat(dpat: LittleDpat) -> No
 
 def test_a_site_may_have_no_account(settings: Settings) -> None:
     assert service_account(settings, DpatServers(settings)) is None
+
+
+def silent_account() -> tuple[ServiceAccount, threading.Event]:
+    """An account of a DPAT that does not answer, and the event that it is asked."""
+    asked = threading.Event()
+
+    def fetch(url: str, app_id: str) -> Token:
+        asked.set()
+        threading.Event().wait(20)
+        raise AssertionError("nobody stopped it")
+
+    return ServiceAccount(fetch), asked
+
+
+def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Leaving) -> None:
+    account, asked = silent_account()
+    tokens = InterruptibleTokens(JobTokens(claim, account), leaving)
+
+    def cancel() -> None:
+        asked.wait(10)
+        leaving.drop(JobCancelled("cancelled"))
+
+    threading.Thread(target=cancel).start()
+    with pytest.raises(JobCancelled):
+        tokens.instead_of("the-token")
+
+
+def test_who_has_a_requests_token_waits_for_no_fetch(queue: FileQueue, job: Job, claim: Claim) -> None:
+    account, asked = silent_account()
+    tokens = JobTokens(claim, account)
+    threading.Thread(target=tokens.instead_of, args=("the-token",), daemon=True).start()
+    assert asked.wait(10)
+    ask_again(queue, job, "newer")
+    assert tokens.token() == "newer"
+    assert tokens.close()
+
+
+def test_the_wait_between_two_tries_to_fetch_a_token_is_the_workers(dpat: LittleDpat, settings: Settings) -> None:
+    class Stopped(Exception):
+        pass
+
+    def sleep(_: float) -> None:
+        raise Stopped
+
+    settings = settings.model_copy(update={"dpat_user": "u", "dpat_password": SecretStr("p")})
+    dpat.answer("POST", "/token", Reply(503))
+    account = service_account(settings, DpatServers(settings), sleep=sleep)
+    assert account is not None
+    with pytest.raises(Stopped):
+        account.token(dpat.url, "an-app")

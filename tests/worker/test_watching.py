@@ -5,31 +5,20 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from slidehook.errors import ClaimLost
+from slidehook.errors import ClaimLost, DpatTimeout
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job, digest
 from slidehook.jobs.queue import Claim, DeletedResult
 from slidehook.jobs.source import FileSource
-from worker.leaving import NUDGE, Leaving, WorkerLeaving
+from worker.leaving import Leaving, WorkerLeaving
 from worker.watching import JobCancelled, ResultDeleted, Watch, check_wanted
 
 SOON_S = 0.02
 KEY = digest("the-cancellation")
-
-
-@pytest.fixture
-def leaving() -> Iterator[Leaving]:
-    """The wish to leave, heard by this process."""
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, NUDGE)}
-    leaving = Leaving()
-    leaving.listen()
-    yield leaving
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -133,3 +122,52 @@ def test_a_deletion_goes_before_a_cancel(queue: FileQueue, claim: Claim, job: Jo
     delete(queue, job)
     with pytest.raises(ResultDeleted):
         check_wanted(claim)
+
+
+def wait_for_a_lock() -> None:
+    held = threading.Lock()
+    with held:
+        held.acquire(timeout=10)
+
+
+def test_a_block_that_takes_too_long_is_broken_off(leaving: Leaving) -> None:
+    began = time.monotonic()
+    with pytest.raises(DpatTimeout), leaving.at_most(0.05, DpatTimeout("too long")):
+        wait_for_a_lock()
+    assert time.monotonic() - began < 5
+    leaving.check()
+
+
+def test_a_block_that_ends_in_time_is_not_disturbed_later(leaving: Leaving) -> None:
+    for _ in range(200):
+        with suppress(DpatTimeout), leaving.at_most(0.001, DpatTimeout("too long")):
+            threading.Event().wait(0.001)
+        leaving.check()
+        assert "Timer" not in {type(each).__name__ for each in threading.enumerate()}
+
+
+def test_what_is_droppable_alone_outlives_the_wish_that_the_worker_leaves(
+    queue: FileQueue, claim: Claim, leaving: Leaving
+) -> None:
+    with Watch(claim, leaving, every_s=SOON_S), leaving.droppable():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done = "it goes on"
+    assert done
+    queue.cancel(KEY)
+    with pytest.raises(JobCancelled), Watch(claim, leaving, every_s=SOON_S), leaving.droppable():
+        wait_for_a_lock()
+    with pytest.raises(WorkerLeaving):
+        leaving.check()
+
+
+def test_a_pause_of_another_thread_ends_with_the_job(leaving: Leaving) -> None:
+    ended = threading.Event()
+
+    def pause() -> None:
+        with suppress(JobCancelled):
+            leaving.pause(60)
+        ended.set()
+
+    threading.Thread(target=pause, daemon=True).start()
+    leaving.drop(JobCancelled("cancelled"))
+    assert ended.wait(10)
