@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -13,7 +14,6 @@ from urllib.parse import quote
 import requests
 import urllib3
 from pydantic import TypeAdapter, ValidationError
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from slidehook.errors import (
@@ -29,11 +29,14 @@ from slidehook.errors import (
     Refused,
     TokenExpired,
 )
+from slidehook.iaapi.deadline import PunctualAdapter, answered_by
 from slidehook.iaapi.patience import Patience, asked_wait_s
 from slidehook.iaapi.versions import API_VERSION, VERSION_HEADER, lower
 from slidehook.settings import Settings
 
 CONNECTIONS = 64
+ANSWER_MOST_S = 300.0
+"""How long any answer but a slide's files may take to be whole, in seconds, or `READ_TIMEOUT` where that is more."""
 _STATUS_ERRORS: dict[int, type[DpatError]] = {
     401: TokenExpired,
     403: TokenExpired,
@@ -85,7 +88,7 @@ class Wire:
         """How the server takes updates of results, as far as is known."""
         self.session = requests.Session()
         self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
+        adapter = PunctualAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
         self.session.mount("http://", adapter)
         self.session.mount("https://", adapter)
         self._timeouts_s = (settings.connect_timeout.total_seconds(), settings.read_timeout.total_seconds())
@@ -93,28 +96,39 @@ class Wire:
         self._verify = None if settings.dpat_ca_bundle is None else str(settings.dpat_ca_bundle)
 
     def exchange(
-        self, method: str, path: str, auth: AuthBase, *, left_s: float = math.inf, **options: Any
+        self,
+        method: str,
+        path: str,
+        auth: AuthBase,
+        *,
+        left_s: float = math.inf,
+        stream: bool = False,
+        **options: Any,
     ) -> requests.Response:
-        """Make one call and give its answer, whatever its status; `left_s` shortens the timeouts.
+        """Make one call and give its answer, whatever its status; all of it has to be there in `left_s` seconds.
 
-        Raises DpatNotReached, DpatTimeout, DpatUnavailable when the answer does not come, Refused when the server's
-        certificate is not trusted.
+        With `stream` that is for the answer's headers only: its body is read by the caller, and may take as long as
+        its bytes come. Raises DpatNotReached, DpatTimeout, DpatUnavailable when the answer does not come, Refused
+        when the server's certificate is not trusted.
         """
         if left_s <= 0:
             raise DpatTimeout("DPAT did not answer in time.")
         connect_s, read_s = self._timeouts_s
+        left_s = min(left_s, max(ANSWER_MOST_S, read_s))
         headers = {VERSION_HEADER: self.version, **options.pop("headers", {})}
         try:
-            response = self.session.request(
-                method,
-                self.url + path,
-                auth=auth,
-                headers=headers,
-                timeout=(min(connect_s, left_s), min(read_s, left_s)),
-                verify=self._verify,
-                allow_redirects=False,
-                **options,
-            )
+            with answered_by(time.monotonic() + left_s, head_only=stream):
+                response = self.session.request(
+                    method,
+                    self.url + path,
+                    auth=auth,
+                    headers=headers,
+                    timeout=(min(connect_s, left_s), read_s if stream else min(read_s, left_s)),
+                    verify=self._verify,
+                    allow_redirects=False,
+                    stream=stream,
+                    **options,
+                )
         except (requests.RequestException, OSError) as error:
             # An OSError: the CA bundle has gone, or holds no certificate.
             raise _translated(error) from error
