@@ -39,6 +39,8 @@ class Teller:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._changed = threading.Condition()
+        self._asking = threading.Lock()
+        """Held until a question is answered: not `_changed`, since steps are told meanwhile."""
         self._newest: Step | None = None
         self._sent_at = float("-inf")
         self._late: threading.Thread | None = None
@@ -81,16 +83,17 @@ class Teller:
 
         The answer to a question that came later would be the next task, or be taken for it.
         """
-        with self._changed:
-            if self._over:
-                return None
-            self._pipe.send(TokenRefused(refused))
+        with self._asking:
+            with self._changed:
+                if self._over:
+                    return None
+                self._pipe.send(TokenRefused(refused))
             answer: str | None = self._pipe.recv()
             return answer
 
     def end(self, message: bytes) -> None:
-        """Send how the analysis ended, pickled, behind the last step."""
-        with self._changed:
+        """Send how the analysis ended, pickled, behind the last step, and behind the answer to a question."""
+        with self._asking, self._changed:
             self._over = True
             self._changed.notify()
             if self._newest is not None:

@@ -147,3 +147,36 @@ def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_thread
 def test_without_another_token_the_refusal_stands(worker: Connection, teller: Teller) -> None:
     worker.send(None)  # the answer lies there before it is asked for
     assert ChildTokens("old", teller).instead_of("old") is None
+
+
+def test_while_one_thread_waits_for_a_token_another_shows_progress(worker: Connection, teller: Teller) -> None:
+    given: list[str | None] = []
+    asking = threading.Thread(target=lambda: given.append(teller.another_token("old")))
+    asking.start()
+    assert worker.poll(ENOUGH_S)
+    assert isinstance(worker.recv(), TokenRefused)
+    telling = threading.Thread(target=teller.progress, args=(7, "computing"), daemon=True)
+    telling.start()
+    telling.join(ENOUGH_S)
+    assert not telling.is_alive(), "the app stands still"
+    assert worker.poll(ENOUGH_S)
+    assert worker.recv() == Step(7, "computing")
+    worker.send("new")
+    asking.join(ENOUGH_S)
+    assert given == ["new"]
+
+
+def test_an_analysis_that_ends_leaves_no_answer_behind_for_the_next_task(
+    ends: tuple[Connection, Connection], teller: Teller
+) -> None:
+    worker, child = ends
+    asking = threading.Thread(target=teller.another_token, args=("old",))
+    asking.start()
+    assert worker.poll(ENOUGH_S)
+    ending = threading.Thread(target=end, args=[teller])
+    ending.start()
+    worker.send("new")
+    worker.send("the next task")
+    for each in (asking, ending):
+        each.join(ENOUGH_S)
+    assert child.recv() == "the next task"
