@@ -8,8 +8,12 @@ import signal
 import threading
 from pathlib import Path
 
+import structlog
+
 CHECK_EVERY_S = 0.1
 """How often an app's memory is looked at, in seconds: in this time some 500 MiB can be filled."""
+
+log = structlog.get_logger()
 
 
 def members(group: int) -> list[int]:
@@ -56,6 +60,7 @@ class MemoryGuard:
         self._thread = threading.Thread(target=self._look, name="memory", daemon=True)
         self.exceeded = False
         """Whether the group took too much, and was killed."""
+        self._blind = False
 
     def __enter__(self) -> MemoryGuard:
         self._thread.start()
@@ -66,11 +71,22 @@ class MemoryGuard:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(CHECK_EVERY_S):
-            if takes_more(self._group, self._limit_bytes):
-                self.exceeded = True
+        try:
+            while not self._over.wait(CHECK_EVERY_S):
+                try:
+                    self.exceeded = takes_more(self._group, self._limit_bytes)
+                except (OSError, ValueError, IndexError) as error:
+                    # As when this process has too many files open: the next look may tell.
+                    if not self._blind:
+                        log.warning("an app's memory can't be looked at", reason=str(error))
+                    self._blind = True
+                    continue
+                if self.exceeded:
+                    return
+        finally:
+            # Whatever ends the guard before the analysis has ended: nothing runs unguarded.
+            if not self._over.is_set():
                 end_group(self._group)
-                return
 
 
 def _group(pid: str) -> int:

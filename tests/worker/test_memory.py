@@ -81,3 +81,35 @@ def test_a_group_that_has_ended_takes_nothing(start: Start) -> None:
     assert not takes_more(process.pid, 0)
     end_group(process.pid)
     assert os.getpid() in members(os.getpgrp())
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ValueError("?"), IndexError("?")])
+def test_a_guard_that_can_not_look_for_a_moment_looks_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    looks: list[int] = []
+
+    def at_the_third_look(group: int, limit_bytes: float) -> bool:
+        looks.append(group)
+        if len(looks) < 3:
+            raise error
+        return takes_more(group, limit_bytes)
+
+    monkeypatch.setattr("worker.memory.takes_more", at_the_third_look)
+    process = start(FILLS_60 + FOREVER)
+    with MemoryGuard(process.pid, 30 * MIB) as guard:
+        assert process.wait(10) == -signal.SIGKILL
+    assert guard.exceeded
+    assert len(looks) == 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nothing_runs_on_under_a_guard_that_has_a_fault(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(group: int, limit_bytes: float) -> bool:
+        raise AssertionError("a fault of its own")
+
+    monkeypatch.setattr("worker.memory.takes_more", faulty)
+    process = start(FOREVER)
+    with MemoryGuard(process.pid, 500 * MIB) as guard:
+        assert process.wait(10) == -signal.SIGKILL
+    assert not guard.exceeded
