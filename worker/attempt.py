@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from slidehook.errors import CannotStore
+from slidehook.errors import CannotStore, ClaimLost, QueueError
 from slidehook.hosting.registry import Registry
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
@@ -82,11 +82,13 @@ class Attempt:
         return finding.record.display_result
 
     def _set_quality(self, info: ImageInfo, quality: Quality) -> None:
-        """Set the slide's quality control; the result is stored, so neither leaving nor a cancel undoes the job."""
+        """Set the slide's quality control; the result is stored, so nothing that hinders this undoes the job."""
         try:
             with self._leaving.interruptible():
                 set_quality(self._quality_client(), self._app, info, quality)
-        except (WorkerLeaving, JobCancelled) as why:
+        except ClaimLost:
+            raise
+        except (WorkerLeaving, JobCancelled, QueueError) as why:
             log.warning("quality control not set", app=self._app.id, reason=str(why))
 
     def _find(self, child: Callable[[], AppProcess], info: ImageInfo) -> Finding:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from apps.wholeslide import WholeSlideDemo
+from slidehook.errors import QueueError
 from slidehook.geometry import Frame
 from slidehook.hosting.registry import Registry
 from slidehook.iaapi.models import ImageInfo, QualityControl, Size
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job, JobState
 from slidehook.jobs.ledger import Ledger
+from slidehook.jobs.ownedfile import OwnedFile
 from slidehook.jobs.source import FileSource
 from slidehook.publishing.onslide import RecordMaker
 from slidehook.result import Quality, Result
@@ -126,6 +130,29 @@ def test_a_worker_that_is_to_stop_while_it_sets_the_quality_lets_the_result_stan
     bench.work()
     assert len(dpat.made("PUT")) == 1
     assert (bench.state(), shown(dpat)) == (JobState.DONE, ["ANSWER: 42"])
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["for a moment", "until the job has ended here"])
+def test_a_queue_that_is_away_while_the_quality_is_set_lets_the_result_stand(
+    bench: Bench, dpat: LittleDpat, monkeypatch: pytest.MonkeyPatch, for_good: bool
+) -> None:
+    def away(*_: object) -> None:
+        raise OSError(errno.EIO, "the share is away")
+
+    def unsure(_: Call) -> Reply:
+        monkeypatch.setattr(OwnedFile, "check", away)
+        if for_good:
+            monkeypatch.setattr(OwnedFile, "note", away)
+        return Reply(503)
+
+    dpat.answer("PUT", QUALITY, unsure)
+    with pytest.raises(QueueError) if for_good else nullcontext():
+        bench.work()
+    monkeypatch.undo()
+    assert (len(dpat.made("PUT")), shown(dpat)) == (1, ["ANSWER: 42"])
+    bench.source._looked_at = float("-inf")
+    assert bench.source.claim() is None
+    assert bench.state() is JobState.DONE
 
 
 def test_setting_the_quality_is_limited_in_time(
