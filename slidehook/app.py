@@ -165,9 +165,9 @@ class App(ABC):
 
         `result` is the one that `analyze` (or this) gave, as the user left it: patches moved to other tags, shapes
         changed, the ids of pressed buttons in `result.pressed`. Change it and give it back, or give a new one; the
-        buttons are released for you. The user waits, so this must be quick: it runs in the webserver, where there is
-        no slide to read and `setup` was not called. What it raises is shown as "update failed" with the user's own
-        change kept. Results in progress, failed or cancelled never come here.
+        buttons are released for you. The user waits, so this must be quick, 10 s at most: it runs in the webserver,
+        where there is no slide to read and `setup` was not called. What it raises is shown as "update failed" with
+        the user's own change kept. Results in progress, failed or cancelled never come here.
         """
         return result
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextvars import copy_context
 
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import AppError, SlidehookError
+from slidehook.errors import AppError, AppTimeout, SlidehookError
 from slidehook.hosting.plain import in_words, plain
 from slidehook.iaapi.models import ImageInfo, StoredResult
 from slidehook.publishing.budget import within_budget
@@ -15,6 +18,8 @@ from slidehook.publishing.changes import changed, failed_change, is_notice, resu
 from slidehook.publishing.onslide import frame_of
 from slidehook.result import Quality, Result
 
+MODIFY_S = 10.0
+"""How long an app may take to answer a user's change, in seconds: DPAT waits, and the answer has yet to be stored."""
 log = structlog.get_logger()
 
 
@@ -43,15 +48,29 @@ def answered(
 
 
 def _ask(app: App, asked: Result) -> Result:
-    """Ask the app; raises a SlidehookError whatever it raises."""
+    """Ask the app; raises a SlidehookError whatever it raises, AppTimeout when it is not quick."""
+    answer: Future[Result] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(app.on_modify(asked))
+        except (Exception, SystemExit) as error:
+            answer.set_exception(error)
+
+    # A daemon: one that hangs can't be ended, but keeps neither the user waiting nor the webserver from leaving.
+    threading.Thread(target=copy_context().run, args=(ask,), name="on_modify", daemon=True).start()
+    wait([answer], MODIFY_S)
+    if not answer.done():
+        log.error("on_modify goes on unheard", app=app.id)
+        raise AppTimeout(f"the app needed longer than {MODIFY_S:g} s to answer the change")
     try:
-        answer = app.on_modify(asked)
+        result = answer.result()
     except SlidehookError:
         raise
     except (Exception, SystemExit) as error:
         # An app may raise anything: the slide gets one sentence, the log the traceback.
         log.exception("the app has a fault", app=app.id)
         raise AppError(f"the app has a fault: {type(error).__name__}: {in_words(error)}") from error
-    if not isinstance(answer, Result):
-        raise AppError(f"the app has a fault: on_modify gave {type(answer).__name__}, not a Result")
-    return plain(answer)
+    if not isinstance(result, Result):
+        raise AppError(f"the app has a fault: on_modify gave {type(result).__name__}, not a Result")
+    return plain(result)

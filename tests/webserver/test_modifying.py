@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from slidehook.hosting.registry import Registry
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from tests.webserver.site import Site
+from webserver import modifying
 from webserver.front import create_app
 
 RESULT: dict[str, Any] = {
@@ -45,6 +47,9 @@ RESULT: dict[str, Any] = {
         },
     },
 }
+
+
+GO_ON = threading.Event()
 
 
 class Recount(App):
@@ -89,6 +94,10 @@ class Recount(App):
                 raise LookupError("no words")
 
         raise Unspeakable
+
+    def do_hang(self, result: Result) -> Result:
+        GO_ON.wait(20)
+        return Result("too late")
 
     def do_nan(self, result: Result) -> Result:
         return Result("x", {"n": float("nan")})
@@ -205,6 +214,21 @@ def test_an_authors_fault_costs_nobody_their_change_and_leaves_no_old_number(
     }
     assert [each["tag"] for each in content(site)["patches"]] == [0, 0]
     assert [each["state"] for each in content(site)["actions"]] == [0]
+
+
+def test_an_app_that_hangs_keeps_no_user_waiting_and_what_it_says_later_is_not_heard(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modifying, "MODIFY_S", 0.1)
+    hung = set(threading.enumerate())
+    assert modify(site, text="hang").status_code == 200
+    reason = "update failed: the app needed longer than 0.1 s to answer the change"
+    assert site.dpat.results[1]["displayResult"] == reason
+    GO_ON.set()
+    for each in set(threading.enumerate()) - hung:
+        if each.name == "on_modify":
+            each.join(10)
+    assert site.dpat.results[1]["displayResult"] == reason
 
 
 def test_a_change_after_a_failed_one_is_answered_as_if_nothing_had_been(site: Site) -> None:
