@@ -3,8 +3,10 @@ from __future__ import annotations
 import errno
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from apps.wholeslide import WholeSlideDemo
 from slidehook.errors import QueueError
 from slidehook.geometry import Frame
 from slidehook.hosting.registry import Registry
+from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, QualityControl, Size
 from slidehook.jobs.filequeue import FileQueue
-from slidehook.jobs.job import Job, JobState
+from slidehook.jobs.job import Job, JobState, digest
 from slidehook.jobs.ledger import Ledger
 from slidehook.jobs.ownedfile import OwnedFile
 from slidehook.jobs.source import FileSource
@@ -34,6 +37,7 @@ from worker.workspace import Workspace
 RESULTS = "/applications/wholeslide/results"
 QUALITY = "/slides/S-1/qualityControl"
 FRAME = Frame(2000, 1000)
+KEY = digest("the-cancellation")
 
 
 class Bench:
@@ -59,7 +63,7 @@ class Bench:
 def bench(tmp_path: Path, settings: Settings, queue: FileQueue, source: FileSource, job: Job) -> Bench:
     known = QualityControl(status="NotSet", version_id="q1")
     info = ImageInfo(id="S-1", image_size=Size(width=2000, height=1000), quality_control=known)
-    queue.put(job.model_copy(update={"image_info": info}))
+    queue.put(job.model_copy(update={"image_info": info, "cancellation_key": KEY}))
     app, leaving = WholeSlideDemo(), Leaving()
     workspace = Workspace(tmp_path / "data", queue.claimer.id)
     record = RecordMaker(app, job, FRAME).done(Result("ANSWER: 42"), FRAME)
@@ -153,6 +157,33 @@ def test_a_queue_that_is_away_while_the_quality_is_set_lets_the_result_stand(
     bench.source._looked_at = float("-inf")
     assert bench.source.claim() is None
     assert bench.state() is JobState.DONE
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("reply", [Reply(422), Reply(503)], ids=["failed", "waits to try again"])
+def test_a_cancel_waits_for_no_dpat_that_is_being_told_how_the_attempt_ended(
+    bench: Bench, dpat: LittleDpat, monkeypatch: pytest.MonkeyPatch, reply: Reply
+) -> None:
+    monkeypatch.setattr(loop, "DPAT_TRIES", 1)
+    ended = threading.Event()
+    dpat.results[1] = {"id": 1, "versionId": "v1", "slideId": "S-1"}
+
+    def told(call: Call) -> Reply:
+        if call.json["displayResult"] == "ANSWER: 42":
+            return reply
+        bench.queue.cancel(KEY)
+        ended.wait(20)
+        return dpat.usual(call)
+
+    bench.worker._settings = bench.worker._settings.model_copy(update={"read_timeout": timedelta(seconds=20)})
+    bench.worker._servers = DpatServers(bench.worker._settings)
+    for method in ("PATCH", "PUT"):
+        dpat.answer(method, f"{RESULTS}/1", told)
+    began = time.monotonic()
+    bench.work()
+    assert time.monotonic() - began < 15
+    assert bench.state() is JobState.PARKED
+    ended.set()
 
 
 def test_setting_the_quality_is_limited_in_time(
