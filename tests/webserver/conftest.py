@@ -11,15 +11,12 @@ import pytest
 
 from slidehook.hosting.registry import BrokenApp, Registry
 from slidehook.settings import Settings
+from tests.iaapi.conftest import dpat
 from tests.iaapi.little_dpat import LittleDpat
 from tests.webserver.site import Areas, Site, Tagged, TissueArea
 from webserver.front import create_app
 
-
-@pytest.fixture
-def dpat() -> Iterator[LittleDpat]:
-    with LittleDpat() as dpat:
-        yield dpat
+__all__ = ["dpat"]
 
 
 @pytest.fixture

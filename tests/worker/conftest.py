@@ -8,37 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.iaapi.models import ImageInfo, Size, WholeSlideInput
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job, new_job_id
 from slidehook.jobs.source import FileSource
 from slidehook.settings import Settings
+from tests.iaapi.conftest import client, dpat, server
 from tests.iaapi.little_dpat import LittleDpat
 from worker.leaving import NUDGE, Leaving
+
+__all__ = ["client", "dpat", "server"]
 
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     return Settings(_env_file=None, demo_seconds=0, read_timeout="0.4s")
-
-
-@pytest.fixture
-def dpat() -> Iterator[LittleDpat]:
-    with LittleDpat() as dpat:
-        yield dpat
-
-
-@pytest.fixture
-def server(dpat: LittleDpat, settings: Settings) -> Iterator[DpatServer]:
-    server = DpatServer(dpat.url, settings)
-    with server.session:
-        yield server
-
-
-@pytest.fixture
-def client(server: DpatServer) -> DpatClient:
-    return server.client("the-token")
 
 
 @pytest.fixture
