@@ -94,9 +94,9 @@ class Attempt:
     def _find(self, child: Callable[[], AppProcess], info: ImageInfo) -> Finding:
         """Have the slide analysed, and keep what is found until it is stored."""
         found = self._analyse(child, info)
-        finding = Finding(
-            record=self._publisher.final(self._trimmed(found), found.frame), quality=found.result.quality
-        )
+        with self._leaving.droppable():  # of a large result this takes seconds
+            record = self._publisher.final(self._trimmed(found), found.frame)
+        finding = Finding(record=record, quality=found.result.quality)
         keep(self._workspace, self._job.id, finding)
         return finding
 

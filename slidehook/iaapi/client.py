@@ -44,8 +44,9 @@ class DpatServer(Wire):
     ) -> DpatClient:
         """Give a client that speaks with `token`, or those of a source, and tries what can be retried `tries` times.
 
-        All its calls together, with their waits and further tries, end `within_s` seconds from now. `sleep` waits
-        between two tries; what it raises ends the call.
+        All its calls together, with their waits and further tries, end `within_s` seconds from now, but for what it
+        takes to look the server's name up, and to connect where its first address is silent and it has another.
+        `sleep` waits between two tries; what it raises ends the call.
         """
         auth = Bearer(token) if isinstance(token, str) else TokenAuth(token)
         return DpatClient(self, auth, Patience.for_s(within_s, tries, sleep))
