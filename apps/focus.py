@@ -26,9 +26,9 @@ from pydantic import BaseModel, Field
 from scipy import ndimage
 
 from slidehook import App, AppError, Progress, Quality, Result, Slide, WholeSlide
+from slidehook.measuring.tissue import outlines, overview, tissue_mask
 from slidehook.pixels.source import Pixels
 from slidehook.pixels.tiles import Mask
-from slidehook.tissue import outlines, overview, tissue_mask
 
 OVERVIEW_MPP = 8.0
 """What the tissue is looked for at, in µm per pixel."""

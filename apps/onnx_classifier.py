@@ -2,7 +2,7 @@
 
 Method: the tissue is cut into tiles of the size that the model was trained on; each tile gets the class that the
 model finds most probable, or none where that is below `least_probability`. Touching tiles of one class are outlined
-as one. The parameters: `apps.onnx_model.OnnxParams`.
+as one. The model itself: `slidehook.measuring.tilemodel`.
 Limits: an outline is as coarse as a tile, and a tile counts whole, though part of it may be glass; what the model has
 never seen (another scanner, stain or organ) it names all the same. The numbers are as good as the model, of which
 slidehook knows nothing. For research use.
@@ -11,7 +11,6 @@ slidehook knows nothing. For research use.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pydantic import Field
 from shapely import Polygon
 
-from apps.onnx_model import ModelClass, OnnxParams, Probabilities, TileModel, runtime_is_installed
-from slidehook import App, AppError, Gallery, PixelPoint, Progress, Result, Slide, WholeSlide
-from slidehook.geometry import Frame
-from slidehook.pixels.tiles import Tile
-from slidehook.tissue import overview, tissue_mask
+from slidehook import App, AppError, Frame, Gallery, PixelPoint, Progress, Result, Slide, Tile, WholeSlide
+from slidehook.measuring.tilemodel import ModelClass, ModelParams, Probabilities, TileModel, runtime_is_installed
+from slidehook.measuring.tissue import overview, tissue_mask
+from slidehook.pixels.ahead import in_order
 
 OVERVIEW_MPP = 8.0
 """What the tissue is looked for at, in µm per pixel."""
@@ -35,6 +34,23 @@ COARSEST = 1.5
 """How many times larger than the model's a slide's own pixels may be."""
 UNDECIDED = -1
 """Stands for the class of a tile that has none."""
+
+
+class OnnxParams(ModelParams, frozen=True, extra="forbid"):
+    """What `apps/onnx.toml` says of a model, and of what is to be done with it.
+
+    `model`: the file, beside the toml; it is fed tiles of pixels of `mpp` µm. Classified are tiles of which at least
+    `least_tissue` (0…1) is tissue; one whose class is less probable than `least_probability` gets none. The gallery
+    shows the `gallery_tiles` most probable ones of each class; with 0 there is no gallery, and the outlines have the
+    classes' colours.
+    """
+
+    model: Path = Path("model.onnx")
+    mpp: float = Field(default=0.5, gt=0, le=100)
+    batch: int = Field(default=32, ge=1, le=4096)
+    least_probability: float = Field(default=0.5, ge=0, le=1)
+    least_tissue: float = Field(default=0.5, gt=0, le=1)
+    gallery_tiles: int = Field(default=12, ge=0, le=500)
 
 
 @dataclass(frozen=True)
@@ -119,7 +135,7 @@ class OnnxClassifier(App):
         """Load the model; raises AppError when it is none, or not one that the toml fits."""
         if lacks := self.missing():
             raise AppError(lacks)
-        self._model = TileModel(self._model_path, self.params)
+        self._model = TileModel(self._model_path, self.params, said_in=f"{self.id}.toml")
 
     @property
     def _model_path(self) -> Path:
@@ -150,19 +166,18 @@ class OnnxClassifier(App):
         """Run the model over all tiles, a batch at a time; `progress` gets how many are done."""
         cells: list[tuple[int, int]] = []
         found: list[Probabilities] = []
-        under_way: Future[Probabilities] | None = None
-        with ThreadPoolExecutor(1, thread_name_prefix="model") as pool:
-            # The model computes while the next batch is read.
-            for batch in _batches(tiles, self.params.batch):
-                if under_way is not None:
-                    found.append(under_way.result())
-                progress(len(cells))
-                cells += [grid.cell(tile) for tile in batch]
-                under_way = pool.submit(self._model, np.stack([tile.pixels for tile in batch]))
-            if under_way is None:
-                raise AppError("no tissue was found that fills a tile")
-            found.append(under_way.result())
-        progress(len(cells))
+
+        def classify(batch: list[Tile]) -> tuple[list[tuple[int, int]], Probabilities]:
+            return [grid.cell(tile) for tile in batch], self._model(np.stack([tile.pixels for tile in batch]))
+
+        # The model computes while the next batch is read.
+        batches = _batches(tiles, self.params.batch)
+        for places, probabilities in in_order(classify, batches, threads=1, ahead=2, name="model"):
+            cells += places
+            found.append(probabilities)
+            progress(len(cells))
+        if not found:
+            raise AppError("no tissue was found that fills a tile")
         every = np.concatenate(found)
         best = every.max(axis=1)
         classes = np.where(best >= self.params.least_probability, every.argmax(axis=1), UNDECIDED)

@@ -1,8 +1,8 @@
 """Finds the tissue on a slide, outlines it and measures its area.
 
-Method and limits: `slidehook.tissue`. An area is that of the outline, without its holes; outlines lie up to a pixel
-of the overview (`mpp`) outside of the tissue's edge, which adds about 1 % to a section, and more to a thin biopsy.
-For research use.
+Method and limits: `slidehook.measuring.tissue`. An area is that of the outline, without its holes; outlines lie up to
+a pixel of the overview (`mpp`) outside of the tissue's edge, which adds about 1 % to a section, and more to a thin
+biopsy. For research use.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from slidehook import App, Progress, Result, Slide, WholeSlide
-from slidehook.tissue import outlines, overview, tissue_mask
+from slidehook.measuring.tissue import outlines, overview, tissue_mask
 
 GREEN = "#2F9E44"
 

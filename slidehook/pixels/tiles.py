@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from slidehook.geometry import Frame, PixelPoint
+from slidehook.pixels.ahead import in_order
 from slidehook.pixels.source import Box, Pixels, PixelSource
 
 Mask = NDArray[np.bool_]
@@ -145,14 +144,4 @@ def read_tiles(
     if readers == 1:
         yield from map(read, plan.places)
         return
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="tiles")
-    under_way: deque[Future[Tile]] = deque()
-    try:
-        for place in plan.places:
-            under_way.append(pool.submit(read, place))
-            if len(under_way) >= readers * AHEAD:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from in_order(read, plan.places, threads=readers, ahead=readers * AHEAD, name="tiles")

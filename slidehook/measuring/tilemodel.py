@@ -1,4 +1,4 @@
-"""An ONNX model that tells what a tile shows, and the file that says how to feed it."""
+"""An ONNX model that tells what a tile shows, and what has to be known to feed it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
-from slidehook import AppError
+from slidehook.errors import AppError
 from slidehook.pixels.source import Pixels
 
 Probabilities = NDArray[np.float32]
@@ -34,20 +34,15 @@ class ModelClass(BaseModel, frozen=True, extra="forbid"):
     shown: bool = True
 
 
-class OnnxParams(BaseModel, frozen=True, extra="forbid"):
-    """What `apps/onnx.toml` says of a model, and of what is to be done with it.
+class ModelParams(BaseModel, frozen=True, extra="forbid"):
+    """How a model is fed, and what it gives; the parameters of an app that runs one begin with these.
 
-    `model`: the file, beside the toml. A tile is `tile_px` wide and high, of pixels of `mpp` µm. A pixel's red, green
-    and blue, 0…255, are fed as (value x `scale` - `mean`) / `std`. `outputs` are one number for each class; a model
-    of one class tells it from everything else, and its `outputs` have no default. Classified are tiles of which at
-    least `least_tissue` (0…1) is tissue; one whose class is less probable than `least_probability` gets none. The
-    gallery shows the `gallery_tiles` most probable ones of each class; with 0 there is no gallery, and the outlines
-    have the classes' colours.
+    A tile is `tile_px` wide and high. A pixel's red, green and blue, 0…255, are fed as (value x `scale` - `mean`) /
+    `std`. `outputs` are one number for each class; a model of one class tells it from everything else, and its
+    `outputs` have no default.
     """
 
-    model: Path = Path("model.onnx")
     tile_px: int = Field(default=224, ge=8, le=4096)
-    mpp: float = Field(default=0.5, gt=0, le=100)
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     scale: float = Field(default=1 / 255, gt=0)
     mean: Rgb = (0.0, 0.0, 0.0)
@@ -58,10 +53,6 @@ class OnnxParams(BaseModel, frozen=True, extra="forbid"):
     )
     outputs: Literal["logits", "probabilities"] = "logits"
     classes: tuple[ModelClass, ...] = Field(default=(), min_length=1)
-    batch: int = Field(default=32, ge=1, le=4096)
-    least_probability: float = Field(default=0.5, ge=0, le=1)
-    least_tissue: float = Field(default=0.5, gt=0, le=1)
-    gallery_tiles: int = Field(default=12, ge=0, le=500)
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -80,17 +71,19 @@ def runtime_is_installed() -> bool:
 
 
 class TileModel:
-    """A loaded model, on CUDA where onnxruntime offers that, else on the CPU's cores that this process may use.
+    """A loaded model, on CUDA where that can be used, else on the CPU's cores that this process may use.
 
-    Raises AppError with one sentence when `path` is no model, or not one that `params` fit.
+    `said_in`: the file that `params` come from, for the sentences that name it. Raises AppError with one sentence
+    when `path` is no model, or not one that `params` fit.
     """
 
-    def __init__(self, path: Path, params: OnnxParams) -> None:
+    def __init__(self, path: Path, params: ModelParams, *, said_in: str) -> None:
         # An extra, which says no types and is slow to import where no model is used.
         runtime: Any = importlib.import_module("onnxruntime")
         state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
 
         self._params = params
+        self._said_in = said_in
         self._errors = _errors(state)
         self.name = f"{path.name}, sha256 {_sha256(path)[:12]}"
         """The file's name, and what tells it from another of that name."""
@@ -128,7 +121,7 @@ class TileModel:
         if not fits:
             told = " x ".join(str(each) for each in shape)
             ours = " x ".join(str(each) for each in fed)
-            raise AppError(f"the model takes {told}, but onnx.toml says tiles x {ours} ({self._params.layout})")
+            raise AppError(f"the model takes {told}, but {self._said_in} says tiles x {ours} ({self._params.layout})")
         return found.name, _FLOATS[found.type], shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
 
     def __call__(self, tiles: Pixels) -> Probabilities:
@@ -153,21 +146,24 @@ class TileModel:
         values = np.asarray(answer)
         if values.shape[:1] != (tiles,) or values.size != tiles * classes:
             told = " x ".join(str(each) for each in values.shape)
-            raise AppError(
-                f"the model gives {told} numbers where {tiles} x {classes} belong: onnx.toml names {classes} classes"
-            )
+            named = f"{self._said_in} names {classes} classes"
+            raise AppError(f"the model gives {told} numbers where {tiles} x {classes} belong: {named}")
         values = values.reshape(tiles, classes).astype(np.float32)
         if not np.isfinite(values).all():
             raise AppError("the model gives what is no number")
         within = values.min() >= -_SLACK and values.max() <= 1 + _SLACK
         if self._params.outputs == "probabilities":
             if not within:
-                raise AppError('the model gives logits, not probabilities: set outputs = "logits" in onnx.toml')
+                raise AppError(
+                    f'the model gives logits, not probabilities: set outputs = "logits" in {self._said_in}'
+                )
             return values
         if classes == 1:
             return _softmax(np.concatenate([values, np.zeros_like(values)], axis=1))[:, :1]
         if within and np.allclose(values.sum(axis=1), 1, atol=_SLACK):
-            raise AppError('the model gives probabilities, not logits: set outputs = "probabilities" in onnx.toml')
+            raise AppError(
+                f'the model gives probabilities, not logits: set outputs = "probabilities" in {self._said_in}'
+            )
         return _softmax(values)
 
 

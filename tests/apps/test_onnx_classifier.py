@@ -14,8 +14,7 @@ import pytest
 from onnx import TensorProto
 from shapely import Polygon
 
-from apps.onnx_classifier import Classified, Grid, OnnxClassifier
-from apps.onnx_model import OnnxParams, TileModel
+from apps.onnx_classifier import Classified, Grid, OnnxClassifier, OnnxParams
 from slidehook import AppError, Frame, PixelPoint, Result, Slide
 from slidehook.hosting.registry import Registry, load_apps
 from slidehook.hosting.running import run_app
@@ -260,15 +259,6 @@ def test_a_file_that_is_no_model_fails_with_one_sentence(make_app: MakeApp, tmp_
         app.setup()
 
 
-def test_one_class_is_told_from_everything_else(make_app: MakeApp, tmp_path: Path) -> None:
-    app = make_app(model={"classes": 1}, classes=CLASSES[:1], outputs="logits")
-    app.setup()
-    tiles = np.zeros((2, TILE_PX, TILE_PX, 3), np.uint8)
-    tiles[:] = np.array([(200, 0, 100), (100, 0, 200)], np.uint8)[:, None, None]
-    model = TileModel(tmp_path / "apps" / "model.onnx", app.params)
-    assert model(tiles)[:, 0] == pytest.approx([1, 0], abs=1e-6)
-
-
 @pytest.mark.parametrize(
     "params",
     [
@@ -284,17 +274,6 @@ def test_one_class_is_told_from_everything_else(make_app: MakeApp, tmp_path: Pat
 def test_a_toml_that_makes_no_sense_is_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="OnnxParams"):
         OnnxParams.model_validate_json(json.dumps(params))
-
-
-def test_pixels_are_scaled_and_normalised_as_the_toml_says(make_app: MakeApp, tmp_path: Path) -> None:
-    # Mean and deviation take away that red is 20/255 above blue: what is left is neither brown nor blue.
-    app = make_app(mean=(20 / 255, 0, 0), std=(1, 0.5, 1))
-    model = TileModel(tmp_path / "apps" / "model.onnx", app.params)
-    tile = np.full((1, TILE_PX, TILE_PX, 3), 100, np.uint8)
-    tile[..., 0] = 120
-    assert model(tile).argmax() == 2
-    plain = TileModel(tmp_path / "apps" / "model.onnx", app.params.model_copy(update={"mean": (0, 0, 0)}))
-    assert plain(tile).argmax() == 0
 
 
 # --- what a site has

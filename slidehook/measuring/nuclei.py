@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure, segmentation
 
-from slidehook.stains import Density
+from slidehook.measuring.stains import Density
+from slidehook.pixels.tiles import Mask
 
 Labels = NDArray[np.int32]
 """Shape (rows, columns): 0 where there is no nucleus, else its number, from 1."""
-Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 REACH_UM = 40.0

@@ -1,4 +1,4 @@
-"""The table of the app `ihc`, and how it is counted anew from a gallery that the user has corrected.
+"""Nuclei that an app calls positive or negative: their table, and the count anew when a user corrects their gallery.
 
 All that the recount needs stands in the result: the numbers that the app counted, the threshold, and in each
 patch's sort key the density by which it was called. So the tag that a patch had at first is known, however often it
@@ -7,13 +7,20 @@ was moved.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+import numpy as np
 import shapely
 from shapely import Polygon
 
-from apps.ihc.counting import DECIMALS, Count
-from slidehook import AppError, Patch, Result
+from slidehook.errors import AppError
+from slidehook.measuring.measurable import Sums, complaint
+from slidehook.measuring.nuclei import Floats
+from slidehook.result import Patch, Result
 
 Row = str | int | float
+DECIMALS = 3
+"""A density is rounded before it is compared, so that what the gallery shows of it tells the same."""
 
 NUCLEI, POSITIVE, NEGATIVE = "Nuclei", "Positive", "Negative"
 PERCENT, DAB_AREA, PER_MM2 = "Positive (%)", "DAB area (%)", "Nuclei per mm²"
@@ -25,6 +32,48 @@ MOVED = "Corrected by the user"
 BY_APP = "Positive, by the app"
 TAGS = ["positive", "negative"]
 NO_NUCLEI = "no nuclei found"
+
+
+@dataclass
+class Count:
+    """Nuclei counted in one region, or in all. `unsharp`: those that lie where the picture is not sharp."""
+
+    positive: int = 0
+    negative: int = 0
+    unsharp: int = 0
+    sums: Sums = field(default_factory=Sums)
+
+    @property
+    def nuclei(self) -> int:
+        """All of them."""
+        return self.positive + self.negative
+
+    @property
+    def complaint(self) -> str:
+        """Why none of this may be told; empty when it may."""
+        return complaint(self.sums, self.nuclei, self.unsharp)
+
+
+class Lot:
+    """Keeps at most `most` of all rows that it is given, each with the same chance."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._random = np.random.default_rng(0)  # the same slide gives the same gallery
+        self._kept = np.empty((0, 4))
+
+    def add(self, rows: Floats) -> None:
+        """Take part in the draw: (rows, 3)."""
+        drawn = np.column_stack([rows, self._random.random(len(rows))])
+        kept = np.concatenate([self._kept, drawn])
+        if len(kept) > self._most:
+            kept = kept[np.argpartition(kept[:, 3], self._most - 1)[: self._most]]
+        self._kept = kept
+
+    @property
+    def rows(self) -> Floats:
+        """What was drawn: (rows, 3)."""
+        return self._kept[:, :3]
 
 
 def of_region(number: int) -> str:

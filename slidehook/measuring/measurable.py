@@ -1,4 +1,4 @@
-"""Tells whether a picture can be measured at all: sharp, light enough, and stained with haematoxylin and DAB.
+"""Tells whether stains can be measured in a picture at all: whether it is sharp, light enough, and in their colours.
 
 Sharpness: an edge has structure at every scale, a blurred one less at fine scales than at coarse ones. The measure is
 the ratio of two neighbouring bands of the stain's density (differences of Gaussians), so it hangs on neither contrast
@@ -11,20 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from apps.ihc.params import IhcParams
+from slidehook.measuring.glass import Colour
+from slidehook.measuring.stains import Density, Stained
 from slidehook.pixels.source import Pixels
-from slidehook.stains import Colour, Density, Stained
-
-Mask = NDArray[np.bool_]
+from slidehook.pixels.tiles import Mask
 
 BANDS_UM = (0.5, 1.0, 2.0)
 WINDOW_UM = 64.0
 """Sharpness is told for squares as wide as this."""
-LEAST_SHARP = {"nucleus": 0.45, "cell": 0.5}
-"""What is less sharp is blurred; a membrane, which is thin, suffers sooner than a nucleus."""
 LEAST_STRUCTURE = 0.003
 """Density by which the coarser band must vary for its sharpness to be told; one nucleus in the square is enough."""
 STAINED = 0.15
@@ -74,21 +70,25 @@ def complaint(sums: Sums, nuclei: int, unsharp: int) -> str:
 
 
 class Examined:
-    """One picture, looked at pixel by pixel."""
+    """One picture of `mpp` µm per pixel, looked at pixel by pixel: of haematoxylin (`stained.first`) and DAB.
 
-    def __init__(self, pixels: Pixels, stained: Stained, *, white: Colour, params: IhcParams) -> None:
+    `white`: the light of empty glass. `dab_from`: the density from which on a pixel has DAB. `least_sharp`: what is
+    less sharp is blurred.
+    """
+
+    def __init__(
+        self, pixels: Pixels, stained: Stained, *, mpp: float, white: Colour, dab_from: float, least_sharp: float
+    ) -> None:
         first, second = stained.first, stained.second
         density = np.sqrt(first * first + second * second + stained.residual * stained.residual)
         coloured = density >= STAINED
         brightest = (pixels / np.asarray(white, np.float32)).max(axis=2)
-        blue, brown = (ndimage.gaussian_filter(each, 0.5 / params.mpp, truncate=3) for each in (first, second))
-        structured, blurred = _sharpness(
-            np.maximum(first, 0) + np.maximum(second, 0), params.mpp, LEAST_SHARP[params.compartment]
-        )
+        blue, brown = (ndimage.gaussian_filter(each, 0.5 / mpp, truncate=3) for each in (first, second))
+        structured, blurred = _sharpness(np.maximum(first, 0) + np.maximum(second, 0), mpp, least_sharp)
         self.sharp: Mask = structured & ~blurred
         """Marks the pixels round which there is something, and it is sharp."""
         self._maps: dict[str, Mask] = {
-            "dab": second >= params.dab_area_from,
+            "dab": second >= dab_from,
             "black": brightest < DARKEST,
             "stained": coloured,
             "foreign": coloured & (np.abs(stained.residual) > FOREIGN_PART * density),

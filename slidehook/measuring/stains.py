@@ -12,16 +12,14 @@ density tells where it is, not how much antigen there is.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slidehook.measuring.glass import WHITE, Colour
 from slidehook.pixels.source import Pixels
 
-Colour = tuple[float, float, float]
-"""Red, green, blue: of a stain, the optical densities of the three channels; of light, values 0…255."""
 Density = NDArray[np.float32]
 """Optical density (to base 10) along a stain's colour, shape (rows, columns); below 0 where a stain is taken away."""
 
@@ -29,16 +27,6 @@ HAEMATOXYLIN: Colour = (0.650, 0.704, 0.286)
 """Ruifrok and Johnston 2001."""
 DAB: Colour = (0.268, 0.570, 0.776)
 """Ruifrok and Johnston 2001."""
-WHITE: Colour = (255.0, 255.0, 255.0)
-
-NEUTRAL = 24
-"""By how much, of 255, the channels of empty glass may differ."""
-DIMMEST_GLASS = 150
-"""What glass is darker than this, of 255, is no picture to measure in."""
-GLASS_SPREAD = 8
-"""By how much, of 255, pixels of glass are darker than its brightest ones."""
-LEAST_GLASS = 0.001
-"""The part of an overview that glass must take to be believed."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +71,3 @@ class Deconvolution:
             for stain in range(3)
         )
         return Stained(first, second, residual)
-
-
-def glass_colour(overview: Pixels) -> Colour | None:
-    """Give the colour of empty glass in an overview of a slide (uint8 RGB); `WHITE` when it shows none.
-
-    Glass is what is brightest and without a colour. Pure white does not count while there is other glass: scanners
-    fill with it where they have not looked. None when all is darker than `DIMMEST_GLASS`: the picture is too dark.
-    """
-    pixels = overview.reshape(-1, 3).astype(np.int16)
-    least = math.ceil(max(4, LEAST_GLASS * len(pixels)))
-    neutral = pixels[np.ptp(pixels, axis=1) <= NEUTRAL]
-    scanned = neutral[neutral.min(axis=1) < 255]
-    glass = scanned if len(scanned) >= least else neutral
-    if len(glass) >= least:
-        brightness = glass.mean(axis=1)
-        brightest = np.sort(brightness)[-least]
-        if brightest >= DIMMEST_GLASS:
-            red, green, blue = np.median(glass[brightness >= brightest - GLASS_SPREAD], axis=0).tolist()
-            return red, green, blue
-    return WHITE if pixels.max(initial=0) >= DIMMEST_GLASS else None

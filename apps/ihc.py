@@ -1,0 +1,321 @@
+"""Counts nuclei that are positive for DAB in the regions that the user drew; the user can correct each call.
+
+Method. The picture, at about 0.5 µm per pixel, is separated into haematoxylin and DAB (Ruifrok and Johnston 2001:
+`slidehook.measuring.stains`). Nuclei are found by both stains, or by haematoxylin alone where DAB lies round them
+(`slidehook.measuring.nuclei`). A nucleus is positive when the mean optical density of DAB in it, or in a ring round
+it, reaches `positive_from`. A nucleus belongs to a region when its middle lies in it; where regions overlap it counts
+in each, but once in the total. The DAB area is the share of the region's pixels whose DAB reaches `dab_area_from`;
+nuclei per mm² are of the region too, glass included.
+
+Corrections. The gallery shows at most `most_patches` nuclei of each tag, drawn by lot. A patch that the user moves
+counts as one nucleus more of its new tag and one less of the old; nothing is concluded from it for nuclei that are
+not shown. The numbers are counted anew whenever the changed gallery comes back, at the latest with "Recount".
+
+Limits. One threshold for all slides: check it against your own stain, antibody and scanner before you believe a
+percentage. No cell type is told from another: stroma and lymphocytes count like tumour. Nuclei that overlap, and pale
+ones under strong DAB, are missed; very dark DAB can look like nuclei. Pigment (melanin, haemosiderin) passes for DAB.
+Nothing is counted where a region is too small, too dark, blurred, without haematoxylin or in other colours
+(`slidehook.measuring.measurable`); what that does not notice is counted all the same. For research use.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
+
+from slidehook import App, AppError, Button, Gallery, ImageInfo, MultiArea, PixelPoint, Progress, Result, Slide
+from slidehook.measuring import calls
+from slidehook.measuring.calls import TAGS, Count, Lot
+from slidehook.measuring.glass import Colour, glass_colour
+from slidehook.measuring.measurable import Examined, Sums
+from slidehook.measuring.nuclei import REACH_UM, Floats, find_nuclei, measure_nuclei
+from slidehook.measuring.stains import DAB, HAEMATOXYLIN, Deconvolution, Density, Stained
+from slidehook.measuring.tissue import overview
+from slidehook.pixels.ahead import in_order
+from slidehook.pixels.tiles import Mask, Tile
+from slidehook.regions import Region
+
+TILE_PX = 1024
+COARSEST = 1.5
+"""How many times larger than asked for a slide's own pixels may be."""
+OVERVIEW_MPP, OVERVIEW_PX = 32.0, 512
+"""The glass is looked at in an overview as coarse as this, finer where it would have fewer pixels along its side."""
+MOST_ROWS = 20
+"""How many regions have rows of their own in the table."""
+LEAST_SHARP = {"nucleus": 0.45, "cell": 0.5}
+"""What is less sharp is blurred; a membrane, which is thin, suffers sooner than a nucleus."""
+
+
+class IhcParams(BaseModel, frozen=True, extra="forbid"):
+    """What a site can tune. Densities are optical densities to base 10, along the stain's colour."""
+
+    compartment: Literal["nucleus", "cell"] = "nucleus"
+    """Where the DAB is measured: in the nucleus (Ki-67, ER, PR), or in a ring round it, for stains of the membrane
+    and the cytoplasm (HER2, CD3, cytokeratin). Nuclei are found by both stains, or by haematoxylin alone."""
+    ring_um: float = Field(3.0, ge=1, le=10)
+    """How wide that ring is."""
+    positive_from: float = Field(0.2, gt=0, le=3)
+    """The mean density of DAB, in the nucleus or the ring, from which on it is positive."""
+    dab_area_from: float = Field(0.2, gt=0, le=3)
+    """The density of DAB from which on a pixel counts to the DAB-positive area."""
+    nucleus_contrast: float = Field(0.1, gt=0, le=1)
+    """By how much a nucleus is denser than its surroundings, at least; less finds paler ones, and other things."""
+    smallest_um2: float = Field(10.0, gt=0)
+    largest_um2: float = Field(400.0, gt=0, le=1000)
+    """The smallest and the largest area of a nucleus."""
+    mpp: float = Field(0.5, ge=0.25, le=0.75)
+    """µm per pixel to look at. A slide whose own pixels are over 1.5 times as large is refused."""
+    smallest_region_mm2: float = Field(0.001, ge=0)
+    """In a smaller region nothing is counted."""
+    most_patches: int = Field(500, ge=1, le=5000)
+    """How many patches of each tag the gallery shows; of more nuclei, so many drawn by lot."""
+    haematoxylin: Colour = HAEMATOXYLIN
+    dab: Colour = DAB
+    """The stains' colours: how much red, green and blue light each takes away."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> IhcParams:
+        if self.smallest_um2 > self.largest_um2:
+            raise ValueError("smallest_um2 is above largest_um2")
+        Deconvolution(self.haematoxylin, self.dab)
+        return self
+
+
+class Ihc(App):
+    """Positive and negative nuclei in the user's regions, for nuclear, membrane and cytoplasm stains with DAB."""
+
+    id = "ihc"
+    name = "IHC: positive nuclei"
+    version = "1.0"
+    input = MultiArea()
+    needs = ("tiles",)
+
+    params: IhcParams = IhcParams()
+
+    def accepts(self, image: ImageInfo) -> bool:
+        """Take no image on import: nobody has drawn a region on it."""
+        del image
+        return False
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        """Count; raises AppError when there is no region, or the slide is too coarse or too dark to be measured."""
+        regions = slide.regions
+        if not regions:
+            raise AppError("no region was drawn, and nuclei are counted in regions only")
+        if slide.mpp > COARSEST * self.params.mpp:
+            raise AppError(f"a pixel of the slide is {slide.mpp:g} µm wide: too coarse to tell nuclei apart")
+        areas = [slide.pixel_size.mm2(each.area_px) for each in regions]
+        whole = slide.pixel_size.mm2(shapely.union_all([each.polygon for each in regions]).area)
+        slide.receipt.analysed_mm2 = whole
+        result = Result("")
+        for each in regions:
+            result.polygon(each.points)
+        if why := self._too_small(areas):
+            return _not_counted(result, why)
+        tally = self._count(slide, regions, progress)
+        if why := _first([each.complaint for each in tally.each]):
+            return _not_counted(result, why)
+        result.properties = self._table(tally, whole, areas)
+        result.text = calls.summary(result.properties)
+        result.gallery = self._gallery(tally)
+        return result
+
+    def on_modify(self, result: Result) -> Result:
+        """Count anew, with what the user has moved; raises AppError when the result is not this app's."""
+        return calls.recount(result)
+
+    def _too_small(self, areas_mm2: list[float]) -> str:
+        least = self.params.smallest_region_mm2
+        return _first([f"too small ({each:.5f} mm²)" if each < least else "" for each in areas_mm2])
+
+    def _count(self, slide: Slide, regions: tuple[Region, ...], progress: Progress) -> Tally:
+        params = self.params
+        progress(0, "looking at the glass")
+        look, tally = Looker(regions, params, _glass(slide)), Tally(len(regions), params)
+        left, top, right, bottom = shapely.total_bounds([each.polygon for each in regions])
+        extent = math.ceil(max(right - left, bottom - top) * slide.mpp / params.mpp)
+        before = slide.receipt.tiles_read
+        margin = math.ceil(REACH_UM / params.mpp)
+        tiles = slide.tiles(mpp=params.mpp, size=min(TILE_PX, extent), region=regions, margin=margin)
+        planned = slide.receipt.tiles_read - before
+        cores = len(os.sched_getaffinity(0))
+        for done, found in enumerate(in_order(look, tiles, threads=cores, ahead=cores, name="ihc"), 1):
+            tally.add(found)
+            progress(100 * done / planned, f"{tally.all.nuclei} nuclei")
+        return tally
+
+    def _table(self, tally: Tally, whole_mm2: float, areas_mm2: list[float]) -> dict[str, calls.Row]:
+        params = self.params
+        table = calls.rows(tally.all, whole_mm2)
+        table["DAB measured in"] = (
+            "the nucleus" if params.compartment == "nucleus" else f"a ring of {params.ring_um:g} µm round the nucleus"
+        )
+        table[calls.FROM] = params.positive_from
+        table[calls.SHOWN] = len(tally.positive.rows) + len(tally.negative.rows)
+        if len(areas_mm2) > 1:
+            table[calls.REGIONS] = len(areas_mm2)
+            for number, (count, area) in enumerate(zip(tally.each[:MOST_ROWS], areas_mm2, strict=False), 1):
+                table |= calls.rows(count, area, prefix=calls.of_region(number))
+        return table
+
+    def _gallery(self, tally: Tally) -> Gallery | None:
+        """Show the nuclei, palest DAB first; None without any."""
+        if not tally.all.nuclei:
+            return None
+        shown = {TAGS[0]: tally.positive, TAGS[1]: tally.negative}
+        gallery = Gallery(
+            TAGS[:],
+            description=_description(tally),
+            buttons=[Button("recount", "Recount", "Count anew with the patches that you have moved")],
+        )
+        for tag, lot in shown.items():
+            for x, y, density in lot.rows.tolist():
+                gallery.add(tag, PixelPoint(x, y), sort_key=density)
+        return gallery
+
+
+def _description(tally: Tally) -> str:
+    def part(lot: Lot, total: int, tag: str) -> str:
+        return f"{len(lot.rows)} of {total} {tag}"
+
+    parts = (part(tally.positive, tally.all.positive, TAGS[0]), part(tally.negative, tally.all.negative, TAGS[1]))
+    return f"{' and '.join(parts)} nuclei. Move what is wrong to the other tag, then press Recount."
+
+
+def _glass(slide: Slide) -> Colour:
+    """Give the glass's colour; raises AppError when the slide is too dark to tell a stain."""
+    longest_um = max(slide.frame.width, slide.frame.height) * slide.mpp
+    mpp = max(slide.mpp, min(OVERVIEW_MPP, longest_um / OVERVIEW_PX))
+    colour = glass_colour(overview(slide, mpp=mpp))
+    if colour is None:
+        raise AppError("the slide is too dark: no glass can be told on it, so no stain can be measured")
+    return colour
+
+
+def _first(complaints: list[str]) -> str:
+    """Make a sentence of the first complaint that there is, about the region with its number."""
+    for number, why in enumerate(complaints, 1):
+        if why:
+            return f"region {number} is {why}" if len(complaints) > 1 else f"the region is {why}"
+    return ""
+
+
+def _not_counted(result: Result, why: str) -> Result:
+    result.text = f"not counted: {why}"
+    result.properties = {"Not counted": why}
+    return result
+
+
+# --- tile by tile
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one tile gave.
+
+    Of each nucleus its place in level-0 pixels, the density of its DAB, whether the picture is sharp there, and in
+    which regions it lies, bool (nuclei, regions). `sums`: of all regions together first, then of each.
+    """
+
+    x: Floats
+    y: Floats
+    density: Floats
+    sharp: NDArray[np.bool_]
+    regions: NDArray[np.bool_]
+    sums: tuple[Sums, ...]
+
+
+class Looker:
+    """Looks at tiles, several at a time if need be: holds nothing of what it has seen."""
+
+    def __init__(self, regions: Sequence[Region], params: IhcParams, white: Colour) -> None:
+        self._regions = regions
+        self._params = params
+        self._white = white
+        self._deconvolution = Deconvolution(params.haematoxylin, params.dab, white=white)
+
+    def __call__(self, tile: Tile) -> Found:
+        """Find a tile's nuclei; those whose middle lies in its margin are its neighbours'."""
+        params = self._params
+        stained = self._deconvolution(tile.pixels)
+        labels = find_nuclei(
+            self._nuclear(stained),
+            mpp=params.mpp,
+            contrast=params.nucleus_contrast,
+            smallest_um2=params.smallest_um2,
+            largest_um2=params.largest_um2,
+        )
+        ring_px = params.ring_um / params.mpp if params.compartment == "cell" else None
+        nuclei = measure_nuclei(labels, stained.second, ring_px=ring_px)
+        column, row = nuclei.column - tile.margin, nuclei.row - tile.margin
+        size = tile.pixels.shape[0] - 2 * tile.margin
+        own = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+        x, y = tile.x + column * tile.scale, tile.y + row * tile.scale
+        member = np.stack([shapely.contains_xy(each.polygon, x, y) for each in self._regions], axis=1)
+        own &= member.any(axis=1)
+        examined = Examined(
+            tile.pixels,
+            stained,
+            mpp=params.mpp,
+            white=self._white,
+            dab_from=params.dab_area_from,
+            least_sharp=LEAST_SHARP[params.compartment],
+        )
+        sharp = examined.sharp[nuclei.row.astype(int), nuclei.column.astype(int)]
+        sums = tuple(Sums() if mask is None else examined.sums(mask) for mask in self._masks(tile, size))
+        density = np.round(nuclei.density, calls.DECIMALS)
+        return Found(x[own], y[own], density[own], sharp[own], member[own], sums)
+
+    def _nuclear(self, stained: Stained) -> Density:
+        """Give what nuclei have more of. DAB round a nucleus would hide it, DAB in it belongs to it."""
+        if self._params.compartment == "cell":
+            return stained.first
+        return np.maximum(stained.first, 0) + np.maximum(stained.second, 0)
+
+    def _masks(self, tile: Tile, size: int) -> list[Mask | None]:
+        """Mark the tile's own pixels, `size` x `size`, in any region, then in each; None where there are none."""
+        core = np.zeros(tile.pixels.shape[:2], np.bool_)
+        own = slice(tile.margin, tile.margin + size)
+        core[own, own] = True
+        side = size * tile.scale
+        box = shapely.box(tile.x, tile.y, tile.x + side, tile.y + side)
+        touched = shapely.intersects([each.polygon for each in self._regions], box)
+        masks = [
+            tile.inside(each.polygon) & core if there else None
+            for each, there in zip(self._regions, touched, strict=True)
+        ]
+        together = [mask for mask in masks if mask is not None]
+        return [np.logical_or.reduce(together) if together else None, *masks]
+
+
+class Tally:
+    """Adds up what the tiles gave."""
+
+    def __init__(self, regions: int, params: IhcParams) -> None:
+        self.all = Count()
+        self.each = [Count() for _ in range(regions)]
+        self._from = params.positive_from
+        self.positive, self.negative = Lot(params.most_patches), Lot(params.most_patches)
+        """Some of the nuclei of either kind."""
+
+    def add(self, found: Found) -> None:
+        """Add what a tile gave; the tiles must come in the same order for the same lots to be drawn."""
+        positive = found.density >= self._from
+        for count, member, sums in zip(
+            [self.all, *self.each], [np.ones(len(positive), np.bool_), *found.regions.T], found.sums, strict=True
+        ):
+            count.positive += int(np.count_nonzero(positive & member))
+            count.negative += int(np.count_nonzero(~positive & member))
+            count.unsharp += int(np.count_nonzero(~found.sharp & member))
+            count.sums += sums
+        nuclei = np.stack([found.x, found.y, found.density], axis=1)
+        self.positive.add(nuclei[positive])
+        self.negative.add(nuclei[~positive])

@@ -1,0 +1,264 @@
+"""Finds tissue in an overview of a slide, and outlines it.
+
+Method. Every pixel's optical density is counted from the glass's colour (`slidehook.measuring.glass`). Density and
+colour together are split by Otsu's threshold (1979), held within `FAINTEST` and `SUREST`, since Otsu's would split an
+empty slide's noise, or dark tissue from pale. What is neither coloured nor textured is glass of another shade, or a
+shadow. What mixtures of haematoxylin, eosin and DAB hardly look like (their
+absorption: Ruifrok and Johnston 2001) is felt pen where it is even or very dark: red absorbed more than green (blue
+and green pens), all but blue absorbed (violet), green and blue alike but hardly red (red). What is black is pen or
+the slide's edge. Long, thin pieces that are straight or grey are edges of a cover slip. A majority vote smooths what
+is left; small pieces go and small holes are filled.
+
+Limits. Stains that are blue or green themselves (Alcian blue, trichromes, methyl green) look like pens: switch `pens`
+off for them. Large bleedings can pass for red pen; pale, lilac or pink pens for tissue. Black pigment and silver
+stains pass for the slide's edge where they cover more than a hole. Fat is found where its membranes lie close
+together. Very pale tissue without texture is missed: below an optical density of about 0.02.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely import Polygon
+from skimage import filters, measure
+
+from slidehook.geometry import Frame
+from slidehook.measuring.glass import WHITE, glass_colour
+from slidehook.pixels.source import Box, Pixels
+from slidehook.pixels.tiles import Mask
+from slidehook.slide import Slide
+
+SMALLEST_UM = 100.0
+"""Pieces of tissue, and holes in it, that are smaller than a square of this side do not count."""
+FAINTEST, SUREST = 0.025, 0.045
+"""Between which limits the threshold lies: optical density, mean of the channels plus their range."""
+COLOURED = 0.02
+"""A range of the channels' optical densities from which on a pixel is coloured, be it textured or not."""
+TEXTURED = 0.004
+"""The local deviation of optical density from which on a pixel is textured; even glass has 0.002."""
+EVEN = 0.06
+"""A local deviation of optical density, as a part of it, below which something may be ink; tissue has about 0.1."""
+VOTERS_UM = 40.0
+"""The side of the square whose pixels decide by majority what its middle is."""
+PEN_UM = 40.0
+"""How far round a pen mark what looks like tissue is its blurred edge."""
+EDGE_UM = 80.0
+"""How far round something black what is grey is its shadow."""
+STROKE_UM = 500.0
+"""The least extent of a pen mark; smaller ones are blood or dirt."""
+LINE_UM, LINE_LENGTH_UM = 120.0, 2000.0
+"""Pieces at most so wide, and at least so long, are edges of a cover slip when they are straight or grey."""
+PART_PX = 4096
+"""An overview is read in parts with this side in level-0 pixels, so that a slide without a pyramid fits in memory."""
+BAND = 512
+"""How many rows are looked at together."""
+_STEPS = 10_000
+"""Steps that an optical density of 1 is kept in."""
+
+
+def overview(slide: Slide, *, mpp: float) -> Pixels:
+    """Read a whole slide at about `mpp` µm per pixel, part by part: uint8 RGB (rows, columns, 3).
+
+    It is spread over the whole slide, as masks are. Raises as `Slide.read` does.
+    """
+    frame = slide.frame
+    scale = mpp / slide.mpp
+    columns, rows = max(1, round(frame.width / scale)), max(1, round(frame.height / scale))
+    across, down = frame.width / columns, frame.height / rows
+    side = max(1, int(PART_PX / scale))
+    places = [(x, y) for y in range(0, rows, side) for x in range(0, columns, side)]
+    whole = np.empty((rows, columns, 3), np.uint8)
+    source = slide.pixels
+
+    def read(place: tuple[int, int]) -> None:
+        x, y = place
+        part = whole[y : y + side, x : x + side]
+        height, width = part.shape[:2]
+        part[...] = source.read(Box(x * across, y * down, width * across, height * down), width, height)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for _ in pool.map(read, places):
+            pass
+    return whole
+
+
+def tissue_mask(pixels: Pixels, *, mpp: float, pens: bool = True) -> Mask:
+    """Mark tissue in an overview: uint8 RGB (rows, columns, 3) in, bool (rows, columns) out.
+
+    `mpp`: µm per pixel, above 0; 4 to 16 is best, 8 usual. `pens`: whether blue, green and red pen marks are looked
+    for. An empty slide has no mark. Method and limits: see the module. Raises ValueError on another dtype or shape.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise ValueError(f"an overview is uint8 (rows, columns, 3), not {pixels.dtype} {pixels.shape}")
+    if not 0 < mpp < np.inf:
+        raise ValueError(f"an overview has µm per pixel above 0, not {mpp}")
+    seen = _look(pixels, mpp, pens=pens)
+    least, voters = (SMALLEST_UM / mpp) ** 2, _odd(VOTERS_UM / mpp)
+    black = _without_small(seen.black, least)
+    foreign = _grown(black, EDGE_UM / mpp) & seen.grey | _grown(black, PEN_UM / mpp)
+    foreign |= _grown(_large(_voted(seen.ink, voters), STROKE_UM / mpp), PEN_UM / mpp)
+    marked = seen.evidence > _threshold(seen.evidence[~foreign])
+    marked &= ~foreign
+    marked &= seen.sure
+    marked = _without_small(_voted(marked, voters), least)
+    marked = ~_without_small(~marked, least) & ~foreign
+    return _without_lines(_without_small(marked, least), seen.grey, mpp)
+
+
+def outlines(mask: Mask, frame: Frame) -> list[Polygon]:
+    """Outline the marked areas, with their holes, in level-0 pixels; largest first.
+
+    `mask`: bool (rows, columns), spread over the whole slide. Pixels that touch at a corner only are two areas. The
+    lines run half-way between marked and unmarked pixels, and cut each corner: per corner the area is an eighth of a
+    pixel smaller where it points outwards, and larger where it points inwards. Raises ValueError on another dtype.
+    """
+    if mask.dtype != np.bool_ or mask.ndim != 2:
+        raise ValueError(f"a mask is bool (rows, columns), not {mask.dtype} {mask.shape}")
+    labels, _ = ndimage.label(mask)
+    scale = np.array([frame.width / mask.shape[1], frame.height / mask.shape[0]])
+    found = []
+    for number, place in enumerate(ndimage.find_objects(labels), 1):
+        inside = np.pad(labels[place] == number, 1)
+        rings = [_corners(each) for each in measure.find_contours(inside.astype(np.float32), 0.5)]
+        corner = np.array([place[1].start, place[0].start])
+        rings = [(ring[:, ::-1] - 0.5 + corner) * scale for ring in rings]
+        # What surrounds all others of one area has the greatest extent.
+        rings.sort(key=lambda ring: float(np.ptp(ring[:, 0])), reverse=True)
+        found.append(Polygon(rings[0], rings[1:]))
+    return sorted(found, key=lambda polygon: float(polygon.area), reverse=True)
+
+
+def _corners(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out the points of a closed ring that lie on a straight line between their neighbours."""
+    ring = ring[:-1]
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    return ring[np.abs(turns) > 1e-9]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What each pixel looks like: `evidence` of tissue in `_STEPS`, and bool of each kind; all (rows, columns)."""
+
+    evidence: NDArray[np.uint16]
+    sure: Mask
+    grey: Mask
+    black: Mask
+    ink: Mask
+
+    @classmethod
+    def nothing(cls, rows: int, columns: int) -> _Seen:
+        sure, grey, black, ink = (np.zeros((rows, columns), np.bool_) for _ in range(4))
+        return cls(np.zeros((rows, columns), np.uint16), sure, grey, black, ink)
+
+
+def _look(pixels: Pixels, mpp: float, *, pens: bool) -> _Seen:
+    """Look at an overview, some rows at a time: optical densities take a lot of room."""
+    values = np.arange(256).clip(1)
+    glass = np.array(glass_colour(pixels) or WHITE)
+    tables = [np.log10(each / values).clip(0).astype(np.float32) for each in glass]
+    seen = _Seen.nothing(*pixels.shape[:2])
+    window = max(3, _odd(VOTERS_UM / mpp))
+    for rows, band, inner in _bands(pixels, window):
+        red, green, blue = (table[band[..., channel]] for channel, table in enumerate(tables))
+        most = np.maximum(np.maximum(red, green), blue)
+        least = np.minimum(np.minimum(red, green), blue)
+        mean, colour = (red + green + blue) / 3, most - least
+        deviation = _deviation(mean, window)
+        seen.evidence[rows] = ((mean + colour) * _STEPS)[inner]
+        seen.sure[rows] = ((colour > COLOURED) | (deviation > TEXTURED))[inner]
+        seen.grey[rows] = (colour < 0.25 * most)[inner]
+        seen.black[rows] = ((least > 0.7) | ((most > 0.5) & (colour < 0.15 * most)))[inner]
+        if pens:
+            even = deviation < EVEN * mean
+            blue_or_green = ((red > 1.15 * green) & (most > 0.12) & even) | ((red > 1.3 * green) & (most > 0.35))
+            violet = (red > 0.85 * green) & ((mean > 0.6) | ((mean > 0.45) & even))
+            red_pen = (red < 0.35 * green) & (blue > 0.72 * green) & ((most > 0.6) | ((most > 0.3) & even))
+            seen.ink[rows] = (blue_or_green | violet | red_pen)[inner]
+    return seen
+
+
+def _bands(pixels: Pixels, margin: int) -> Iterator[tuple[slice, Pixels, slice]]:
+    """Cut an overview into bands: their rows, the pixels with a margin, and which rows of those are theirs."""
+    for start in range(0, len(pixels), BAND):
+        stop = min(start + BAND, len(pixels))
+        above = max(0, start - margin)
+        yield slice(start, stop), pixels[above : stop + margin], slice(start - above, stop - above)
+
+
+def _threshold(evidence: NDArray[np.uint16]) -> float:
+    """Give the evidence above which a pixel is tissue, in `_STEPS`."""
+    lowest, highest = FAINTEST * _STEPS, SUREST * _STEPS
+    if not len(evidence) or evidence.min() == evidence.max():
+        return lowest
+    return float(np.clip(filters.threshold_otsu(evidence), lowest, highest))
+
+
+def _deviation(values: NDArray[np.float32], window: int) -> NDArray[np.float32]:
+    mean = ndimage.uniform_filter(values, window, mode="nearest")
+    squares = ndimage.uniform_filter(values * values, window, mode="nearest")
+    deviation: NDArray[np.float32] = np.sqrt(np.maximum(squares - mean * mean, 0))
+    return deviation
+
+
+def _voted(mask: Mask, voters: int) -> Mask:
+    """Mark a pixel where over half of the `voters` x `voters` pixels round it are marked."""
+    voted: Mask = ndimage.uniform_filter(mask.astype(np.float32), voters, mode="nearest") > 0.5
+    return voted
+
+
+def _odd(pixels: float) -> int:
+    return 2 * round((max(pixels, 1) - 1) / 2) + 1
+
+
+def _grown(mask: Mask, by: float) -> Mask:
+    """Mark what lies within `by` pixels of a mark as well: a square, which is quick however large."""
+    if not mask.any():
+        return mask
+    grown: Mask = ndimage.maximum_filter(mask, 2 * round(by) + 1, mode="constant")
+    return grown
+
+
+def _large(mask: Mask, extent: float) -> Mask:
+    """Keep the pieces that are at least `extent` pixels wide or high."""
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    large = [max(_sides(place)) >= extent for place in ndimage.find_objects(labels)]
+    kept: Mask = np.array([False, *large])[labels]
+    return kept
+
+
+def _sides(place: tuple[slice, slice]) -> tuple[int, int]:
+    return place[0].stop - place[0].start, place[1].stop - place[1].start
+
+
+def _without_small(mask: Mask, least: float) -> Mask:
+    """Leave out the pieces with fewer than `least` pixels."""
+    labels, _ = ndimage.label(mask)
+    large = np.bincount(labels.ravel()) >= least
+    large[0] = False
+    kept: Mask = large[labels]
+    return kept
+
+
+def _without_lines(mask: Mask, grey: Mask, mpp: float) -> Mask:
+    """Leave out pieces that are long and thin, and either straight or grey."""
+    labels, _ = ndimage.label(mask)
+    widest = 2 * round(LINE_UM / mpp / 2) + 1
+    for number, place in enumerate(ndimage.find_objects(labels), 1):
+        if np.hypot(*_sides(place)) * mpp < LINE_LENGTH_UM:
+            continue
+        piece = np.pad(labels[place] == number, 1)
+        thick = np.count_nonzero(ndimage.minimum_filter(piece, widest, mode="constant"))
+        if thick > 0.001 * np.count_nonzero(piece):
+            continue
+        width = np.sqrt(12 * max(0.0, float(np.linalg.eigvalsh(np.cov(np.argwhere(piece).T))[0])))
+        piece = piece[1:-1, 1:-1]
+        if width * mpp <= LINE_UM or np.count_nonzero(grey[place] & piece) > 0.5 * np.count_nonzero(piece):
+            mask[place] &= ~piece
+    return mask

@@ -1,0 +1,152 @@
+"""What a user corrects in the gallery of `ihc`, through what DPAT is sent, and sends back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.ihc import Ihc
+from slidehook import Frame, Result
+from slidehook.iaapi.models import ImageInfo, Size, StoredResult
+from slidehook.jobs.job import Job, new_job_id
+from slidehook.publishing.onslide import RecordMaker
+from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, WHOLE, analysed, areas, number
+from tests.apps.stained import MPP
+from webserver.modifying import answered
+
+
+class Gallery:
+    """A result on the slide, as the user sees and changes it: through what DPAT is sent, and sends back."""
+
+    def __init__(self, result: Result) -> None:
+        side = round(SIDE_UM / MPP)
+        self.info = ImageInfo(id="S-1", image_size=Size(width=side, height=side))
+        job = Job(
+            id=new_job_id(1), app_id="ihc", slide_id="S-1", created_at=0, origin="user", input=areas(WHOLE),
+            context=None, callback_url="http://127.0.0.1:1/v1", callback_token="t",
+        )  # fmt: skip
+        record = RecordMaker(Ihc(), job, None).done(result, Frame(side, side))
+        self.wire: dict[str, Any] = {**record.to_wire(), "id": 1, "versionId": "1"}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.wire["data"]["result"]["content"]
+        return found
+
+    def move(self, tag: int, to: int, count: int) -> None:
+        """Move the first `count` patches with one tag to another."""
+        for patch in [each for each in self.content["patches"] if each["tag"] == tag][:count]:
+            patch["tag"] = to
+
+    def press(self) -> tuple[str, dict[str, Any]]:
+        """Press the button; gives the text and the table that stand on the slide then."""
+        (button,) = self.content["actions"]
+        button["state"] = 1
+        stored, quality = answered(Ihc(), StoredResult.model_validate(self.wire), lambda: self.info)
+        self.wire = stored.to_wire()
+        assert quality is None
+        assert self.content["actions"][0]["state"] == 0
+        return self.wire["displayResult"], self.wire["displayProperties"]
+
+
+@pytest.fixture(scope="module")
+def counted(section: Path) -> Result:
+    return analysed(section)
+
+
+@pytest.fixture
+def gallery(counted: Result) -> Gallery:
+    return Gallery(counted)
+
+
+def test_the_gallery_shows_each_nucleus_with_its_density_and_a_button(gallery: Gallery, counted: Result) -> None:
+    assert gallery.content["tags"] == ["positive", "negative"]
+    assert [each["name"] for each in gallery.content["actions"]] == ["Recount"]
+    assert len(gallery.content["patches"]) == counted.properties["Nuclei"]
+    for patch in gallery.content["patches"]:
+        assert (patch["sortKeyValue"] >= 0.2) == (patch["tag"] == 0)
+
+
+def test_moved_patches_are_counted_anew_when_the_button_is_pressed(gallery: Gallery, counted: Result) -> None:
+    nuclei, positive = int(number(counted, "Nuclei")), int(number(counted, "Positive"))
+    gallery.move(1, to=0, count=12)
+    text, table = gallery.press()
+    assert (table["Positive"], table["Negative"], table["Nuclei"]) == (positive + 12, nuclei - positive - 12, nuclei)
+    assert table["Positive (%)"] == round(100 * (positive + 12) / nuclei, 1)
+    assert text == f"{table['Positive (%)']} % of {nuclei} nuclei positive, corrected by the user"
+    assert (table["Positive, by the app"], table["Corrected by the user"]) == (positive, 12)
+    assert table["DAB area (%)"] == counted.properties["DAB area (%)"]
+
+
+def test_corrections_add_up_and_can_be_taken_back(gallery: Gallery, counted: Result) -> None:
+    before = {**gallery.wire["displayProperties"]}
+    patches = [{**each} for each in gallery.content["patches"]]
+    positive = int(number(counted, "Positive"))
+    gallery.move(1, to=0, count=5)
+    assert gallery.press()[1]["Positive"] == positive + 5
+    gallery.move(0, to=1, count=2)
+    table = gallery.press()[1]
+    assert (table["Positive"], table["Positive, by the app"]) == (positive + 3, positive)
+    gallery.content["patches"] = patches
+    text, table = gallery.press()
+    assert text == counted.text
+    assert table == before
+
+
+def test_a_press_without_a_correction_changes_nothing(gallery: Gallery, counted: Result) -> None:
+    before = {**gallery.wire["displayProperties"]}
+    assert gallery.press() == (counted.text, before)
+
+
+def test_nuclei_that_are_not_shown_keep_what_the_app_called_them(section: Path, counted: Result) -> None:
+    gallery = Gallery(analysed(section, most_patches=20))
+    nuclei, positive = int(number(counted, "Nuclei")), int(number(counted, "Positive"))
+    table = gallery.wire["displayProperties"]
+    assert (table["Nuclei"], table["Positive"], table["Nuclei shown"]) == (nuclei, positive, 40)
+    assert f"20 of {positive} positive and 20 of {nuclei - positive} negative" in gallery.content["description"]
+    gallery.move(0, to=1, count=20)
+    text, table = gallery.press()
+    assert (table["Positive"], table["Negative"]) == (positive - 20, nuclei - positive + 20)
+    assert text.endswith("corrected by the user")
+
+
+def test_a_correction_counts_in_the_regions_that_it_lies_in(section: Path) -> None:
+    gallery = Gallery(analysed(section, areas(LEFT, RIGHT)))
+    before = {**gallery.wire["displayProperties"]}
+    negative = [patch for patch in gallery.content["patches"] if patch["tag"] == 1]
+    left = [patch for patch in negative if patch["position"]["x"] < 0.39]
+    shared = [patch for patch in negative if 0.41 < patch["position"]["x"] < 0.59]
+    for patch in [*left[:4], *shared[:3]]:
+        patch["tag"] = 0
+    _, table = gallery.press()
+    for prefix, count in (("", 7), ("Region 1: ", 7), ("Region 2: ", 3)):
+        assert table[f"{prefix}Positive"] == before[f"{prefix}Positive"] + count
+        assert table[f"{prefix}Negative"] == before[f"{prefix}Negative"] - count
+        assert table[f"{prefix}Nuclei"] == before[f"{prefix}Nuclei"]
+        assert table[f"{prefix}Positive (%)"] > before[f"{prefix}Positive (%)"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda wire, content: content["patches"].pop(), "patches, but"),
+        (lambda wire, content: content["patches"][0].pop("sortKeyValue"), "not the app's"),
+        (lambda wire, content: content["tags"].__setitem__(0, "malignant"), "not the app's"),
+        (lambda wire, content: wire["displayProperties"].pop("Positive from DAB density"), "does not say"),
+        (lambda wire, content: wire["displayProperties"].update(Nuclei="many"), "does not say"),
+    ],
+    ids=["patch gone", "density gone", "tag renamed", "threshold gone", "count spoilt"],
+)
+def test_what_cant_be_recounted_says_so_and_keeps_the_users_change(
+    gallery: Gallery, spoil: Callable[[Any, Any], object], reason: str
+) -> None:
+    gallery.move(1, to=0, count=3)
+    spoil(gallery.wire, gallery.content)
+    text, table = gallery.press()
+    assert text.startswith("update failed: ")
+    assert reason in text
+    assert "Positive (%)" not in table
+    assert sum(patch["tag"] == 0 for patch in gallery.content["patches"]) >= 3

@@ -1,0 +1,178 @@
+"""What `ihc` gives no number for, and what a site can set of it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from openslide import OpenSlide
+from pydantic import ValidationError
+from scipy import ndimage
+
+from apps.ihc import Ihc, IhcParams
+from slidehook import AppError, Result, Slide
+from slidehook.errors import PixelSizeUnknown
+from slidehook.hosting.running import run_app
+from slidehook.iaapi.models import ImageInfo
+from slidehook.pixels.source import FilePixels, Pixels
+from tests.apps.ihc_runs import INFO, SIDE_UM, WHOLE, analysed, areas, number, percent
+from tests.apps.slides import glass
+from tests.apps.stained import DAB, EOSIN, MPP, Nucleus, absorbed, compose, scatter
+
+# --- no number where there is none
+
+
+def test_without_nuclei_there_is_no_percentage(on_slide: Callable[..., Path]) -> None:
+    result = analysed(on_slide(glass(600, 600)))
+    assert result.text == "no nuclei found"
+    assert result.properties["Nuclei"] == 0
+    assert not any("Positive (%)" in name for name in result.properties)
+    assert result.gallery is None
+    assert len(result.shapes) == 1
+    assert Ihc().on_modify(result) == result
+
+
+def test_a_region_without_nuclei_beside_one_with_some_has_no_percentage(section: Path, nuclei: list[Nucleus]) -> None:
+    edge = [(0.1, 0), (0.9, 0), (0.9, 0.02), (0.1, 0.02)]  # scattered nuclei keep off the slide's edge
+    result = analysed(section, areas(WHOLE, edge))
+    assert result.properties["Region 2: Nuclei"] == 0
+    assert "Region 2: Positive (%)" not in result.properties
+    assert number(result, "Nuclei") == pytest.approx(len(nuclei), rel=0.05)
+
+
+def blurred(pixels: Pixels, sigma_um: float) -> Pixels:
+    sigma = sigma_um / MPP
+    soft: Pixels = np.rint(ndimage.gaussian_filter(pixels.astype(float), (sigma, sigma, 0))).astype(np.uint8)
+    return soft
+
+
+def clouds(strength: float, stain: Any) -> Pixels:
+    waves = ndimage.gaussian_filter(np.random.default_rng(1).random((800, 800)), 4)
+    return absorbed(strength * (waves - waves.min())[..., None] / np.ptp(waves) * stain, noise=3)
+
+
+@pytest.mark.parametrize("sigma_um", [1.0, 2.0, 4.0, 6.0])
+@pytest.mark.parametrize("compartment", ["nucleus", "cell"])
+def test_a_blurred_picture_is_not_counted(
+    on_slide: Callable[..., Path], nuclei: list[Nucleus], sigma_um: float, compartment: str
+) -> None:
+    pixels = compose(nuclei, side_um=SIDE_UM, seed=1, membranes=compartment == "cell")
+    path = on_slide(blurred(pixels, sigma_um))
+    assert_not_counted(analysed(path, compartment=compartment), "the region is blurred")
+
+
+def test_a_blurred_region_among_others_is_named(on_slide: Callable[..., Path], picture: Pixels) -> None:
+    pixels = picture.copy()
+    pixels[:, 600:] = blurred(picture, 3.0)[:, 600:]
+    left, right = [(0, 0), (0.4, 0), (0.4, 1), (0, 1)], [(0.6, 0), (1, 0), (1, 1), (0.6, 1)]
+    assert_not_counted(analysed(on_slide(pixels), areas(left, right)), "region 2 is blurred")
+
+
+def test_a_picture_without_haematoxylin_is_not_counted(on_slide: Callable[..., Path]) -> None:
+    assert_not_counted(analysed(on_slide(clouds(0.8, DAB))), "the region is without haematoxylin")
+
+
+def test_another_stain_is_not_counted(on_slide: Callable[..., Path], nuclei: list[Nucleus]) -> None:
+    blue = compose([replace(each, positive=False) for each in nuclei], side_um=SIDE_UM, seed=1)
+    pixels = absorbed(-np.log10(blue / 255.0) + 0.3 * EOSIN, noise=2)
+    assert_not_counted(analysed(on_slide(pixels)), "not in the colours of haematoxylin and DAB")
+
+
+def test_a_region_that_is_too_small_or_dark_is_not_counted(on_slide: Callable[..., Path], picture: Pixels) -> None:
+    pixels = picture.copy()
+    pixels[:600] //= 16
+    path = on_slide(pixels)
+    upper, lower = [(0, 0), (1, 0), (1, 0.5), (0, 0.5)], [(0, 0.55), (1, 0.55), (1, 1), (0, 1)]
+    assert_not_counted(analysed(path, areas(upper)), "the region is too dark")
+    assert_not_counted(analysed(path, areas(lower, upper)), "region 2 is too dark")
+    assert analysed(path, areas(lower)).gallery is not None
+    assert_not_counted(analysed(path, areas([(0.5, 0.8), (0.52, 0.8), (0.52, 0.82)])), "the region is too small")
+
+
+def assert_not_counted(result: Result, why: str) -> None:
+    assert why in result.text
+    assert f"not counted: {result.properties['Not counted']}" == result.text
+    assert not {"Nuclei", "Positive (%)", "DAB area (%)"} & result.properties.keys()
+    assert result.gallery is None
+
+
+def test_a_slide_that_is_too_dark_or_too_coarse_or_has_no_region_fails(
+    on_slide: Callable[..., Path], picture: Pixels, section: Path
+) -> None:
+    with pytest.raises(AppError, match="too dark"):
+        analysed(on_slide(picture // 3))
+    with pytest.raises(AppError, match="too coarse"):
+        analysed(on_slide(picture, mpp=1.0))
+    with Slide(section, INFO) as slide, pytest.raises(AppError, match="no region"):
+        Ihc().analyze(slide, lambda *_: None)
+
+
+class Sizeless(FilePixels):
+    stated_mpp = None
+
+
+def test_without_a_pixel_size_nothing_is_counted(section: Path) -> None:
+    with OpenSlide(section) as opened:
+        slide = Slide(section, INFO, drawn=areas(WHOLE), pixels=Sizeless(opened))
+        with slide, pytest.raises(PixelSizeUnknown, match="neither the slide's file nor DPAT"):
+            run_app(Ihc(), slide, lambda *_: None)
+
+
+def test_without_a_sure_pixel_size_nothing_is_counted(on_slide: Callable[..., Path], picture: Pixels) -> None:
+    with pytest.raises(PixelSizeUnknown, match="1000 µm per pixel"):
+        analysed(on_slide(picture, mpp=1000.0))
+    with pytest.raises(PixelSizeUnknown, match=r"DPAT says 0\.5"):
+        analysed(on_slide(picture), info=ImageInfo(id="S-1", microns_per_pixel=0.5))
+
+
+# --- what the site sets
+
+
+def test_thresholds_are_the_sites(section: Path) -> None:
+    usual = analysed(section)
+    strict = analysed(section, positive_from=1.5, dab_area_from=1.5, smallest_um2=60)
+    assert strict.text.startswith("0.0 % of")
+    assert number(strict, "Nuclei") < number(usual, "Nuclei")
+    assert number(strict, "DAB area (%)") < 0.1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"compartment": "membrane"}, {"smallest_um2": 500}, {"dab": (0.65, 0.70, 0.29)}, {"positive_from": 0}, {"x": 1}],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        IhcParams(**wrong)
+
+
+def test_the_page_shows_every_setting_with_its_default() -> None:
+    page = Path(__file__).parents[2] / "docs" / "ihc.md"
+    found = re.search(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)
+    assert found
+    table = tomllib.loads(found[1])
+    assert IhcParams(**table) == IhcParams()
+    assert table.keys() == IhcParams.model_fields.keys()
+
+
+def test_a_site_can_offer_it_twice_with_other_settings(on_slide: Callable[..., Path]) -> None:
+    class Membranes(Ihc):
+        id = "membranes"
+        name = "Positive membranes"
+        params = IhcParams(compartment="cell")
+
+    true = scatter(80, side_um=200, seed=5)
+    path = on_slide(compose(true, side_um=200, seed=5, membranes=True))
+    with Slide(path, INFO, drawn=areas(WHOLE)) as slide:
+        result = run_app(Membranes(), slide, lambda *_: None)
+    assert Membranes.route == "/apps/membranes"
+    assert number(result, "Positive (%)") == pytest.approx(percent(true), abs=3)
+
+
+def test_imported_images_are_not_asked_for() -> None:
+    assert not Ihc().accepts(INFO)
