@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,6 +20,8 @@ from slidehook.pixels.source import Pixels
 
 Probabilities = NDArray[np.float32]
 """0…1, shape (tiles, classes)."""
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+"""How onnxruntime names what can run a model."""
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _SLACK = 1e-3
 """How far a probability may lie beyond 0…1 by rounding."""
@@ -70,6 +73,21 @@ def runtime_is_installed() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
+def providers(offered: Sequence[str]) -> list[str]:
+    """Give what a model is to run on, of what onnxruntime offers, the first first: CUDA if there is, then the CPU."""
+    return [each for each in (CUDA, CPU) if each in offered]
+
+
+def device(wanted: Sequence[str], real: Sequence[str]) -> str:
+    """Name what a session really runs on, by its own word, and what it could not run on though that was wanted.
+
+    onnxruntime offers CUDA wherever it was built for it, and goes on without where CUDA's libraries, its driver or
+    its GPU are missing.
+    """
+    lost = [_short(each) for each in wanted if each not in real]
+    return _short(real[0]) + (f" ({' and '.join(lost)} was offered, but can't be used here)" if lost else "")
+
+
 class TileModel:
     """A loaded model, on CUDA where that can be used, else on the CPU's cores that this process may use.
 
@@ -90,14 +108,15 @@ class TileModel:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         options.log_severity_level = 3
-        offered = runtime.get_available_providers()
-        wanted = [each for each in ("CUDAExecutionProvider", "CPUExecutionProvider") if each in offered]
+        wanted = providers(runtime.get_available_providers())
+        if CUDA in wanted and hasattr(runtime, "preload_dlls"):
+            runtime.preload_dlls()  # CUDA's libraries are not looked for among the installed packages otherwise
         try:
             self._session = runtime.InferenceSession(path, options, providers=wanted)
         except self._errors as error:
             raise AppError(f"{path.name} is no model that onnxruntime loads: {_words(error)}") from error
-        self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider")
-        """What it runs on: `CUDA` or `CPU`."""
+        self.device = device(wanted, self._session.get_providers())
+        """What it runs on: `CUDA`, or `CPU`, with the reason where CUDA was wanted."""
         self._input, self._dtype, self._batch = self._checked_input()
         std = np.asarray(params.std, np.float32)
         self._factor = np.float32(params.scale) / std
@@ -165,6 +184,10 @@ class TileModel:
                 f'the model gives probabilities, not logits: set outputs = "probabilities" in {self._said_in}'
             )
         return _softmax(values)
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider")
 
 
 def _softmax(logits: Probabilities) -> Probabilities:

@@ -19,6 +19,7 @@ from slidehook import AppError, Frame, PixelPoint, Result, Slide
 from slidehook.hosting.registry import Registry, load_apps
 from slidehook.hosting.running import run_app
 from slidehook.iaapi.models import ImageInfo, Size
+from slidehook.measuring.tilemodel import CPU, CUDA
 from slidehook.pixels.source import Pixels
 from slidehook.settings import Settings
 from tests.apps.models import write_model
@@ -187,6 +188,16 @@ def test_the_result_says_what_it_rests_on(make_app: MakeApp, slide: Slide) -> No
     assert steps == sorted(steps)
     assert len(steps) > 10
     assert steps[-1] <= 100
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+def test_the_result_says_when_cuda_was_offered_but_the_cpu_did_it(
+    make_app: MakeApp, slide: Slide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CUDA, CPU])
+    result = analyse(make_app(), slide)
+    assert str(result.properties["Model"]).endswith(", on CPU (CUDA was offered, but can't be used here)")
+    assert result.properties["brown (mm²)"] == pytest.approx(BROWN_PX * MM2, rel=0.02)
 
 
 def test_a_slide_without_tissue_is_said_to_have_none(make_app: MakeApp, tmp_path: Path) -> None:
