@@ -40,7 +40,7 @@ from slidehook.measuring.nuclei import REACH_UM, Floats, find_nuclei, measure_nu
 from slidehook.measuring.stains import DAB, HAEMATOXYLIN, Deconvolution, Density, Stained
 from slidehook.measuring.tissue import overview
 from slidehook.pixels.ahead import in_order
-from slidehook.pixels.tiles import Mask, Tile
+from slidehook.pixels.tiles import Tile
 from slidehook.regions import Region
 
 TILE_PX = 1024
@@ -50,6 +50,8 @@ OVERVIEW_MPP, OVERVIEW_PX = 32.0, 512
 """The glass is looked at in an overview as coarse as this, finer where it would have fewer pixels along its side."""
 MOST_ROWS = 20
 """How many regions have rows of their own in the table."""
+MOST_CORNERS, MOST_PATCHES = 10_000, 2000
+"""How many corners the regions, and patches each tag may have: for a recount all come back, in 1 MiB at most."""
 LEAST_SHARP = {"nucleus": 0.45, "cell": 0.5}
 """What is less sharp is blurred; a membrane, which is thin, suffers sooner than a nucleus."""
 
@@ -75,7 +77,7 @@ class IhcParams(BaseModel, frozen=True, extra="forbid"):
     """µm per pixel to look at. A slide whose own pixels are over 1.5 times as large is refused."""
     smallest_region_mm2: float = Field(0.001, ge=0)
     """In a smaller region nothing is counted."""
-    most_patches: int = Field(500, ge=1, le=5000)
+    most_patches: int = Field(500, ge=1, le=MOST_PATCHES)
     """How many patches of each tag the gallery shows; of more nuclei, so many drawn by lot."""
     haematoxylin: Colour = HAEMATOXYLIN
     dab: Colour = DAB
@@ -97,6 +99,7 @@ class Ihc(App):
     version = "1.0"
     input = MultiArea()
     needs = ("tiles",)
+    max_polygons = max_points = MOST_CORNERS  # the recount needs every region as it was drawn
 
     params: IhcParams = IhcParams()
 
@@ -110,6 +113,10 @@ class Ihc(App):
         regions = slide.regions
         if not regions:
             raise AppError("no region was drawn, and nuclei are counted in regions only")
+        if (corners := sum(len(each.points) for each in regions)) > MOST_CORNERS:
+            raise AppError(
+                f"the regions have {corners:,} corners: {MOST_CORNERS:,} at most can be counted and corrected"
+            )
         if slide.mpp > COARSEST * self.params.mpp:
             raise AppError(f"a pixel of the slide is {slide.mpp:g} µm wide: too coarse to tell nuclei apart")
         areas = [slide.pixel_size.mm2(each.area_px) for each in regions]
@@ -270,9 +277,8 @@ class Looker:
             least_sharp=LEAST_SHARP[params.compartment],
         )
         sharp = examined.sharp[nuclei.row.astype(int), nuclei.column.astype(int)]
-        sums = tuple(Sums() if mask is None else examined.sums(mask) for mask in self._masks(tile, size))
         density = np.round(nuclei.density, calls.DECIMALS)
-        return Found(x[own], y[own], density[own], sharp[own], member[own], sums)
+        return Found(x[own], y[own], density[own], sharp[own], member[own], self._sums(tile, size, examined))
 
     def _nuclear(self, stained: Stained) -> Density:
         """Give what nuclei have more of. DAB round a nucleus would hide it, DAB in it belongs to it."""
@@ -280,20 +286,22 @@ class Looker:
             return stained.first
         return np.maximum(stained.first, 0) + np.maximum(stained.second, 0)
 
-    def _masks(self, tile: Tile, size: int) -> list[Mask | None]:
-        """Mark the tile's own pixels, `size` x `size`, in any region, then in each; None where there are none."""
-        core = np.zeros(tile.pixels.shape[:2], np.bool_)
+    def _sums(self, tile: Tile, size: int, examined: Examined) -> tuple[Sums, ...]:
+        """Count the tile's own pixels, `size` x `size`: those in any region, then in each."""
+        core, together = (np.zeros(tile.pixels.shape[:2], np.bool_) for _ in range(2))
         own = slice(tile.margin, tile.margin + size)
         core[own, own] = True
         side = size * tile.scale
         box = shapely.box(tile.x, tile.y, tile.x + side, tile.y + side)
-        touched = shapely.intersects([each.polygon for each in self._regions], box)
-        masks = [
-            tile.inside(each.polygon) & core if there else None
-            for each, there in zip(self._regions, touched, strict=True)
-        ]
-        together = [mask for mask in masks if mask is not None]
-        return [np.logical_or.reduce(together) if together else None, *masks]
+        each = []
+        for region in self._regions:
+            if not shapely.intersects(region.polygon, box):
+                each.append(Sums())
+                continue
+            mask = tile.inside(region.polygon) & core
+            together |= mask
+            each.append(examined.sums(mask))
+        return (examined.sums(together), *each)
 
 
 class Tally:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from apps.ihc import Ihc
-from slidehook import Frame, Result
+from apps.ihc import MOST_CORNERS, MOST_PATCHES, Ihc
+from slidehook import AppError, Frame, Result
 from slidehook.iaapi.models import ImageInfo, Size, StoredResult
 from slidehook.jobs.job import Job, new_job_id
+from slidehook.publishing.budget import within_budget
 from slidehook.publishing.onslide import RecordMaker
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, WHOLE, analysed, areas, number
-from tests.apps.stained import MPP
+from tests.apps.slides import write_slide
+from tests.apps.stained import MPP, compose, scatter
+from webserver.front import MAX_BODY_BYTES
 from webserver.modifying import answered
 
 
 class Gallery:
     """A result on the slide, as the user sees and changes it: through what DPAT is sent, and sends back."""
 
-    def __init__(self, result: Result) -> None:
-        side = round(SIDE_UM / MPP)
+    def __init__(self, result: Result, *, side_um: float = SIDE_UM) -> None:
+        side = round(side_um / MPP)
         self.info = ImageInfo(id="S-1", image_size=Size(width=side, height=side))
         job = Job(
             id=new_job_id(1), app_id="ihc", slide_id="S-1", created_at=0, origin="user", input=areas(WHOLE),
             context=None, callback_url="http://127.0.0.1:1/v1", callback_token="t",
         )  # fmt: skip
-        record = RecordMaker(Ihc(), job, None).done(result, Frame(side, side))
+        shown = within_budget(result, max_polygons=Ihc.max_polygons, max_points=Ihc.max_points, mpp=MPP)
+        record = RecordMaker(Ihc(), job, None).done(shown, Frame(side, side))
         self.wire: dict[str, Any] = {**record.to_wire(), "id": 1, "versionId": "1"}
 
     @property
@@ -127,6 +134,43 @@ def test_a_correction_counts_in_the_regions_that_it_lies_in(section: Path) -> No
         assert table[f"{prefix}Negative"] == before[f"{prefix}Negative"] - count
         assert table[f"{prefix}Nuclei"] == before[f"{prefix}Nuclei"]
         assert table[f"{prefix}Positive (%)"] > before[f"{prefix}Positive (%)"]
+
+
+def grid_of(columns: int, rows: int) -> list[list[tuple[float, float]]]:
+    """Give the rectangles of a grid over the whole slide, row by row."""
+    x, y = np.linspace(0, 1, columns + 1).tolist(), np.linspace(0, 1, rows + 1).tolist()
+    return [
+        [(left, top), (right, top), (right, bottom), (left, bottom)]
+        for top, bottom in pairwise(y)
+        for left, right in pairwise(x)
+    ]
+
+
+def test_two_thousand_regions_and_more_are_counted_anew_as_well(tmp_path: Path) -> None:
+    true = scatter(30, side_um=120, seed=5, positive=0)
+    path = write_slide(tmp_path / "slide.tiff", compose(true, side_um=120, seed=5), mpp=MPP, quality=90)
+    left = [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)]
+    gallery = Gallery(analysed(path, areas(left, *grid_of(50, 42)), smallest_region_mm2=0), side_um=120)
+    before = {**gallery.wire["displayProperties"]}
+    assert (before["Regions"], "Shapes shown" in before) == (2101, False)
+    inside = [patch for patch in gallery.content["patches"] if patch["position"]["x"] < 0.5]
+    inside[0]["tag"] = 0
+    _, table = gallery.press()
+    assert (table["Positive"], table["Region 1: Positive"]) == (1, 1)
+    assert table["Region 1: Nuclei"] == before["Region 1: Nuclei"] == len(inside)
+
+
+def test_regions_whose_outlines_would_not_come_back_in_one_request_are_refused(section: Path) -> None:
+    angles = np.linspace(0, 2 * np.pi, MOST_CORNERS + 1)[:-1]
+    round_one = np.stack([0.5 + 0.4 * np.cos(angles), 0.5 + 0.4 * np.sin(angles)], axis=1).tolist()
+    result = analysed(section, areas(round_one))
+    assert len(result.shapes[0].points) == MOST_CORNERS
+    gallery = Gallery(result)
+    gallery.content["patches"] *= -(-2 * MOST_PATCHES // len(gallery.content["patches"]))
+    assert len(gallery.content["patches"]) >= 2 * MOST_PATCHES
+    assert len(json.dumps(gallery.wire)) < MAX_BODY_BYTES
+    with pytest.raises(AppError, match=rf"the regions have {MOST_CORNERS + 4:,} corners: {MOST_CORNERS:,} at most"):
+        analysed(section, areas(round_one, WHOLE))
 
 
 @pytest.mark.parametrize(
