@@ -132,12 +132,16 @@ def _traced() -> Iterator[None]:
         yield
     except AppFault as fault:
         if (cause := fault.__cause__) is not None:
-            ours = str(Path(__file__).parent)
             trace = cause.__traceback__
-            while trace is not None and trace.tb_frame.f_code.co_filename.startswith((ours, "<frozen")):
+            while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
                 trace = trace.tb_next
             traceback.print_exception(cause.with_traceback(trace))
         raise
+
+
+def _is_ours(file: str) -> bool:
+    """Say whether a line of a traceback is slidehook's own, or of Python's import."""
+    return file.startswith("<frozen") or Path(file).is_relative_to(Path(__file__).parent)
 
 
 # --- progress

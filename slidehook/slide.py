@@ -32,7 +32,8 @@ class Slide:
 
     `path` is the file that OpenSlide opens (its companions lie beside it), None when the app's `needs` ask for none.
     `tag` is the one that the user gave the region, for an app with tags. `pixels`: where they come from, when that is
-    neither `path` nor DPAT; closed with the slide. Close it, or use it in `with`.
+    neither `path` nor DPAT; closed with the slide. `told_by`: who says what stands in `info`. Close it, or use it in
+    `with`.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Slide:
         access: DpatAccess | None = None,
         pixels: PixelSource | None = None,
         dependency: Result | None = None,
+        told_by: str = "DPAT",
     ) -> None:
         self.path = path
         self.info = info
@@ -57,6 +59,7 @@ class Slide:
         self._access = access
         self._open: OpenSlide | None = None
         self._pixels = pixels
+        self._told_by = told_by
         self.dependency = dependency
         """The result of the app named in the app's `depends_on`, in this slide's level-0 pixels; None without one."""
         self.receipt = Receipt()
@@ -132,14 +135,14 @@ class Slide:
 
     @cached_property
     def pixel_size(self) -> PixelSize:
-        """How large a level-0 pixel is, and who says so: the file, else DPAT's record.
+        """How large a level-0 pixel is, and who says so: the file, else the image record.
 
         Raises PixelSizeUnknown when nobody says it, when the two disagree by over 5 %, or when it is no size that a
         scanner makes (0.05…20 µm).
         """
         # Without files nobody but DPAT says it, whether or not the slide can be read in tiles.
         stated = None if self.path is None and self._pixels is None else self.pixels.stated_mpp
-        return pixel_size(stated, self.info.microns_per_pixel)
+        return pixel_size(stated, self.info.microns_per_pixel, told_by=self._told_by)
 
     @property
     def mpp(self) -> float:

@@ -14,7 +14,7 @@ SMALLEST_MPP, LARGEST_MPP = 0.05, 20.0
 
 @dataclass(frozen=True)
 class PixelSize:
-    """A level-0 pixel's side in µm, and who says so: `file` or `DPAT`."""
+    """A level-0 pixel's side in µm, and who says so: `file`, or whose word it is that stands in the image record."""
 
     mpp: float
     source: str
@@ -24,17 +24,17 @@ class PixelSize:
         return area_px * self.mpp * self.mpp * 1e-6
 
 
-def pixel_size(in_file: tuple[float, float] | None, told: float | None) -> PixelSize:
-    """Give the pixel size that the file states (across, down; µm), else that of DPAT's image record.
+def pixel_size(in_file: tuple[float, float] | None, told: float | None, *, told_by: str = "DPAT") -> PixelSize:
+    """Give the pixel size that the file states (across, down; µm), else that of the image record, by `told_by`.
 
     Raises PixelSizeUnknown when there is none, when they disagree by over `DISAGREEMENT`, and when one is no size
     that a scanner makes: a measuring app must rather fail than give a wrong number.
     """
     if in_file is None and told is None:
-        raise PixelSizeUnknown("neither the slide's file nor DPAT says how large its pixels are")
+        raise PixelSizeUnknown(f"neither the slide's file nor {told_by} says how large its pixels are")
     for who, value in (
         *((("file", each)) for each in in_file or ()),
-        *((("DPAT", told),) if told is not None else ()),
+        *(((told_by, told),) if told is not None else ()),
     ):
         if not SMALLEST_MPP <= value <= LARGEST_MPP:
             raise PixelSizeUnknown(f"{_named(who)} says {value:g} µm per pixel, which no scanner makes")
@@ -43,10 +43,10 @@ def pixel_size(in_file: tuple[float, float] | None, told: float | None) -> Pixel
             f"the slide's file says {in_file[0]:g} µm per pixel across but {in_file[1]:g} down: they are not square"
         )
     if in_file is None:
-        return PixelSize(float(told or 0.0), "DPAT")
+        return PixelSize(float(told or 0.0), told_by)
     mpp = sum(in_file) / 2
     if told is not None and _differ(mpp, told):
-        raise PixelSizeUnknown(f"the slide's file says {mpp:g} µm per pixel, but DPAT says {told:g}")
+        raise PixelSizeUnknown(f"the slide's file says {mpp:g} µm per pixel, but {told_by} says {told:g}")
     return PixelSize(mpp, "file")
 
 

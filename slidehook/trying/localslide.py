@@ -17,6 +17,8 @@ from slidehook.pixels.source import FilePixels, stated_mpp
 from slidehook.result import Result
 from slidehook.slide import Slide, find_slide_file, open_slide, render_thumbnail
 
+CALLER = "the caller"
+"""Who says what the slide's file does not say of its pixel size: there is no DPAT."""
 TILE_PX = 256
 """The side of DPAT's tiles, as the image record of a local slide tells it."""
 
@@ -73,6 +75,7 @@ def local_slide(
             tag=tag,
             pixels=FilePixels(opened),
             dependency=dependency,
+            told_by=CALLER,
         )
         with slide:
             yield slide

@@ -15,6 +15,7 @@ import tifffile
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from slidehook import cli_run
 from slidehook.cli import main
 from slidehook.hosting.params import params_path
 from slidehook.iaapi.models import ResultRecord
@@ -275,7 +276,18 @@ def test_a_slide_that_does_not_say_its_pixel_size_needs_to_be_told() -> None:
     assert "how large its pixels are: say it with --mpp" in refused("mine.py:Square", slide="untold.tiff")
     found = run("mine.py:Square", "--mpp=0.5", slide="untold.tiff")
     assert found.exit_code == 0, found.output
-    assert "Pixel size (µm)" in found.stdout
+    assert "Pixel size from the caller" in " ".join(found.stdout.split())
+
+
+def test_a_pixel_size_that_the_file_contradicts_is_refused_and_nobody_else_is_blamed() -> None:
+    sentence = refused("mine.py:Square", "--mpp=0.5")
+    assert sentence == "Error: the slide's file says 0.25 µm per pixel, but the caller says 0.5."
+
+
+def test_a_folder_whose_name_begins_as_slidehooks_is_the_authors() -> None:
+    package = Path(cli_run.__file__).parent
+    assert cli_run._is_ours(str(package / "trying" / "trial.py"))
+    assert not cli_run._is_ours(f"{package}_apps/mine.py")
 
 
 def test_files_that_can_not_be_written_are_told() -> None:

@@ -61,14 +61,14 @@ def test_an_id_is_never_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_pixel_size_is_told_for_a_file_that_says_none(tmp_path: Path) -> None:
     path = write(tmp_path / "untold.tiff", mpp=None)
-    with local_slide(path) as slide, pytest.raises(PixelSizeUnknown, match="neither the slide's file nor DPAT"):
+    with local_slide(path) as slide, pytest.raises(PixelSizeUnknown, match="neither the slide's file nor the caller"):
         _ = slide.mpp
     with local_slide(path, mpp=0.5) as slide:
-        assert (slide.mpp, slide.pixel_size.source) == (0.5, "DPAT")
+        assert (slide.mpp, slide.pixel_size.source) == (0.5, "the caller")
 
 
 def test_a_told_pixel_size_that_the_file_contradicts_is_not_believed(grey: Path) -> None:
-    with local_slide(grey, mpp=0.5) as slide, pytest.raises(PixelSizeUnknown, match=r"but DPAT says 0\.5"):
+    with local_slide(grey, mpp=0.5) as slide, pytest.raises(PixelSizeUnknown, match=r"but the caller says 0\.5"):
         _ = slide.mpp
 
 

@@ -54,5 +54,11 @@ def test_up_to_5_percent_are_no_disagreement(mpp: float, times: float) -> None:
         assert pixel_size((mpp, mpp), told) == PixelSize(mpp, "file")
 
 
+def test_who_said_it_is_named_where_that_was_not_dpat() -> None:
+    assert pixel_size(None, 0.5, told_by="the caller") == PixelSize(0.5, "the caller")
+    with pytest.raises(PixelSizeUnknown, match=r"file says 0\.25 µm per pixel, but the caller says 0\.5"):
+        pixel_size((0.25, 0.25), 0.5, told_by="the caller")
+
+
 def test_an_area_is_given_in_square_millimetres() -> None:
     assert PixelSize(0.5, "file").mm2(2000 * 4000) == pytest.approx(2.0)
