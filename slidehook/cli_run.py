@@ -6,8 +6,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slidehook.app import App
-from slidehook.errors import CannotStore, PixelSizeUnknown, SlideUnreadable
+from slidehook.errors import AppError, CannotStore, PixelSizeUnknown, SlideUnreadable
 from slidehook.geometry import Frame
 from slidehook.hosting.dependencies import DependencyMissing
 from slidehook.hosting.params import changed_params, read_assignments
@@ -34,10 +34,13 @@ from slidehook.result import Progress
 from slidehook.settings import read_settings
 from slidehook.slide import open_slide
 from slidehook.trying.appsource import AppFault, check_complete, find_app
+from slidehook.trying.limits import limited
 from slidehook.trying.localslide import local_file, local_id, local_info
 from slidehook.trying.picture import draw_result
 from slidehook.trying.trial import Trial, drawn_by, try_app
 
+Limits = Callable[[App], AbstractContextManager[None]]
+"""What holds an app to the time and memory that it may take."""
 OVERVIEW_PX = 2048
 """The longer side of the picture that the result is drawn on."""
 PIPE_WIDTH = 160
@@ -61,6 +64,7 @@ INTERRUPTED = 130
     "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set one of the app's parameters; repeatable."
 )
 @click.option("--mpp", type=click.FloatRange(0, min_open=True), help="µm per pixel, for a file that does not say it.")
+@click.option("--no-limits", is_flag=True, help="Let the app take more time and memory than it may in a worker.")
 def run(
     *,
     app: str,
@@ -70,6 +74,7 @@ def run(
     out: Path | None,
     params: tuple[str, ...],
     mpp: float | None,
+    no_limits: bool,
 ) -> None:
     """Run an app on a slide of this machine, without any server.
 
@@ -77,6 +82,8 @@ def run(
 
     Writes result.json (what DPAT would get), overlay.png (the result drawn on the slide) and result.geojson (all that
     was found, for QuPath).
+
+    The app's timeout (else JOB_TIMEOUT) and its memory_gb hold as they do in a worker.
     """
     try:
         settings = read_settings()
@@ -86,7 +93,9 @@ def run(
             chosen.params = changed_params(chosen.params, read_assignments(params), source="--param")
             check_complete(chosen)
         outlines = read_outlines(region) if region else []
-        trial = _try(chosen, _before(chosen, registry), slide, outlines=outlines, tag=tag, mpp=mpp)
+        before = _before(chosen, registry)
+        limits = _unlimited if no_limits else _limited
+        trial = _try(chosen, before, slide, outlines=outlines, tag=tag, mpp=mpp, limits=limits)
         files = _keep(out or Path(f"{local_id(slide)}-{chosen.id}"), chosen, slide, trial)
     except KeyboardInterrupt:
         click.echo("stopped; nothing was written", err=True)
@@ -95,13 +104,22 @@ def run(
 
 
 def _try(
-    app: App, before: list[App], slide: Path, *, outlines: list[Outline], tag: str | None, mpp: float | None
+    app: App,
+    before: list[App],
+    slide: Path,
+    *,
+    outlines: list[Outline],
+    tag: str | None,
+    mpp: float | None,
+    limits: Limits,
 ) -> Trial:
     info = local_info(slide, mpp=mpp)
     drawn = drawn_by(app, outlines, tag, _frame(info))
     try:
         with _progress() as bars, _traced():
-            trial = try_app(app, before, slide, drawn=drawn, mpp=mpp, progress=lambda each: _bar(bars, each))
+            trial = try_app(
+                app, before, slide, drawn=drawn, mpp=mpp, progress=lambda each: _bar(bars, each), limits=limits
+            )
             for task in bars.task_ids:
                 bars.update(task, completed=100, description="done")
             return trial
@@ -123,6 +141,20 @@ def _frame(info: ImageInfo) -> Frame:
     if frame is None:
         raise SlideUnreadable("the slide has no pixels")
     return frame
+
+
+def _limited(app: App) -> AbstractContextManager[None]:
+    timeout_s = app.timeout or app.settings.job_timeout.total_seconds()
+    return limited(timeout_s=timeout_s, memory_gb=app.memory_gb, last_words=_last_words)
+
+
+def _unlimited(_: App) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def _last_words(error: AppError) -> None:
+    Console(stderr=True).show_cursor()  # the progress bar hides it
+    click.echo(f"\nError: {error}.", err=True)
 
 
 @contextmanager

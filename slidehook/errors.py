@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class SlidehookError(Exception):
@@ -136,6 +136,16 @@ class AppCrashed(AppError):
 class AppTimeout(AppError):
     """The app needed longer than it may."""
 
+    @classmethod
+    def after(cls, timeout_s: float) -> Self:
+        """Say how long that is."""
+        return cls(f"the analysis needed longer than {timeout_s:g} s")
+
 
 class AppOutOfMemory(AppError):
     """The app needed more memory than it may."""
+
+    @classmethod
+    def over(cls, memory_gb: float) -> Self:
+        """Say how much that is."""
+        return cls(f"the analysis needed more than {memory_gb:g} GB of memory")

@@ -133,11 +133,11 @@ class AppProcess:
                 while (found := self._hear(progress, another_token)) is None:
                     tick()
                     if time.monotonic() > until:
-                        raise AppTimeout(f"the analysis needed longer than {timeout_s:g} s")
+                        raise AppTimeout.after(timeout_s)
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             self._end()
-            if guard is not None and guard.exceeded:
-                raise AppOutOfMemory(f"the analysis needed more than {memory_gb:g} GB of memory") from error
+            if memory_gb is not None and guard is not None and guard.exceeded:
+                raise AppOutOfMemory.over(memory_gb) from error
             raise AppCrashed(f"the analysis process died ({_ending(self._process.exitcode)})") from error
         except _Told as told:
             raise told.error from None

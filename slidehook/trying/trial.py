@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,16 +83,18 @@ def try_app(
     drawn: Input,
     mpp: float | None,
     progress: Callable[[App], Progress],
+    limits: Callable[[App], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> Trial:
     """Run the apps that `app` rests on, and then itself, on the slide at `path` (a file, or a folder of DICOM files).
 
     `mpp`: what DPAT's record would say of the pixel size, None: what the file says; `progress` gives what each app
-    tells its progress. Raises AppFault, whose cause is what the author's code raised, and errors of slidehook's own.
+    tells its progress, `limits` what holds it to the time and memory that it may take. Raises AppFault, whose cause
+    is what the author's code raised, and errors of slidehook's own.
     """
     result: Result | None = None
     for each in before:
         with local_slide(path, needs=each.needs, mpp=mpp, dependency=result) as slide:
-            result = _analysed(each, slide, progress(each))
+            result = _analysed(each, slide, progress(each), limits(each))
     with local_slide(
         path,
         needs=app.needs,
@@ -101,14 +104,15 @@ def try_app(
         with_label=app.settings.store_phi,
         dependency=result,
     ) as slide:
-        whole = _analysed(app, slide, progress(app))
+        whole = _analysed(app, slide, progress(app), limits(app))
         return Trial(whole, _record(app, slide, whole), [each.in_result(slide.frame) for each in slide.regions])
 
 
-def _analysed(app: App, slide: Slide, progress: Progress) -> Result:
+def _analysed(app: App, slide: Slide, progress: Progress, limits: AbstractContextManager[None]) -> Result:
     try:
-        app.setup()
-        return plain(run_app(app, slide, progress))
+        with limits:
+            app.setup()
+            return plain(run_app(app, slide, progress))
     except SlidehookError:
         raise
     except (Exception, SystemExit) as error:

@@ -20,6 +20,7 @@ from slidehook.cli import main
 from slidehook.hosting.params import params_path
 from slidehook.iaapi.models import ResultRecord
 from tests.author import tried_apps
+from tests.e2e.running import is_alive
 
 WIDTH, HEIGHT = 1200, 900
 FILES = {"result.json", "overlay.png", "result.geojson"}
@@ -306,6 +307,45 @@ def test_ctrl_c_ends_it_with_one_line_and_no_files() -> None:
     assert "stopped; nothing was written" in said
     assert "Traceback" not in said
     assert not Path("grey-endless").exists()
+
+
+def test_an_app_that_takes_longer_than_it_may_is_stopped_as_in_a_worker() -> None:
+    assert "Error: the analysis needed longer than 0.3 s." in run("mine.py:Slow").stderr
+    assert "Error: the analysis needed longer than 0.3 s." in run("mine.py:SlowOnDemo").stderr
+    assert not list(Path().glob("grey-slow*"))
+
+
+def test_the_sites_timeout_holds_for_an_app_that_says_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIDEHOOK_JOB_TIMEOUT", "1s")
+    found = run("mine.py:Endless")
+    assert (found.exit_code, "Error: the analysis needed longer than 1 s." in found.stderr) == (1, True)
+
+
+def run_alone(app: str, *, stop_s: float = 5.0) -> subprocess.CompletedProcess[str]:
+    """Run an app in a program of its own, whose memory and end are nobody else's."""
+    code = f"from slidehook import cli; from slidehook.trying import limits; limits.STOP_S = {stop_s}; cli.main()"
+    command = [sys.executable, "-c", code, "run", f"mine.py:{app}", "grey.tiff", "--out", "out"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_an_app_that_takes_more_memory_than_it_may_is_stopped_with_what_it_started() -> None:
+    found = run_alone("Greedy")
+    assert found.returncode == 1
+    assert "Error: the analysis needed more than 0.5 GB of memory." in found.stderr
+    assert not is_alive(int(found.stdout))
+    assert not Path("out").exists()
+
+
+def test_an_app_that_goes_on_all_the_same_ends_with_the_program() -> None:
+    found = run_alone("Stubborn", stop_s=0.2)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "Error: the analysis needed longer than 0.3 s." in found.stderr
+    assert not Path("out").exists()
+
+
+def test_an_author_can_lift_the_limits() -> None:
+    assert "needed longer than 0.01 s" in run("mine.py:Hurried").stderr
+    assert done("Hurried", "--no-limits")["displayResult"] == "in time"
 
 
 def test_apps_tells_programs_all_that_an_app_declares() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
 import threading
 
@@ -132,6 +134,53 @@ class Endless(Square):
         sys.stdout.flush()
         threading.Event().wait()
         raise AssertionError
+
+
+class Slow(Endless):
+    id = "slow"
+    timeout = 0.3
+
+
+class SlowOnDemo(Slow):
+    id = "slow-on-demo"
+    depends_on = "wholeslide"
+
+
+class Hurried(Square):
+    """Needs a little longer than it says."""
+
+    id = "hurried"
+    timeout = 0.01
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        threading.Event().wait(0.5)
+        return Result("in time")
+
+
+class Greedy(Square):
+    """Fills memory, in a process of its own as well, until it is stopped."""
+
+    id = "greedy"
+    memory_gb = 0.5
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        fills = "held = [bytearray(2**22) for _ in range(2**10)]; import threading; threading.Event().wait()"
+        with subprocess.Popen([sys.executable, "-S", "-c", fills]) as process:
+            sys.stdout.write(f"{process.pid}\n")
+            process.wait()
+        return Result("had 4 GiB")
+
+
+class Stubborn(Square):
+    """Takes every error for one that it can go on after."""
+
+    id = "stubborn"
+    timeout = 0.3
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        while True:
+            with contextlib.suppress(Exception):
+                threading.Event().wait()
 
 
 class Lacking(Square):

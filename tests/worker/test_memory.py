@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from slidehook.hosting.memory import family, members, take_more
 from tests.e2e.running import is_alive, wait_for
-from worker.memory import MemoryGuard, end_group, members, takes_more
+from worker.memory import MemoryGuard, end_group
 
 MIB = 2**20
 FOREVER = "print('ready', flush=True); import threading; threading.Event().wait()"
@@ -42,18 +43,19 @@ def start() -> Iterator[Start]:
 def test_what_a_process_fills_counts_and_what_it_only_reserves_does_not(start: Start) -> None:
     full = start(FILLS_60 + FOREVER)
     reserved = start("import mmap; held = mmap.mmap(-1, 60 * 2**20, flags=mmap.MAP_PRIVATE);" + FOREVER)
-    assert takes_more(full.pid, 60 * MIB)
-    assert not takes_more(full.pid, 100 * MIB)
-    assert not takes_more(reserved.pid, 40 * MIB)
+    assert take_more([full.pid], 60 * MIB)
+    assert not take_more([full.pid], 100 * MIB)
+    assert not take_more([reserved.pid], 40 * MIB)
 
 
 def test_the_processes_of_a_group_count_together_and_what_they_share_once(start: Start) -> None:
     two = start(f"import os; pid = os.fork(); {FILLS_60} {FOREVER}")
-    wait_for(lambda: takes_more(two.pid, 120 * MIB), "both have filled their memory")
+    wait_for(lambda: take_more(members(two.pid), 120 * MIB), "both have filled their memory")
     shared = start(f"import os; {FILLS_60} os.fork(); {FOREVER}")
     wait_for(lambda: len(members(shared.pid)) == 2, "it has forked")
-    assert takes_more(shared.pid, 60 * MIB)
-    assert not takes_more(shared.pid, 110 * MIB)
+    assert sorted(family(shared.pid)) == sorted(members(shared.pid))
+    assert take_more(members(shared.pid), 60 * MIB)
+    assert not take_more(members(shared.pid), 110 * MIB)
 
 
 def test_a_group_that_takes_too_much_is_killed_with_all_its_processes(start: Start) -> None:
@@ -78,7 +80,7 @@ def test_a_group_that_has_ended_takes_nothing(start: Start) -> None:
     process = start("print('ready', flush=True)")
     process.wait()
     assert members(process.pid) == []
-    assert not takes_more(process.pid, 0)
+    assert not take_more([process.pid], 0)
     end_group(process.pid)
     assert os.getpid() in members(os.getpgrp())
 
@@ -87,15 +89,15 @@ def test_a_group_that_has_ended_takes_nothing(start: Start) -> None:
 def test_a_guard_that_can_not_look_for_a_moment_looks_on(
     start: Start, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    looks: list[int] = []
+    looks: list[list[int]] = []
 
-    def at_the_third_look(group: int, limit_bytes: float) -> bool:
-        looks.append(group)
+    def at_the_third_look(pids: list[int], limit_bytes: float) -> bool:
+        looks.append(pids)
         if len(looks) < 3:
             raise error
-        return takes_more(group, limit_bytes)
+        return take_more(pids, limit_bytes)
 
-    monkeypatch.setattr("worker.memory.takes_more", at_the_third_look)
+    monkeypatch.setattr("worker.memory.take_more", at_the_third_look)
     process = start(FILLS_60 + FOREVER)
     with MemoryGuard(process.pid, 30 * MIB) as guard:
         assert process.wait(10) == -signal.SIGKILL
@@ -105,10 +107,10 @@ def test_a_guard_that_can_not_look_for_a_moment_looks_on(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_nothing_runs_on_under_a_guard_that_has_a_fault(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty(group: int, limit_bytes: float) -> bool:
+    def faulty(pids: list[int], limit_bytes: float) -> bool:
         raise AssertionError("a fault of its own")
 
-    monkeypatch.setattr("worker.memory.takes_more", faulty)
+    monkeypatch.setattr("worker.memory.take_more", faulty)
     process = start(FOREVER)
     with MemoryGuard(process.pid, 500 * MIB) as guard:
         assert process.wait(10) == -signal.SIGKILL
