@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +35,28 @@ def glass(rows: int, columns: int) -> Pixels:
 
 def tissue(rows: int, columns: int) -> Pixels:
     """Give real tissue, without a gap: scikit-image's immunohistochemistry (colon, DAB), as mirror images."""
-    picture: Pixels = data.immunohistochemistry()
-    pair = np.concatenate([picture, picture[:, ::-1]], axis=1)
-    block = np.concatenate([pair, pair[::-1]], axis=0)
-    return np.tile(block, (-(-rows // len(block)), -(-columns // block.shape[1]), 1))[:rows, :columns]
+    return tiled(_block(1), rows, columns)
 
 
 def small_tissue(rows: int, columns: int, *, shrink: int = 2) -> Pixels:
-    """Give the same tissue at a lower magnification."""
-    full = tissue(rows * shrink, columns * shrink).reshape(rows, shrink, columns, shrink, 3)
-    small: Pixels = np.rint(full.mean(axis=(1, 3))).astype(np.uint8)
+    """Give the same tissue at a lower magnification: `shrink` is 2, 4 or 8."""
+    return tiled(_block(shrink), rows, columns)
+
+
+@cache
+def _block(shrink: int) -> Pixels:
+    """Give four pictures, each the mirror image of those beside it."""
+    picture: Pixels = data.immunohistochemistry()
+    pair = np.concatenate([picture, picture[:, ::-1]], axis=1)
+    block = np.concatenate([pair, pair[::-1]], axis=0)
+    rows, columns = len(block) // shrink, block.shape[1] // shrink
+    small: Pixels = np.rint(block.reshape(rows, shrink, columns, shrink, 3).mean(axis=(1, 3))).astype(np.uint8)
     return small
+
+
+def tiled(block: Pixels, rows: int, columns: int) -> Pixels:
+    """Repeat a picture as often as it takes."""
+    return np.tile(block, (-(-rows // len(block)), -(-columns // block.shape[1]), 1))[:rows, :columns]
 
 
 def restained(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,7 @@ def compose(
         np.array([0, *rng.normal(mean, 0.17 * mean, len(nuclei)).clip(0.6 * mean, 1.8 * mean)])
         for mean in (haematoxylin, dab)
     )
-    grain, cloud = _waves(rng, side, 3.0), _waves(rng, side, 20.0)
+    grain, cloud = _waves(seed, side, 3.0), _waves(seed, side, 20.0)
     texture = 1 + 0.15 * grain
     blue, brown = 0.04 + 0.012 * cloud + 0.01 * grain, 0.02 + 0.005 * cloud
     if membranes:
@@ -158,7 +159,11 @@ def _distances(nuclei: Sequence[Nucleus], side: int) -> tuple[Field, NDArray[np.
     return distance, nearest
 
 
-def _waves(rng: np.random.Generator, side: int, sigma_px: float) -> Field:
-    waves: Field = ndimage.gaussian_filter(rng.standard_normal((side, side)), sigma_px)
+@cache
+def _waves(seed: int, side: int, sigma_px: float) -> Field:
+    random = np.random.default_rng((seed, round(sigma_px))).standard_normal((side, side))
+    waves: Field = ndimage.gaussian_filter(random, sigma_px)
     waves /= waves.std()
-    return waves.clip(-3, 3)
+    waves = waves.clip(-3, 3)
+    waves.flags.writeable = False
+    return waves

@@ -16,7 +16,7 @@ from slidehook.errors import PixelSizeUnknown
 from slidehook.hosting.running import run_app
 from slidehook.iaapi.models import ImageInfo
 from slidehook.pixels.source import Pixels
-from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, tissue, write_slide
+from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, tiled, tissue, write_slide
 from tests.apps.test_tissue import marked, overlap
 
 MPP = 0.5
@@ -36,12 +36,14 @@ def blurred(pixels: Pixels, *, um: float, mpp: float = MPP) -> Pixels:
     return soft
 
 
-def section(texture: Pixels, *, blur_um: float = BLUR_UM) -> Pixels:
-    """A slide with a rectangle of tissue, whose left half is blurred."""
+def section(texture: Pixels, *, blur_um: float = BLUR_UM, until: int = MIDDLE) -> Pixels:
+    """A slide with a rectangle of tissue, blurred from its left up to the column `until`."""
     pixels = glass(ROWS, COLUMNS)
     pixels[TOP : TOP + HIGH, LEFT : LEFT + WIDE] = texture[:HIGH, :WIDE]
     if blur_um:
-        pixels[:, :MIDDLE] = blurred(pixels, um=blur_um)[:, :MIDDLE]
+        reach = round(4 * blur_um / MPP) + 1  # farther than that it changes nothing
+        near = pixels[TOP - reach : TOP + HIGH + reach, LEFT - reach : until + reach]
+        near[:, : until - LEFT + reach] = blurred(near, um=blur_um)[:, : until - LEFT + reach]
     return pixels
 
 
@@ -96,8 +98,10 @@ def test_other_stains_and_lamps_make_no_difference(
     tmp_path: Path, kind: str, lamp: tuple[float, float, float]
 ) -> None:
     stain, strength = TISSUES[kind]
-    pixels = section(restained(small_tissue(HIGH, WIDE), stain, strength=strength))
-    lit = np.rint(pixels * np.array(lamp, np.float32)).astype(np.uint8)
+    block = restained(small_tissue(512, 512), stain, strength=strength)
+    light = np.rint(np.arange(256)[:, None] * np.array(lamp)).astype(np.uint8)
+    pixels = section(tiled(block, HIGH, WIDE))
+    lit = np.stack([light[pixels[..., channel], channel] for channel in range(3)], axis=-1)
     path = write_slide(tmp_path / "slide.tiff", lit, mpp=MPP)
     result = analysed(path)
     assert number(result, "Blurred (mm²)") == pytest.approx(LEFT_HALF.area * MM2, rel=0.05)
@@ -127,7 +131,7 @@ def test_sharp_tissue_is_in_focus(sharp_path: Path, sample_slides: Path) -> None
 
 
 def test_a_slide_that_is_blurred_all_over_has_nothing_in_focus(tmp_path: Path) -> None:
-    pixels = blurred(section(small_tissue(HIGH, WIDE), blur_um=0), um=2)
+    pixels = section(small_tissue(HIGH, WIDE), blur_um=2, until=COLUMNS)
     result = analysed(write_slide(tmp_path / "slide.tiff", pixels, mpp=MPP))
     assert number(result, "In focus (%)") < 1
     assert overlap(marked(result), shapely.box(LEFT, TOP, LEFT + WIDE, TOP + HIGH)) > 0.95
@@ -135,7 +139,7 @@ def test_a_slide_that_is_blurred_all_over_has_nothing_in_focus(tmp_path: Path) -
 
 @pytest.mark.parametrize(("um", "in_focus"), [(0.4, 100), (1.0, 0)])
 def test_half_a_micrometre_goes_unseen_and_a_whole_one_is_found(tmp_path: Path, um: float, in_focus: int) -> None:
-    pixels = blurred(section(small_tissue(HIGH, WIDE), blur_um=0), um=um)
+    pixels = section(small_tissue(HIGH, WIDE), blur_um=um, until=COLUMNS)
     result = analysed(write_slide(tmp_path / "slide.tiff", pixels, mpp=MPP, quality=90))
     assert number(result, "In focus (%)") == pytest.approx(in_focus, abs=3)
 

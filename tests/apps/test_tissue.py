@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ from slidehook.errors import PixelSizeUnknown
 from slidehook.hosting.running import run_app
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo
-from slidehook.measuring.tissue import PART_PX, overview, tissue_mask
+from slidehook.measuring.tissue import overview, tissue_mask
 from slidehook.pixels.source import FilePixels, Pixels
 from slidehook.settings import Settings
 from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, write_slide
 
-MPP = 0.5
-ROWS, COLUMNS = 4000, 6000
-TOP, LEFT, HIGH, WIDE = 600, 900, 2600, 4000
+MPP = 1.0
+ROWS, COLUMNS = 2000, 3000
+TOP, LEFT, HIGH, WIDE = 300, 450, 1300, 2000
 """Where the tissue lies on the slides here, in pixels."""
 MM2 = (MPP / 1000) ** 2
 AREA_MM2 = HIGH * WIDE * MM2
@@ -38,7 +39,7 @@ BLUE, GREEN, RED, BLACK = (40, 70, 175), (30, 120, 80), (190, 40, 50), (30, 30, 
 def section() -> Pixels:
     """A slide with a rectangle of tissue."""
     pixels = glass(ROWS, COLUMNS)
-    pixels[TOP : TOP + HIGH, LEFT : LEFT + WIDE] = small_tissue(HIGH, WIDE)
+    pixels[TOP : TOP + HIGH, LEFT : LEFT + WIDE] = small_tissue(HIGH, WIDE, shrink=4)
     return pixels
 
 
@@ -77,7 +78,7 @@ def with_line(
     points: Sequence[tuple[float, float]],
     *,
     width: int,
-    soft: float = 6.0,
+    soft: float = 3.0,
 ) -> Pixels:
     """Draw a felt pen's stroke, through which what is below it can be seen, with a soft edge."""
     canvas = Image.new("L", (pixels.shape[1], pixels.shape[0]), 0)
@@ -91,7 +92,7 @@ def with_line(
 def with_dark_edge(pixels: Pixels, *, wide: int) -> Pixels:
     """Darken the left and the upper edge, as where a scanner sees the slide's holder."""
     y, x = np.indices(pixels.shape[:2], np.float32)
-    light = np.clip((np.minimum(x, y) - wide) / 60, 0, 1)[..., None]
+    light = np.clip((np.minimum(x, y) - wide) / 30, 0, 1)[..., None]
     dark: Pixels = np.rint(pixels * light + np.array((14, 12, 13), np.float32) * (1 - light)).astype(np.uint8)
     return dark
 
@@ -108,7 +109,7 @@ def test_tissue_is_outlined_and_measured(section_path: Path) -> None:
     assert result.properties["Tissue (% of the slide)"] == pytest.approx(
         100 * AREA_MM2 / (ROWS * COLUMNS * MM2), rel=0.03
     )
-    assert result.properties["Pixel size (µm)"] == 0.5
+    assert result.properties["Pixel size (µm)"] == MPP
     assert result.properties["Analysed area (mm²)"] == pytest.approx(ROWS * COLUMNS * MM2, abs=0.001)
 
 
@@ -128,7 +129,7 @@ def test_other_stains_strengths_and_lamps_make_no_difference(
     section: Pixels, stain: str, strength: float, lamp: str
 ) -> None:
     # At the size that the app reads, for speed.
-    pixels = np.asarray(Image.fromarray(section).reduce(4))
+    pixels = np.asarray(Image.fromarray(section).reduce(2))
     small = Image.fromarray(restained(pixels, stain, strength=strength, lamp=LAMPS[lamp])).reduce(4)
     found = tissue_mask(np.asarray(small), mpp=8.0)
     assert found.sum() * (8e-3) ** 2 == pytest.approx(AREA_MM2, rel=0.03)
@@ -154,42 +155,41 @@ def test_a_real_outline_is_followed(sample_slides: Path) -> None:
 @pytest.mark.parametrize("colour", [BLUE, GREEN, RED, BLACK])
 def test_pen_marks_are_no_tissue(section: Pixels, tmp_path: Path, colour: tuple[int, int, int]) -> None:
     # One stroke beside the tissue, and one across its corner.
-    across = [(300, 1400), (1700, 300)]
-    pixels = with_line(section, colour, [(1000, 3600), (4000, 3500), (5600, 3700)], width=240)
-    pixels = with_line(pixels, colour, across, width=200)
+    across = [(150, 700), (850, 150)]
+    beside = [(500, 1800), (2000, 1750), (2800, 1850)]
+    pixels = with_line(with_line(section, colour, beside, width=120), colour, across, width=100)
     result = analysed(write_slide(tmp_path / "pen.tiff", pixels, mpp=MPP), smallest_mm2=0)
-    true = RECTANGLE.difference(shapely.LineString(across).buffer(100))
+    true = RECTANGLE.difference(shapely.LineString(across).buffer(50))
     assert area_mm2(result) == pytest.approx(true.area * MM2, rel=0.03)
-    stroke = shapely.LineString([(1000, 3600), (4000, 3500), (5600, 3700)]).buffer(150)
+    stroke = shapely.LineString(beside).buffer(75)
     assert shapely.intersection(marked(result), stroke).area == 0
 
 
 def test_where_pens_are_not_looked_for_their_marks_count(section: Pixels, tmp_path: Path) -> None:
-    pixels = with_line(section, BLUE, [(1000, 3600), (5600, 3600)], width=240)
+    pixels = with_line(section, BLUE, [(500, 1800), (2800, 1800)], width=120)
     result = analysed(write_slide(tmp_path / "pen.tiff", pixels, mpp=MPP), pens=False)
-    assert area_mm2(result) == pytest.approx(AREA_MM2 + 4600 * 240 * MM2, rel=0.03)
+    assert area_mm2(result) == pytest.approx(AREA_MM2 + 2300 * 120 * MM2, rel=0.03)
 
 
 def test_the_slides_dark_edge_is_no_tissue(section: Pixels, tmp_path: Path) -> None:
-    result = analysed(write_slide(tmp_path / "edge.tiff", with_dark_edge(section, wide=250), mpp=MPP))
+    result = analysed(write_slide(tmp_path / "edge.tiff", with_dark_edge(section, wide=125), mpp=MPP))
     assert area_mm2(result) == pytest.approx(AREA_MM2, rel=0.03)
 
 
 def test_tissue_under_the_dark_edge_is_not_counted(section: Pixels, tmp_path: Path) -> None:
-    result = analysed(write_slide(tmp_path / "edge.tiff", with_dark_edge(section, wide=1000), mpp=MPP))
-    seen = RECTANGLE.intersection(shapely.box(1000, 1000, COLUMNS, ROWS))
+    result = analysed(write_slide(tmp_path / "edge.tiff", with_dark_edge(section, wide=500), mpp=MPP))
+    seen = RECTANGLE.intersection(shapely.box(500, 500, COLUMNS, ROWS))
     # Beside it what is grey may be its shadow.
-    clear = RECTANGLE.intersection(shapely.box(1250, 1250, COLUMNS, ROWS))
+    clear = RECTANGLE.intersection(shapely.box(625, 625, COLUMNS, ROWS))
     assert 0.98 * clear.area * MM2 < area_mm2(result) < seen.area * MM2
 
 
 def test_cover_slip_dust_and_shadows_are_no_tissue(section: Pixels, tmp_path: Path) -> None:
-    pixels = with_line(section, (170, 170, 172), [(5700, 0), (5640, 4000)], width=40, soft=4)
-    pixels = with_line(pixels, (205, 206, 208), [(0, 3800), (6000, 3850)], width=60, soft=4)
+    pixels = with_line(section, (170, 170, 172), [(2850, 0), (2820, 2000)], width=20, soft=2)
+    pixels = with_line(pixels, (205, 206, 208), [(0, 1900), (3000, 1925)], width=30, soft=2)
     rng = np.random.default_rng(1)
-    for x, y in rng.uniform((0, 0), (COLUMNS, 500), (40, 2)):
-        pixels = pixels.copy()
-        pixels[int(y) : int(y) + 20, int(x) : int(x) + 30] = (60, 55, 50)
+    for x, y in rng.uniform((0, 0), (COLUMNS, 250), (40, 2)):
+        pixels[int(y) : int(y) + 10, int(x) : int(x) + 15] = (60, 55, 50)
     shade = 1 - 0.05 * (np.arange(COLUMNS) / COLUMNS) ** 2
     pixels = np.rint(pixels * shade[:, None]).astype(np.uint8)
     result = analysed(write_slide(tmp_path / "dirty.tiff", pixels, mpp=MPP))
@@ -199,12 +199,13 @@ def test_cover_slip_dust_and_shadows_are_no_tissue(section: Pixels, tmp_path: Pa
 
 def test_a_slide_that_was_scanned_in_part_is_white_elsewhere(section: Pixels, tmp_path: Path) -> None:
     pixels = section.copy()
-    pixels[:, 5200:] = 255
-    pixels[3400:] = 255
+    pixels[:, 2600:] = 255
+    pixels[1700:] = 255
     result = analysed(write_slide(tmp_path / "part.tiff", pixels, mpp=MPP))
     assert area_mm2(result) == pytest.approx(AREA_MM2, rel=0.03)
 
 
+@cache
 def empty_slides() -> dict[str, Pixels]:
     rng = np.random.default_rng(1)
     shape = (700, 900, 3)
@@ -231,23 +232,21 @@ def test_an_empty_slide_has_no_tissue(name: str, tmp_path: Path) -> None:
 
 
 def test_specks_of_black_pigment_lie_in_the_tissue(section: Pixels) -> None:
-    small = np.asarray(Image.fromarray(section).reduce(16)).copy()
+    small = np.asarray(Image.fromarray(section).reduce(8)).copy()
     rng = np.random.default_rng(1)
-    for x, y in rng.integers(
-        (LEFT // 16 + 5, TOP // 16 + 5), ((LEFT + WIDE) // 16 - 5, (TOP + HIGH) // 16 - 5), (60, 2)
-    ):
+    for x, y in rng.integers((LEFT // 8 + 5, TOP // 8 + 5), ((LEFT + WIDE) // 8 - 5, (TOP + HIGH) // 8 - 5), (60, 2)):
         small[y : y + 3, x : x + 3] = 15
     assert tissue_mask(small, mpp=8.0).sum() * (8e-3) ** 2 == pytest.approx(AREA_MM2, rel=0.03)
 
 
 def test_small_pieces_do_not_count_and_holes_are_left_out(tmp_path: Path) -> None:
     pixels = glass(ROWS, COLUMNS)
-    texture = small_tissue(ROWS, COLUMNS)
-    for top, left, side in [(300, 300, 2000), (300, 3000, 600), (300, 4000, 300), (2000, 4000, 80)]:
+    texture = small_tissue(ROWS, COLUMNS, shrink=4)
+    for top, left, side in [(150, 150, 1000), (150, 1500, 300), (150, 2000, 150), (1000, 2000, 40)]:
         pixels[top : top + side, left : left + side] = texture[top : top + side, left : left + side]
-    pixels[1000:1500, 1000:1500] = GLASS
+    pixels[500:750, 500:750] = GLASS
     path = write_slide(tmp_path / "pieces.tiff", pixels, mpp=MPP)
-    sides_mm2 = [(2000**2 - 500**2) * MM2, 600**2 * MM2, 300**2 * MM2]
+    sides_mm2 = [(1000**2 - 250**2) * MM2, 300**2 * MM2, 150**2 * MM2]
     result = analysed(path, smallest_mm2=0.05)
     assert result.properties["Pieces"] == 2
     assert area_mm2(result) == pytest.approx(sum(sides_mm2[:2]), rel=0.04)
@@ -277,8 +276,8 @@ def test_without_a_pixel_size_there_is_no_number(section_path: Path) -> None:
 
 
 def test_where_file_and_record_disagree_there_is_no_number(section_path: Path) -> None:
-    with pytest.raises(PixelSizeUnknown, match=r"file says 0\.5 µm per pixel, but DPAT says 0\.25"):
-        analysed(section_path, ImageInfo(id="S-1", microns_per_pixel=0.25))
+    with pytest.raises(PixelSizeUnknown, match=r"file says 1 µm per pixel, but DPAT says 0\.5"):
+        analysed(section_path, ImageInfo(id="S-1", microns_per_pixel=0.5))
 
 
 # --- reading
@@ -298,7 +297,8 @@ def test_from_dpats_tiles_it_finds_what_it_finds_in_the_file(sample_slides: Path
     assert len(calls) == 1, "the overview of 192 x 144 pixels is one tile"
 
 
-def test_an_overview_is_read_in_parts_that_fit_together(section_path: Path) -> None:
+def test_an_overview_is_read_in_parts_that_fit_together(section_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slidehook.measuring.tissue.PART_PX", 2048)
     with OpenSlide(section_path) as opened:
         source = Watched(opened)
         with Slide(section_path, ImageInfo(id="S-1"), pixels=source) as slide:
@@ -306,7 +306,7 @@ def test_an_overview_is_read_in_parts_that_fit_together(section_path: Path) -> N
             whole = slide.read(0, 0, COLUMNS, ROWS, mpp=3.7)
     assert parts.shape == whole.shape
     assert len(source.parts) == 3
-    assert all(max(box.width, box.height) <= PART_PX + 8 for box, _ in source.parts[:-1])
+    assert all(max(box.width, box.height) <= 2048 + 8 for box, _ in source.parts[:-1])
     assert np.abs(parts.astype(int) - whole).mean() < 3
 
 
@@ -314,7 +314,7 @@ def test_an_overview_is_read_in_parts_that_fit_together(section_path: Path) -> N
 
 
 def test_looking_band_by_band_makes_no_difference(section: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = section[::16, ::16]
+    small = section[::8, ::8]
     whole = tissue_mask(small, mpp=8.0)
     monkeypatch.setattr("slidehook.measuring.tissue.BAND", 37)
     assert np.array_equal(tissue_mask(small, mpp=8.0), whole)
