@@ -73,7 +73,8 @@ def _glass(rows: int, cols: int, rng: np.random.Generator, width: int, height: i
     """Give the empty glass: off-white, a little darker in one corner, never quite even."""
     y, x = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : cols * 1j]
     shade = 243 - 3 * x * y + 3 * (_waves(rows, cols, rng, cells=8) - 0.5)
-    return _enlarge(np.stack([shade, shade - 1, shade + 2], axis=-1), width, height)
+    red = _enlarge(shade, width, height)
+    return red.bandjoin([red - 1, red + 2])
 
 
 def _waves(rows: int, cols: int, rng: np.random.Generator, *, cells: float) -> Field:
