@@ -37,16 +37,19 @@ def glass_colour(overview: Pixels) -> Colour | None:
     every = max(1, max(overview.shape[:2]) // ENOUGH_PX)
     pixels = overview[::every, ::every].astype(np.int16)
     least = math.ceil(max(4, LEAST_GLASS * pixels.size / 3))
-    neutral = np.ptp(pixels, axis=2) <= NEUTRAL
-    scanned = neutral & (pixels.min(axis=2) < 255)
-    for glass in (pixels[scanned & _even(pixels[..., 1])], pixels[scanned], pixels[neutral]):
+    # Channel by channel: over so short an axis numpy's own are ten times as slow.
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    darkest = np.minimum(np.minimum(red, green), blue)
+    neutral = np.maximum(np.maximum(red, green), blue) - darkest <= NEUTRAL
+    scanned = neutral & (darkest < 255)
+    for glass in (pixels[scanned & _even(green)], pixels[scanned], pixels[neutral]):
         if len(glass) < least:
             continue
-        brightness = glass.mean(axis=1)
-        brightest = np.sort(brightness)[-least]
-        if brightest >= DIMMEST_GLASS:
-            red, green, blue = np.median(glass[brightness >= brightest - GLASS_SPREAD], axis=0).tolist()
-            return red, green, blue
+        light = glass[:, 0] + glass[:, 1] + glass[:, 2]  # 765 at most
+        brightest = np.partition(light, -least)[-least]
+        if brightest >= 3 * DIMMEST_GLASS:
+            found = np.median(glass[light >= brightest - 3 * GLASS_SPREAD], axis=0)
+            return float(found[0]), float(found[1]), float(found[2])
     return WHITE if pixels.max(initial=0) >= DIMMEST_GLASS else None
 
 
