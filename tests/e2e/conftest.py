@@ -135,8 +135,9 @@ class Site:
 
     def small_data(self, slide_id: str) -> Path:
         """Give the folder that keeps the small data of the slide's one job."""
-        (job,) = self.jobs(slide_id)
-        return self.data / "jobs" / job.record.job.id
+        ids = {each.record.job.id for each in self.jobs(slide_id)}  # of a job that moves just now, both names
+        (job_id,) = ids
+        return self.data / "jobs" / job_id
 
     def keeps_no_slide(self) -> bool:
         """Say whether no file of any slide is left on the site's disk; it goes a moment after the job's end."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from pydantic import SecretStr
@@ -135,24 +137,32 @@ def test_a_site_may_have_no_account(settings: Settings) -> None:
     assert service_account(settings, DpatServers(settings)) is None
 
 
-def silent_account() -> tuple[ServiceAccount, threading.Event]:
-    """An account of a DPAT that does not answer, and the event that it is asked."""
-    asked = threading.Event()
+@dataclass
+class SilentDpat:
+    """A DPAT that gives no token until it goes on: the account that asks it, and whether it was asked."""
+
+    account: ServiceAccount
+    asked: threading.Event
+
+
+@pytest.fixture
+def silent() -> Iterator[SilentDpat]:
+    asked, go_on = threading.Event(), threading.Event()
 
     def fetch(url: str, app_id: str) -> Token:
         asked.set()
-        threading.Event().wait(20)
-        raise AssertionError("nobody stopped it")
+        go_on.wait(20)
+        return Token(access_token="late")
 
-    return ServiceAccount(fetch), asked
+    yield SilentDpat(ServiceAccount(fetch), asked)
+    go_on.set()
 
 
-def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Leaving) -> None:
-    account, asked = silent_account()
-    tokens = InterruptibleTokens(JobTokens(claim, account), leaving)
+def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Leaving, silent: SilentDpat) -> None:
+    tokens = InterruptibleTokens(JobTokens(claim, silent.account), leaving)
 
     def cancel() -> None:
-        asked.wait(10)
+        silent.asked.wait(10)
         leaving.drop(JobCancelled("cancelled"))
 
     threading.Thread(target=cancel).start()
@@ -160,11 +170,12 @@ def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Leaving) ->
         tokens.instead_of("the-token")
 
 
-def test_who_has_a_requests_token_waits_for_no_fetch(queue: FileQueue, job: Job, claim: Claim) -> None:
-    account, asked = silent_account()
-    tokens = JobTokens(claim, account)
+def test_who_has_a_requests_token_waits_for_no_fetch(
+    queue: FileQueue, job: Job, claim: Claim, silent: SilentDpat
+) -> None:
+    tokens = JobTokens(claim, silent.account)
     threading.Thread(target=tokens.instead_of, args=("the-token",), daemon=True).start()
-    assert asked.wait(10)
+    assert silent.asked.wait(10)
     ask_again(queue, job, "newer")
     assert tokens.token() == "newer"
     assert tokens.close()
