@@ -36,7 +36,7 @@ CLAIMED = 2_000
 """How many jobs one claim-and-finish measurement takes."""
 NOTICED = 200
 ROUNDS = 5
-PUT_ROUNDS = 15
+PUT_ROUNDS = 100
 """Short and many: a disk may be twice as fast one second as the next, and each round gives ratios of its own."""
 CROWD_ROUNDS = 3
 PAYLOAD = b"x" * 450
@@ -105,16 +105,17 @@ def puts(base: Path) -> dict[str, float]:
 
     And with what a put asks of the disk, done by nothing else: the rest is our own computing.
     """
-    count = 300
+    count = 50
     queue = FileQueue(base / "put", "web")
     _put_all(queue, [make_job(each) for each in range(count)])  # makes the folders
+    alone = _make_folders(base / "alone")
     rates: dict[str, list[float]] = {"ours": [], "bare": [], "synced": [], "alone": []}
     for number in range(PUT_ROUNDS):
         jobs = [make_job(each) for each in range((number + 1) * count, (number + 2) * count)]
         rates["bare"].append(_rate(count, partial(_write_bare, base / f"bare-{number}", count, folder_too=False)))
         rates["ours"].append(_rate(count, partial(_put_all, queue, jobs)))
         rates["synced"].append(_rate(count, partial(_write_bare, base / f"synced-{number}", count, folder_too=True)))
-        rates["alone"].append(_rate(count, partial(_write_as_a_put, base / f"alone-{number}", count)))
+        rates["alone"].append(_rate(count, partial(_write_as_a_put, alone, jobs)))
     queue.close()
     return {
         "per_s": round(statistics.median(rates["ours"])),
@@ -151,22 +152,25 @@ def _write_bare(folder: Path, count: int, *, folder_too: bool) -> None:
             os.close(fd)
 
 
-def _write_as_a_put(base: Path, count: int) -> None:
+def _make_folders(base: Path) -> Path:
+    for name in ("active", "waiting", *(f"aliases/{number:02x}" for number in range(256))):
+        (base / name).mkdir(parents=True)
+    return base
+
+
+def _write_as_a_put(base: Path, jobs: list[Job]) -> None:
     """Do to the disk what a put does, in the same folders."""
-    active, aliases, waiting = (base / name for name in ("active", "aliases", "waiting"))
-    for folder in (active, waiting, *(aliases / f"{number:02x}" for number in range(256))):
-        folder.mkdir(parents=True)
-    for number in range(count):
-        held = f"{active}/{number}"
+    for number, job in enumerate(jobs):
+        held = f"{base}/active/{job.id}"
         fd = os.open(held, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(fd, PAYLOAD)
         os.fsync(fd)
         os.close(fd)
-        fd = os.open(active, os.O_RDONLY)
+        fd = os.open(f"{base}/active", os.O_RDONLY)
         os.fsync(fd)
         os.close(fd)
-        os.link(held, f"{aliases}/{number % 256:02x}/{number}")
-        os.rename(held, f"{waiting}/{number}")
+        os.link(held, f"{base}/aliases/{number % 256:02x}/{job.id}")
+        os.rename(held, f"{base}/waiting/{job.id}")
 
 
 # --- claiming
