@@ -8,9 +8,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import slidehook.tissue
 from slidehook import Frame
-from slidehook.measuring.tissue import outlines, overview, tissue_mask
+from slidehook.measuring.tissue import outlines, tissue_mask
 from slidehook.pixels.tiles import Mask
 from tests.apps.slides import glass
 
@@ -90,8 +89,3 @@ def test_a_straight_edge_has_no_points_between_its_ends() -> None:
 def test_an_outline_of_no_mask_is_refused(mask: Any) -> None:
     with pytest.raises(ValueError, match="a mask is bool"):
         outlines(mask, Frame(10, 10))
-
-
-def test_authors_find_it_under_a_shorter_name() -> None:
-    names = slidehook.tissue
-    assert (names.overview, names.tissue_mask, names.outlines) == (overview, tissue_mask, outlines)
