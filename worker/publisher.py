@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import DpatError, DpatTimeout, NotFound, SlidehookError, TokenExpired
+from slidehook.errors import DpatError, NotFound, SlidehookError, TokenExpired
 from slidehook.geometry import Frame
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ResultRecord, Stored
@@ -163,8 +163,6 @@ class Publisher:
         with suppress(NotFound):  # the user has deleted it
             if (stored := self._result.cancel(self._maker.cancelled())) is not None:
                 return says_result(stored)
-        if self._result.unanswered:
-            raise DpatTimeout("DPAT may still be storing the job's first result")
         return None
 
     def _end(self, record: ResultRecord) -> None:

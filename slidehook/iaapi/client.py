@@ -95,6 +95,12 @@ class DpatServers:
                 self._servers.popitem(last=False)[1].session.close()
             return server
 
+    def connect_anew(self) -> None:
+        """Use no connection again that was open until now: after a call was broken off wherever it was."""
+        with self._lock:
+            for server in self._servers.values():
+                server.connect_anew()
+
 
 class DpatClient(ResultCalls):
     """The IA-API as an app calls it. Every method raises a DpatError of the kind that says what went wrong.
@@ -110,6 +116,11 @@ class DpatClient(ResultCalls):
     def only_while(self, check: Callable[[], None]) -> DpatClient:
         """Give the same client, which asks `check` before each call: what that raises ends the call."""
         return DpatClient(self._wire, Checked(check, self._auth), self._patience)
+
+    @property
+    def answers_within_s(self) -> float:
+        """How long a server is waited for that says nothing, in seconds."""
+        return self._wire.read_timeout_s
 
     def info(self) -> VersionInfo:
         """Read the versions of the server."""

@@ -126,5 +126,6 @@ class PunctualAdapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Make the connections through a proxy."""
         manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = _POOLS
+        if not proxy.lower().startswith("socks"):  # that one has connections of its own
+            manager.pool_classes_by_scheme = _POOLS
         return manager

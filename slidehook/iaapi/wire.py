@@ -77,6 +77,15 @@ class Checked(AuthBase):
         return self._auth(request)
 
 
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = PunctualAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
 class Wire:
     """The connections to one server. Safe for several threads; keeps no cookies, which would join jobs together."""
 
@@ -86,14 +95,17 @@ class Wire:
         """The version spoken: the lower of ours and the one that the server named last."""
         self.update_method = "PATCH"
         """How the server takes updates of results, as far as is known."""
-        self.session = requests.Session()
-        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = PunctualAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
-        self.session.mount("http://", adapter)
-        self.session.mount("https://", adapter)
-        self._timeouts_s = (settings.connect_timeout.total_seconds(), settings.read_timeout.total_seconds())
+        self.session = _session()
+        self._connect_timeout_s = settings.connect_timeout.total_seconds()
+        self.read_timeout_s = settings.read_timeout.total_seconds()
+        """How long a server is waited for that says nothing."""
         # Given with each call: a session's own is overridden by REQUESTS_CA_BUNDLE.
         self._verify = None if settings.dpat_ca_bundle is None else str(settings.dpat_ca_bundle)
+
+    def connect_anew(self) -> None:
+        """Use no connection again that was open until now."""
+        # Nor close them: whoever was interrupted in the middle of a call may have left their pool locked.
+        self.session = _session()
 
     def exchange(
         self,
@@ -113,7 +125,7 @@ class Wire:
         """
         if left_s <= 0:
             raise DpatTimeout("DPAT did not answer in time.")
-        connect_s, read_s = self._timeouts_s
+        connect_s, read_s = self._connect_timeout_s, self.read_timeout_s
         left_s = min(left_s, max(ANSWER_MOST_S, read_s))
         headers = {VERSION_HEADER: self.version, **options.pop("headers", {})}
         try:

@@ -17,7 +17,7 @@ from threading import Lock
 
 from slidehook.errors import ClaimLost, QueueError
 from slidehook.jobs.claimers import Claimer
-from slidehook.jobs.durable import sync_dir, write_new
+from slidehook.jobs.durable import remove, sync_dir, write_new
 from slidehook.jobs.job import Job, JobRecord, JobState
 from slidehook.jobs.layout import Layout
 from slidehook.jobs.names import NEVER_NS, JobName
@@ -104,9 +104,14 @@ class FileQueue:
         with queue_errors("can't take the job"):
             while (twin := self._at_work(key)) is None:
                 file = self._create(job)
-                if aliases.make(file.path, key):
-                    if job.cancellation_key:
+                try:
+                    mine = aliases.make(file.path, key)
+                    if mine and job.cancellation_key:
                         aliases.make(file.path, job.cancellation_key)
+                except OSError:
+                    self._undo(file, job)
+                    raise
+                if mine:
                     return FileHold(self, file, job)
                 file.withdraw()
             self._join(twin.job, job)
@@ -117,8 +122,22 @@ class FileQueue:
         name = JobName(JobState.ACTIVE, job.id, job.priority, job.app_id, 0, self.claimer.id)
         file = OwnedFile(self.disk, name)
         write_new(file.path, job.to_line())
-        sync_dir(self.layout.active)
+        try:
+            sync_dir(self.layout.active)
+        except OSError:
+            self._undo(file, job)
+            raise
         return file
+
+    def _undo(self, file: OwnedFile, job: Job) -> None:
+        """Leave nothing of a job that can't be taken, as far as the disk lets us."""
+        with contextlib.suppress(OSError, ClaimLost):
+            file.withdraw()
+            return
+        with contextlib.suppress(OSError):  # as on a full disk, where its end can't be noted
+            self.disk.aliases.drop(job)
+        with contextlib.suppress(OSError):
+            remove(file.path)
 
     def _join(self, twin: Job, newer: Job) -> None:
         """Let a live job profit from a later request for the same work: its token, and its cancellation."""

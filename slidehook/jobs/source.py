@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -117,8 +118,8 @@ class FileSource:
             if record.job.id != file.name.job_id:
                 raise JobDamaged("the job's file has another job's name")
         except JobDamaged:
-            if file.name.attempt == 0 and b"\n" not in content:
-                # Whoever put it died while writing: it was never acknowledged, so there is nothing to keep.
+            if file.name.attempt == 0 and b"\n" not in content and os.stat(file.path).st_nlink == 1:
+                # Whoever put it died while writing: it has no alias, so it was never acknowledged.
                 remove(file.path)
             else:
                 rename(file.path, f"{self._layout.damaged}/{self._disk.clock():016x}.{file.name}")
@@ -171,6 +172,8 @@ class FileSource:
         claim = self._claims.get(name.job_id)
         if claim is not None and claim.wanted is not None:
             file.finish(*claim.wanted)
+            return
+        if name.attempt == 0 and self._read(file) is None:
             return
         with contextlib.suppress(OSError):  # after a lost connection a share may refuse to open it here
             file.note_attempt_ended("the worker lost touch with the queue")

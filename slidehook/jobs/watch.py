@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from watchfiles._rust_notify import RustNotify
+import structlog
+from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from slidehook.jobs.layout import Layout
 
@@ -21,6 +22,9 @@ POLL_FIRST_S, POLL_MOST_S = 0.1, 1.5
 """How often a share is looked at: at first, and after long idleness."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 """How `/proc/mounts` writes a space, a tab, a line's end and a backslash."""
+
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class QueueWatch:
         self._stop = Event()
         self._idle_s = POLL_FIRST_S
         self._notify: RustNotify | None = None
+        self._blind = False
 
     def wait(self, timeout_s: float) -> None:
         """Return at a change below `waiting` or `parked`, or after about `timeout_s` seconds (≥ 0).
@@ -80,12 +85,21 @@ class QueueWatch:
             self._stop.wait(min(timeout_s, self._idle_s))
             if time.monotonic() - began >= self._idle_s:
                 self._idle_s = min(self._idle_s * 1.5, POLL_MOST_S)
-        elif self._notify is None:
-            self._notify = RustNotify(self._paths, False, False, 0, True, False)
-        elif timeout_s > 0:
-            timeout_ms = math.ceil(timeout_s * 1000)  # never rounded to 0, which means: without end
-            if self._notify.watch(STEP_MS, STEP_MS, timeout_ms, self._stop) == "signal":
-                raise KeyboardInterrupt
+            return
+        try:
+            if self._notify is None:
+                self._notify = RustNotify(self._paths, False, False, 0, True, False)
+            elif timeout_s > 0:
+                timeout_ms = math.ceil(timeout_s * 1000)  # never rounded to 0, which means: without end
+                if self._notify.watch(STEP_MS, STEP_MS, timeout_ms, self._stop) == "signal":
+                    raise KeyboardInterrupt
+        except (OSError, WatchfilesRustInternalError) as error:
+            # The kernel has no watch left for us, or a folder went while it was looked through.
+            if not self._blind:
+                log.warning("new jobs are looked for instead of noticed", reason=str(error))
+            self._blind = True
+            self._unwatch()
+            self._stop.wait(min(timeout_s, POLL_FIRST_S))
 
     def busy(self) -> None:
         """Tell that there was work: a share is looked at often again, a local disk not at all until the next wait."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from slidehook.app import App, WholeSlide
-from slidehook.errors import Malformed, NotFound, Refused
+from slidehook.errors import DpatTimeout, Malformed, NotFound, Refused
 from slidehook.geometry import Frame
 from slidehook.hosting.plain import plain
 from slidehook.iaapi.client import DpatClient
@@ -41,6 +42,9 @@ JOB_MARK = "slidehookJob"
 """The word of a result's context under which the job's id stands: so a result is found of which DPAT said nothing."""
 PROGRESS_WITHIN_S = 5.0
 """How long DPAT may take for a progress update: the next one comes soon, and the final result must not wait."""
+
+STORED_WITHIN_S = 10.0
+"""How long after it was sent a new result may still appear, at least; `READ_TIMEOUT` where that is longer."""
 
 log = structlog.get_logger()
 
@@ -118,6 +122,7 @@ class ResultOnSlide:
         # A whole-slide app has one result on each slide, whichever job made it; one with regions has many.
         self._looked = fresh and not isinstance(app.input, WholeSlide)
         self._was_in_doubt = in_doubt
+        self._doubted_until = 0.0
         self.unanswered = False
         """Whether a new result was sent from here that DPAT may have stored, or may store yet, without saying so."""
 
@@ -130,12 +135,16 @@ class ResultOnSlide:
         """Give the same result for another client; what this one still does is not told to the other."""
         other = ResultOnSlide(client, self._app, self._job)
         other._known, other._looked, other._was_in_doubt = self._known, self._looked, self._was_in_doubt
-        other.unanswered = self.unanswered
+        other.unanswered, other._doubted_until = self.unanswered, self._doubted_until
         return other
 
     def know(self, result_id: int | str, version_id: int | str) -> None:
         """Take over what was noted of the result: no call is needed to find it."""
         self._known = (result_id, version_id)
+
+    def doubt(self, since: float) -> None:
+        """Believe no look that finds nothing until what was sent at `since` (s since 1970) is stored, if ever."""
+        self._doubted_until = since + max(self.client.answers_within_s, STORED_WITHIN_S)
 
     def show(self, record: ResultRecord, *, once: bool = False) -> Stored:
         """Store `record` as the job's one result; `once`: without a second try, and only for a short time.
@@ -177,12 +186,20 @@ class ResultOnSlide:
     def cancel(self, record: ResultRecord) -> Stored | None:
         """Show that the job was cancelled, and give what stands there then; None when the slide shows nothing of it.
 
-        What has come to its end stands: its user may have seen it.
+        What has come to its end stands: its user may have seen it. Raises DpatTimeout when nothing is there, but may
+        yet come.
         """
         if not self.is_shown() or self._known is None:
+            if self.unanswered or time.time() < self._doubted_until:
+                raise DpatTimeout("DPAT may still be storing the job's first result")
             return None
         if self.in_doubt:
             self._end_others(record)
+        with contextlib.suppress(NotFound):  # else its update tells what that means
+            present = self.client.result(self._app.id, self._known[0])
+            if _has_ended(present):
+                return present
+            self._known = (present.id, present.version_id)
         return self._update(self.client, record, *self._known, unless=_has_ended)
 
     def _end_others(self, record: ResultRecord) -> None:
@@ -258,9 +275,9 @@ def newest(results: list[Stored]) -> Stored | None:
 
 
 def _has_ended(stored: Stored) -> bool:
-    """Say whether a stored result is none of those that say how far a job is."""
+    """Say whether a stored result is none of those that say how far a job is; each of ours has rows that tell it."""
     rows = stored.answer.get("displayProperties")
-    return not (isinstance(rows, dict) and PROGRESS in rows and rows.keys() <= {STATUS, PROGRESS})
+    return isinstance(rows, dict) and not (PROGRESS in rows and rows.keys() <= {STATUS, PROGRESS})
 
 
 def says_result(stored: Stored) -> str | None:
@@ -297,4 +314,6 @@ def result_of_job(client: DpatClient, app: App, record: JobRecord) -> ResultOnSl
     result = ResultOnSlide(client, app, record.job, in_doubt=noted is None or noted.in_doubt)
     if noted is not None:
         result.know(noted.id, noted.version_id)
+    else:
+        result.doubt(record.events[-1].at if record.events else record.job.created_at)
     return result

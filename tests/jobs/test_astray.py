@@ -186,3 +186,26 @@ def test_claims_at_work_and_jobs_still_held_by_this_process_are_left_alone(worke
 
 def _refuse(*_: object) -> None:
     raise REFUSED
+
+
+def test_what_is_left_of_a_put_that_died_is_removed_also_when_the_share_is_away_for_a_moment(
+    web: FileQueue, worker: Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    web.hold(make_job("S-1"))
+    web.close()
+    for each in (tmp_path / "queue" / "aliases").glob("*/*"):
+        each.unlink()
+    [left] = (tmp_path / "queue" / "active").iterdir()
+    os.truncate(left, 20)
+
+    def away(_: str) -> bytes:
+        raise AWAY
+
+    with monkeypatch.context() as patched:
+        patched.setattr(source, "read_whole", away)
+        with pytest.raises(QueueError):
+            worker.source.claim()
+
+    assert worker.source.claim() is None
+    assert Ledger(worker.queue).counts()["damaged"] == 0
+    assert list((tmp_path / "queue" / "active").iterdir()) == []

@@ -15,7 +15,7 @@ from slidehook.cli import main
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job, JobState
 from slidehook.jobs.source import FileClaim, FileSource
-from slidehook.publishing.onslide import JOB_MARK
+from slidehook.publishing.onslide import JOB_MARK, PROGRESS
 from tests.jobs.making import make_job
 from tests.simulator.tiny_app import TinyApp
 
@@ -127,7 +127,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_its_slide_says_so(desk: Desk, sa
         app.registration["applicationId"] = "wholeslide"
         dpat.register(app.url)
         waiting = desk.put("immuno", app_id="wholeslide", dpat=dpat.callback_url, token=dpat.token())
-        queued = {"slideId": "immuno", "displayResult": "analysis queued, 0 %", "displayProperties": {}}
+        queued = {"slideId": "immuno", "displayResult": "analysis queued, 0 %", "displayProperties": {PROGRESS: 0}}
         dpat.result_store.create("wholeslide", queued)
         mine = queued | {"data": {"context": {JOB_MARK: waiting.id}}}
         dpat.result_store.create("wholeslide", mine)

@@ -18,6 +18,7 @@ from slidehook.jobs.claimers import BEAT_S
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Ended, JobState, parse_record
 from slidehook.jobs.ledger import Ledger
+from slidehook.jobs.queue import DeletedResult
 from slidehook.jobs.source import FileClaim, FileSource
 from tests.jobs.making import DAY_S, NS, Clock, make_job
 
@@ -129,6 +130,52 @@ def test_a_job_that_does_not_fit_on_the_disk_is_refused_and_leaves_nothing(
     site.web.put(make_job("a"))
 
     assert site.claim().job.slide_id == "a"
+
+
+@pytest.mark.parametrize("full", ["aliases.link", "aliases.make_dir", "filequeue.sync_dir"])
+@pytest.mark.parametrize("to_the_last_byte", [False, True])
+def test_a_job_that_can_not_be_made_known_is_refused_and_leaves_nothing(
+    site: Site, disk: Disk, monkeypatch: pytest.MonkeyPatch, full: str, to_the_last_byte: bool
+) -> None:
+    written = durable._write_all
+
+    def once(fd: int, content: bytes) -> None:
+        written(fd, content)
+        if to_the_last_byte:
+            disk.fill()
+
+    def refuse(*_: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(durable, "_write_all", once)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"slidehook.jobs.{full}", refuse)
+        with pytest.raises(QueueError, match="No space left"):
+            site.web.hold(make_job("a", cancellation_key="c" * 40))
+    disk.free()
+
+    assert site.files() == []
+    site.web.put(make_job("a", cancellation_key="c" * 40))
+    assert site.claim().job.slide_id == "a"
+
+
+def test_what_can_not_be_read_is_no_job_that_is_not_there(site: Site) -> None:
+    job = make_job("a", cancellation_key="c" * 40)
+    site.web.put(job)
+    aliases = site.root / "aliases"
+    aliases.rename(site.root / "away")
+    aliases.symlink_to(aliases)  # as a share that is cut off: every look at it fails
+
+    for look in (
+        lambda: site.web.peek(job),
+        lambda: site.web.cancel("c" * 40),
+        lambda: site.web.result_deleted(
+            DeletedResult(job.callback_url, job.app_id, job.slide_id, 1, whole_slide=True)
+        ),
+        lambda: site.web.put(make_job("a")),
+    ):
+        with pytest.raises(QueueError, match="symbolic links"):
+            look()
 
 
 def test_a_file_that_may_not_grow_so_large_is_refused_and_leaves_nothing(site: Site) -> None:
@@ -351,6 +398,14 @@ def test_what_is_left_of_a_put_that_died_while_it_wrote_is_removed(site: Site, k
     assert site.source.claim() is None
 
     assert site.files() == []
+
+
+def test_what_is_left_of_an_acknowledged_job_is_set_aside_however_little(site: Site) -> None:
+    os.truncate(held_file(site), 20)
+
+    assert site.source.claim() is None
+
+    assert len(site.files("damaged")) == 1
 
 
 def test_a_whole_held_job_that_is_damaged_is_set_aside(site: Site) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.layout import Layout
@@ -138,6 +141,28 @@ def test_who_works_is_not_told_of_what_happens_meanwhile(queue: FileQueue, watch
 
     watch.wait(0.2)
 
+    assert time.monotonic() - began >= 0.2
+
+
+@pytest.mark.parametrize("error", [OSError("OS file watch limit reached."), WatchfilesRustInternalError("no more")])
+def test_who_can_not_watch_looks_again_soon_and_says_so_once(
+    watch: QueueWatch, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("slidehook.jobs.watch.log", structlog.get_logger())
+    with monkeypatch.context() as patched, capture_logs() as said:
+        patched.setattr("slidehook.jobs.watch.RustNotify", refuse)
+        began = time.monotonic()
+        for _ in range(3):
+            watch.wait(60)
+        assert 3 * POLL_FIRST_S <= time.monotonic() - began < 5
+    assert [each["reason"] for each in said] == [str(error)]
+
+    watch.wait(60)  # there is a watch again
+    began = time.monotonic()
+    watch.wait(0.2)
     assert time.monotonic() - began >= 0.2
 
 

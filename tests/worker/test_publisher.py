@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,7 @@ from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job
 from slidehook.jobs.queue import Claim
 from slidehook.jobs.source import FileSource
+from slidehook.publishing.onslide import STORED_WITHIN_S
 from slidehook.result import Result
 from slidehook.settings import Settings
 from tests.e2e.running import wait_for
@@ -188,11 +190,11 @@ def test_an_update_that_comes_too_late_finds_its_claim_lost(
     assert len(dpat.calls) == before, "it would have been sent once more, over what the next worker shows"
 
 
-def test_a_failure_does_not_wait(dpat: LittleDpat, publisher: Publisher) -> None:
+def test_a_failure_does_not_wait_and_stands(dpat: LittleDpat, publisher: Publisher) -> None:
     publisher.progress(1, "computing")
     publisher.failed("no slide.")
     publisher.cancelled()
-    assert texts(dpat) == ["computing, 1 %", "failed: no slide", "cancelled"]
+    assert texts(dpat) == ["computing, 1 %", "failed: no slide"]
 
 
 def test_a_job_that_shows_nothing_yet_is_cancelled_without_a_word(dpat: LittleDpat, publisher: Publisher) -> None:
@@ -411,6 +413,46 @@ def test_a_result_that_dpat_stored_before_it_could_be_told_of_the_cancel_stands(
         finish(publisher, Result("ANSWER: 42"))
     assert publisher.cancelled() == "ANSWER: 42"
     assert dpat.results[1]["displayResult"] == "ANSWER: 42"
+
+
+def test_a_final_result_that_is_the_first_to_be_stored_and_whose_answer_was_lost_stands(
+    dpat: LittleDpat, publisher: Publisher
+) -> None:
+    def lost(call: Call) -> Reply:
+        dpat.usual(call)
+        return Reply(503)
+
+    dpat.answer("POST", RESULTS, lost, dpat.usual)
+    with pytest.raises(DpatUnavailable):
+        finish(publisher, Result("ANSWER: 42"))
+    assert publisher.cancelled() == "ANSWER: 42"
+    assert texts(dpat) == ["ANSWER: 42"]
+
+
+def test_a_final_result_that_was_stored_and_noted_stands(
+    dpat: LittleDpat, publisher: Publisher, claim: Claim, source: FileSource, client: DpatClient
+) -> None:
+    finish(publisher, Result("ANSWER: 42"))
+    assert publisher.cancelled() == "ANSWER: 42", "the drop came behind the answer"
+    claim.give_back()
+    again = source.claim()
+    assert again is not None
+    assert Publisher(again, WholeSlideDemo(), client).cancelled() == "ANSWER: 42"
+    assert texts(dpat) == ["ANSWER: 42"]
+
+
+def test_a_cancelled_job_of_which_nothing_is_seen_yet_is_looked_for_again_until_it_must_be_there(
+    claim: Claim, source: FileSource, client: DpatClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever had it before may have sent a result that DPAT stores late."""
+    claim.retry("the worker broke off a POST", 0)
+    again = source.claim()
+    assert again is not None
+    with pytest.raises(DpatTimeout):
+        Publisher(again, WholeSlideDemo(), client).cancelled()
+    later = time.time() + max(STORED_WITHIN_S, client.answers_within_s)
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert Publisher(again, WholeSlideDemo(), client).cancelled() is None
 
 
 def test_a_cancel_while_dpat_may_be_storing_the_first_result_is_told_later(
