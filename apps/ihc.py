@@ -14,8 +14,9 @@ not shown. The numbers are counted anew whenever the changed gallery comes back,
 Limits. One threshold for all slides: check it against your own stain, antibody and scanner before you believe a
 percentage. No cell type is told from another: stroma and lymphocytes count like tumour. Nuclei that overlap, and pale
 ones under strong DAB, are missed; very dark DAB can look like nuclei. Pigment (melanin, haemosiderin) passes for DAB.
-Nothing is counted where a region is too small, too dark, blurred, without haematoxylin or in other colours
-(`slidehook.measuring.measurable`); what that does not notice is counted all the same. For research use.
+Nothing is counted where a region is too small, too dark, blurred or without detail in over a quarter of its tissue,
+without haematoxylin or in other colours (`slidehook.measuring.measurable`); what that does not notice is counted all
+the same. For research use.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import shapely
 from shapely import Polygon
 
 from slidehook.errors import AppError
-from slidehook.measuring.measurable import Sums, complaint
+from slidehook.measuring.measurable import BLURRED, Sums, complaint
 from slidehook.measuring.nuclei import Floats
 from slidehook.result import Patch, Result
 
@@ -25,6 +25,7 @@ DECIMALS = 3
 NUCLEI, POSITIVE, NEGATIVE = "Nuclei", "Positive", "Negative"
 PERCENT, DAB_AREA, PER_MM2 = "Positive (%)", "DAB area (%)", "Nuclei per mm²"
 UNSHARP = "Nuclei where it is blurred"
+BLURRED_AREA = "Blurred or without detail (%)"
 FROM = "Positive from DAB density"
 SHOWN = "Nuclei shown"
 REGIONS = "Regions"
@@ -96,13 +97,16 @@ def rows(count: Count, area_mm2: float, *, prefix: str = "") -> dict[str, Row]:
         del table[PERCENT]
     if count.unsharp:
         table[UNSHARP] = count.unsharp
+    if blurred := _percent(count.sums.blurred, count.sums.pixels):
+        table[BLURRED_AREA] = blurred
     return {f"{prefix}{name}": value for name, value in table.items()}
 
 
 def summary(table: dict[str, Row]) -> str:
     """Give the line that stands in DPAT's annotation list."""
     if not table[NUCLEI]:
-        return NO_NUCLEI
+        blurred = f", but {table[BLURRED_AREA]} % is {BLURRED}" if BLURRED_AREA in table else ""
+        return f"{NO_NUCLEI}{blurred}"
     corrected = ", corrected by the user" if MOVED in table else ""
     return f"{table[PERCENT]} % of {table[NUCLEI]} nuclei positive{corrected}"
 

@@ -3,7 +3,9 @@
 Sharpness: an edge has structure at every scale, a blurred one less at fine scales than at coarse ones. The measure is
 the ratio of two neighbouring bands of the stain's density (differences of Gaussians), so it hangs on neither contrast
 nor density. On tissue in focus it is 0.55 to 1; after a Gaussian blur of 1 µm (standard deviation) below 0.5, of
-1.5 µm below 0.45. Strong noise hides a blur.
+1.5 µm below 0.45. Noise hides a blur from this ratio, but a strong blur leaves little to hide: the coarser band's
+deviation is over 0.06 of the mean density on tissue in focus, and below 0.035 after a blur of 5 µm. What has less
+than `LEAST_DETAIL` is without detail, and counts as blurred: the two can't be told apart.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ WINDOW_UM = 64.0
 """Sharpness is told for squares as wide as this."""
 LEAST_STRUCTURE = 0.003
 """Density by which the coarser band must vary for its sharpness to be told; one nucleus in the square is enough."""
+LEAST_DETAIL, PALEST = 0.03, 0.05
+"""As a part of the mean density in the square: what varies less is without detail. Below `PALEST` it is glass."""
+MOST_BLURRED = 0.25
+"""Which part of what can be told sharp or not, and of the nuclei, may be blurred."""
 STAINED = 0.15
 """Density from which a pixel is stained."""
 FOREIGN_PART = 0.35
@@ -32,11 +38,16 @@ HAEMATOXYLIN_PART = 0.25
 """How much haematoxylin a pixel has beside its DAB, at least, when it is not only DAB of another shade."""
 DARKEST = 0.16
 """A pixel whose brightest channel has less of the glass's light than this is black: nothing can be told in it."""
+BLURRED = "blurred or without detail"
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Numbers of pixels in a region: all, and those that are …; `structured`: that have a sharpness at all."""
+    """Numbers of pixels in a region: all, and those of each kind.
+
+    `structured`: where it can be told whether it is sharp; `blurred`: of those the ones that are blurred or without
+    detail.
+    """
 
     pixels: int = 0
     dab: int = 0
@@ -58,14 +69,14 @@ def complaint(sums: Sums, nuclei: int, unsharp: int) -> str:
     """
     if sums.black > 0.3 * sums.pixels:
         return "too dark"
-    if sums.stained < 0.001 * sums.pixels:
-        return ""  # empty: there is nothing to be told
+    if sums.stained < 0.001 * sums.pixels:  # empty, unless it is pale because it is blurred; dust may be blurred
+        return BLURRED if sums.blurred > MOST_BLURRED * sums.pixels else ""
     if sums.foreign > 0.5 * sums.stained:
         return "not in the colours of haematoxylin and DAB"
     if sums.haematoxylin < 0.005 * sums.stained:
         return "without haematoxylin"
-    if sums.blurred > 0.5 * sums.structured or unsharp > 0.5 * nuclei:
-        return "blurred"
+    if sums.blurred > MOST_BLURRED * sums.structured or unsharp > MOST_BLURRED * nuclei:
+        return BLURRED
     return ""
 
 
@@ -106,9 +117,11 @@ class Examined:
 
 
 def _sharpness(density: Density, mpp: float, least: float) -> tuple[Mask, Mask]:
-    """Mark the pixels that have structure round them, and of those the ones where it is blurred."""
+    """Mark the pixels where sharpness can be told, and of those the ones that are blurred or without detail."""
     fine, middle, coarse = (ndimage.gaussian_filter(density, each / mpp, truncate=3) for each in BANDS_UM)
     window = 2 * round(WINDOW_UM / mpp / 2) + 1
     upper, lower = (ndimage.uniform_filter(each * each, window) for each in (fine - middle, middle - coarse))
-    structured = lower > LEAST_STRUCTURE**2
-    return structured, structured & (upper < least**2 * lower)
+    mean = ndimage.uniform_filter(density, window)
+    even = (mean >= PALEST) & (lower < np.maximum(LEAST_STRUCTURE, LEAST_DETAIL * mean) ** 2)
+    structured = (lower > LEAST_STRUCTURE**2) | even
+    return structured, structured & (even | (upper < least**2 * lower))

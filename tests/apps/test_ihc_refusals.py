@@ -22,8 +22,11 @@ from slidehook.hosting.running import run_app
 from slidehook.iaapi.models import ImageInfo
 from slidehook.pixels.source import FilePixels, Pixels
 from tests.apps.ihc_runs import INFO, SIDE_UM, WHOLE, analysed, areas, number, percent
-from tests.apps.slides import glass
-from tests.apps.stained import DAB, EOSIN, MPP, Nucleus, absorbed, compose, scatter
+from tests.apps.slides import glass, tissue
+from tests.apps.stained import DAB, EOSIN, GLASS, MPP, Nucleus, absorbed, compose, scatter
+
+TISSUE = [(0.0, 0.0), (0.9, 0.0), (0.9, 0.9), (0.0, 0.9)]
+"""What is left of the glass, on a slide that has some on its right."""
 
 # --- no number where there is none
 
@@ -46,8 +49,8 @@ def test_a_region_without_nuclei_beside_one_with_some_has_no_percentage(section:
     assert number(result, "Nuclei") == pytest.approx(len(nuclei), rel=0.05)
 
 
-def blurred(pixels: Pixels, sigma_um: float) -> Pixels:
-    sigma = sigma_um / MPP
+def blurred(pixels: Pixels, sigma_um: float, *, mpp: float = MPP) -> Pixels:
+    sigma = sigma_um / mpp
     soft: Pixels = np.rint(ndimage.gaussian_filter(pixels.astype(float), (sigma, sigma, 0))).astype(np.uint8)
     return soft
 
@@ -70,6 +73,58 @@ def test_a_blurred_picture_is_not_counted(
 ) -> None:
     path = on_slide(blurred(sharp[compartment], sigma_um))
     assert_not_counted(analysed(path, compartment=compartment), "the region is blurred")
+
+
+def beside_glass(pixels: Pixels) -> Pixels:
+    """Give a slide whose right tenth is glass, by which its stains are measured."""
+    return np.concatenate([pixels, np.full((len(pixels), len(pixels) // 9, 3), GLASS, np.uint8)], axis=1)
+
+
+@pytest.mark.parametrize("blur", [(3.0, 0.45), (5.0, 0.6), (5.0, 1.0), (10.0, 0.6), (20.0, 1.0)])
+@pytest.mark.parametrize("compartment", ["nucleus", "cell"])
+@pytest.mark.parametrize("kind", ["real", "composed", "sparse"])
+def test_a_region_that_is_partly_so_blurred_that_no_detail_is_left_is_not_counted(
+    on_slide: Callable[..., Path],
+    sharp: dict[str, Pixels],
+    blur: tuple[float, float],
+    compartment: str,
+    kind: str,
+) -> None:
+    sigma_um, part = blur
+    mpp, pixels = MPP, sharp[compartment]
+    if kind == "real":
+        mpp, pixels = 0.5, tissue(1024, 1024)
+    if kind == "sparse":
+        pixels = compose(scatter(80, side_um=SIDE_UM, seed=2), side_um=SIDE_UM, seed=2)
+    until = round(part * pixels.shape[1])
+    pixels = np.concatenate([blurred(pixels, sigma_um, mpp=mpp)[:, :until], pixels[:, until:]], axis=1)
+    noise = np.random.default_rng(1).normal(0, 2, pixels.shape)
+    path = on_slide(beside_glass(np.rint(pixels + noise).clip(0, 255).astype(np.uint8)), mpp=mpp)
+    assert_not_counted(analysed(path, areas(TISSUE), compartment=compartment), "the region is ")
+
+
+@pytest.mark.parametrize("compartment", ["nucleus", "cell"])
+def test_real_tissue_that_is_sharp_is_counted(on_slide: Callable[..., Path], compartment: str) -> None:
+    result = analysed(on_slide(beside_glass(tissue(1024, 1024)), mpp=0.5), areas(TISSUE), compartment=compartment)
+    assert number(result, "Nuclei") > 500
+    assert "Blurred or without detail (%)" not in result.properties
+
+
+def test_a_smaller_blurred_part_is_told(on_slide: Callable[..., Path], picture: Pixels) -> None:
+    pixels = picture.copy()
+    pixels[:, :330] = blurred(picture, 10.0)[:, :330]
+    result = analysed(on_slide(beside_glass(pixels)), areas(TISSUE))
+    assert number(result, "Blurred or without detail (%)") == pytest.approx(12, abs=6)
+    assert "Blurred or without detail (%)" not in analysed(on_slide(picture)).properties
+
+
+def test_where_no_nucleus_is_found_beside_what_is_blurred_both_are_said(
+    on_slide: Callable[..., Path], picture: Pixels
+) -> None:
+    pixels = glass(2400, 2400)
+    pixels[:600, :600] = blurred(picture, 20.0)[300:900, 300:900]
+    text = analysed(on_slide(pixels)).text
+    assert re.fullmatch(r"no nuclei found, but \d+\.\d % is blurred or without detail", text), text
 
 
 def test_a_blurred_region_among_others_is_named(on_slide: Callable[..., Path], picture: Pixels) -> None:
