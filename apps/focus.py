@@ -10,9 +10,11 @@ pictures of sharp tissue (colon, DAB; tumour, H&E) nearly all cells had less tha
 standard deviation 1.0 to 1.5; of 1 µm 1.5 to 1.8. Cells vote on the middle one of 5 x 5.
 
 Limits. Blur below 0.5 µm goes unseen. Tissue without detail (mucus, oedema, fat) is not judged, unless its
-neighbours vote on it, and the table says how much was judged; where such tissue fades slowly it passes for blurred.
-What lies sharp on the cover slip (dust, pen) counts as sharp. Very noisy pictures of pale stains look sharper than
-they are. A slide scanned at 10x can't be judged. For research use.
+neighbours vote on it. Nor is what a strong blur has left without detail, so the text says how much was judged where
+that is little, and no slide is called OK by what was judged alone. Where pale tissue fades slowly it passes for
+blurred. What lies sharp on the cover slip (dust, pen) counts as sharp. Very noisy pictures of pale stains look
+sharper than they are, and noise kept by JPEG can pass for sharp detail in what is blurred by about 10 µm or more. A
+slide scanned at 10x can't be judged. For research use.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ VOTERS, LEAST_VOTES = 5, 3
 """The side of the square of cells that vote on the one in its middle, and how many of them must be able to."""
 LEAST_TISSUE = 0.5
 """The part of a cell that must be tissue for it to be judged and to vote."""
+NEARLY_ALL = 90.0
+"""The percentage of the tissue that must be judged for the percentage in focus to stand without it."""
 TOO_LITTLE = "with too little tissue"
 """Why a tile is not read, in the result's table."""
 ORANGE = "#E8590C"
@@ -66,7 +70,8 @@ class FocusParams(BaseModel, frozen=True, extra="forbid"):
     set_quality: bool = False
     """Whether to set the slide's quality control at DPAT."""
     min_percent_in_focus: float = Field(80.0, ge=0, le=100)
-    """The percentage in focus from which on a slide's quality is OK; below it is rejected."""
+    """The percentage in focus from which on a slide's quality is OK; below it is rejected. OK it is only if so
+    much of all the tissue was seen in focus; else, since a strong blur leaves nothing to judge, it stays unset."""
 
 
 class Focus(App):
@@ -123,7 +128,9 @@ class Focus(App):
         if not judged_mm2:
             return Result("nothing to judge: no tissue with detail", {"Tissue (mm²)": round(tissue_mm2, 2)})
         percent = round(100 * (1 - blurred_mm2 / judged_mm2), 1)  # as it is shown, and judged by
-        result = Result(f"{percent:g} % in focus")
+        judged_percent = 100 * judged_mm2 / tissue_mm2
+        of_judged = "" if judged_percent >= NEARLY_ALL else f" of the {judged_percent:.0f} % that could be judged"
+        result = Result(f"{percent:g} % in focus{of_judged}")
         result.properties = {
             "In focus (%)": percent,
             "Blurred (mm²)": round(blurred_mm2, 2),
@@ -132,12 +139,19 @@ class Focus(App):
             "Blur exponent, median": round(float(np.nanmedian(exponent)), 2),
         }
         if self.params.set_quality:
-            result.quality = Quality.OK if percent >= self.params.min_percent_in_focus else Quality.REJECTED
+            result.quality = self._quality(percent, 100 * (judged_mm2 - blurred_mm2) / tissue_mm2)
         for polygon in outlines(blurred, frame):
             if slide.pixel_size.mm2(polygon.area) < self.params.smallest_mm2:
                 break
             result.outline(polygon, colour=ORANGE)
         return result
+
+    def _quality(self, of_judged: float, of_tissue: float) -> Quality | None:
+        """Give the quality by the percentages in focus; None when what was not judged may decide it."""
+        least = self.params.min_percent_in_focus
+        if of_judged < least:
+            return Quality.REJECTED
+        return Quality.OK if of_tissue >= least else None
 
 
 def judging_mpp(slide_mpp: float, wanted: float) -> float:

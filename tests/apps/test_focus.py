@@ -217,6 +217,28 @@ def test_quality_is_set_where_the_site_wants_it(
     assert analysed(half_path, **params).quality == quality
 
 
+@pytest.mark.parametrize("um", [5.0, 20.0, 30.0])
+def test_a_slide_half_of_which_has_lost_all_detail_is_never_ok(tmp_path: Path, um: float) -> None:
+    pixels = section(tissue(HIGH, WIDE), blur_um=um)[: 1500 + TOP, : MIDDLE + 1500]
+    noise = np.random.default_rng(1).normal(0, 2, pixels.shape)
+    path = write_slide(
+        tmp_path / "slide.tiff", np.rint(pixels + noise).clip(0, 255).astype(np.uint8), mpp=MPP, quality=90
+    )
+    result = analysed(path, set_quality=True)
+    assert result.quality != Quality.OK
+    judged = 100 * number(result, "Judged (mm²)") / number(result, "Tissue (mm²)")
+    assert ("that could be judged" in result.text) == (judged < 90), result.text
+    if result.quality is None:
+        assert (
+            result.text == f"{number(result, 'In focus (%)'):g} % in focus of the {judged:.0f} % that could be judged"
+        )
+
+
+def test_a_sharp_slide_is_ok(sharp_path: Path) -> None:
+    result = analysed(sharp_path, set_quality=True)
+    assert (result.text, result.quality) == ("100 % in focus", Quality.OK)
+
+
 # --- reading
 
 
