@@ -114,7 +114,10 @@ class Ihc(App):
         regions = slide.regions
         if not regions:
             raise AppError("no region was drawn, and nuclei are counted in regions only")
-        if (corners := sum(len(each.points) for each in regions)) > MOST_CORNERS:
+        result = Result("")
+        for each in regions:
+            result.outline(each.polygon)
+        if (corners := sum(len(each.points) for each in result.shapes)) > MOST_CORNERS:
             raise AppError(
                 f"the regions have {corners:,} corners: {MOST_CORNERS:,} at most can be counted and corrected"
             )
@@ -123,15 +126,15 @@ class Ihc(App):
         areas = [slide.pixel_size.mm2(each.area_px) for each in regions]
         whole = slide.pixel_size.mm2(shapely.union_all([each.polygon for each in regions]).area)
         slide.receipt.analysed_mm2 = whole
-        result = Result("")
-        for each in regions:
-            result.polygon(each.points)
-        if why := self._too_small(areas):
-            return _not_counted(result, why)
-        tally = self._count(slide, regions, progress)
-        if why := _first([each.complaint for each in tally.each]):
-            return _not_counted(result, why)
+        if _refused(result, regions, _with_hole(regions)) or _refused(result, regions, self._too_small(areas)):
+            return result
+        progress(0, "looking at the glass")
+        white = _glass(slide)
+        tally = self._count(slide, regions, white, progress)
+        if _refused(result, regions, [each.complaint for each in tally.each]):
+            return result
         result.properties = self._table(tally, whole, areas)
+        result.properties["Glass (red, green, blue)"] = ", ".join(f"{each:.0f}" for each in white)
         result.text = calls.summary(result.properties)
         result.gallery = self._gallery(tally)
         return result
@@ -140,14 +143,13 @@ class Ihc(App):
         """Count anew, with what the user has moved; raises AppError when the result is not this app's."""
         return calls.recount(result)
 
-    def _too_small(self, areas_mm2: list[float]) -> str:
+    def _too_small(self, areas_mm2: list[float]) -> list[str]:
         least = self.params.smallest_region_mm2
-        return _first([f"too small ({each:.5f} mm²)" if each < least else "" for each in areas_mm2])
+        return [f"too small ({each:.5f} mm²)" if each < least else "" for each in areas_mm2]
 
-    def _count(self, slide: Slide, regions: tuple[Region, ...], progress: Progress) -> Tally:
+    def _count(self, slide: Slide, regions: tuple[Region, ...], white: Colour, progress: Progress) -> Tally:
         params = self.params
-        progress(0, "looking at the glass")
-        look, tally = Looker(regions, params, _glass(slide)), Tally(len(regions), params)
+        look, tally = Looker(regions, params, white), Tally(len(regions), params)
         left, top, right, bottom = shapely.total_bounds([each.polygon for each in regions])
         extent = math.ceil(max(right - left, bottom - top) * slide.mpp / params.mpp)
         before = slide.receipt.tiles_read
@@ -208,18 +210,27 @@ def _glass(slide: Slide) -> Colour:
     return colour
 
 
-def _first(complaints: list[str]) -> str:
-    """Make a sentence of the first complaint that there is, about the region with its number."""
+def _with_hole(regions: tuple[Region, ...]) -> list[str]:
+    """Complain of holes where there are several regions: a recount could not tell whose they are."""
+    why = "drawn round a hole: draw it as separate regions"
+    return [why if len(regions) > 1 and each.polygon.interiors else "" for each in regions]
+
+
+def _refused(result: Result, regions: tuple[Region, ...], complaints: list[str]) -> bool:
+    """Put the first complaint that there is into the result; of several regions the one it is about gets its number.
+
+    False when there is none.
+    """
     for number, why in enumerate(complaints, 1):
         if why:
-            return f"region {number} is {why}" if len(complaints) > 1 else f"the region is {why}"
-    return ""
-
-
-def _not_counted(result: Result, why: str) -> Result:
-    result.text = f"not counted: {why}"
-    result.properties = {"Not counted": why}
-    return result
+            sentence = f"the region is {why}"
+            if len(regions) > 1:
+                result.label(regions[number - 1].points[0], str(number))
+                sentence = f"region {number} is {why}"
+            result.text = f"not counted: {sentence}"
+            result.properties = {"Not counted": sentence}
+            return True
+    return False
 
 
 # --- tile by tile

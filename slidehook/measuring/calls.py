@@ -156,6 +156,8 @@ def _correct(table: dict[str, Row], moved: list[Patch], prefix: str = "") -> Non
     by_app = int(_number(table, f"{prefix}{BY_APP if f'{prefix}{BY_APP}' in table else POSITIVE}"))
     table.pop(f"{prefix}{BY_APP}", None)
     positive = by_app + sum(1 if each.tag == TAGS[0] else -1 for each in moved)
+    if not 0 <= positive <= nuclei:
+        raise AppError(f"{positive} of {nuclei} nuclei would be positive: other patches were moved than were counted")
     table[f"{prefix}{POSITIVE}"], table[f"{prefix}{NEGATIVE}"] = positive, nuclei - positive
     if nuclei:
         table[f"{prefix}{PERCENT}"] = _percent(positive, nuclei)

@@ -181,8 +181,9 @@ def test_regions_whose_outlines_would_not_come_back_in_one_request_are_refused(s
         (lambda wire, content: content["tags"].__setitem__(0, "malignant"), "not the app's"),
         (lambda wire, content: wire["displayProperties"].pop("Positive from DAB density"), "does not say"),
         (lambda wire, content: wire["displayProperties"].update(Nuclei="many"), "does not say"),
+        (lambda wire, content: wire["displayProperties"].update(Nuclei=1), "would be positive"),
     ],
-    ids=["patch gone", "density gone", "tag renamed", "threshold gone", "count spoilt"],
+    ids=["patch gone", "density gone", "tag renamed", "threshold gone", "count spoilt", "too few"],
 )
 def test_what_cant_be_recounted_says_so_and_keeps_the_users_change(
     gallery: Gallery, spoil: Callable[[Any, Any], object], reason: str

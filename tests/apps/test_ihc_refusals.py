@@ -134,6 +134,33 @@ def test_a_blurred_region_among_others_is_named(on_slide: Callable[..., Path], p
     assert_not_counted(analysed(on_slide(pixels), areas(left, right)), "region 2 is blurred")
 
 
+def test_of_several_regions_the_one_that_is_refused_bears_its_number(section: Path) -> None:
+    small = [(0.5, 0.8), (0.52, 0.8), (0.52, 0.82)]
+    result = analysed(section, areas(WHOLE, small))
+    assert_not_counted(result, "region 2 is too small")
+    (label,) = result.texts
+    assert (label.words, label.at) == ("2", result.shapes[1].points[0])
+    assert analysed(section, areas(small)).texts == []
+
+
+OUTER = [(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9)]
+RING = [*OUTER, (0.1, 0.1), (0.3, 0.3), (0.3, 0.7), (0.7, 0.7), (0.7, 0.3), (0.3, 0.3)]
+"""A line that touches itself: a square with a hole."""
+
+
+def test_a_hole_is_shown_and_not_counted_and_refused_beside_other_regions(section: Path) -> None:
+    inside = [(0.35, 0.35), (0.65, 0.35), (0.65, 0.65), (0.35, 0.65)]
+    alone = analysed(section, areas(RING))
+    assert [each.name for each in alone.shapes] == ["", "hole"]
+    assert number(alone, "Nuclei") < number(analysed(section, areas(OUTER)), "Nuclei")
+    assert_not_counted(analysed(section, areas(inside, RING)), "region 2 is drawn round a hole: draw it as separate")
+
+
+def test_the_light_that_stains_are_measured_by_is_told(section: Path) -> None:
+    told = str(analysed(section).properties["Glass (red, green, blue)"])
+    assert all(200 < int(each) <= 255 for each in told.split(", ")), told
+
+
 def test_a_picture_without_haematoxylin_is_not_counted(on_slide: Callable[..., Path]) -> None:
     assert_not_counted(analysed(on_slide(clouds(0.8, DAB))), "the region is without haematoxylin")
 
