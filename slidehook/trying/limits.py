@@ -28,18 +28,24 @@ STOP_S = 5.0
 def limited(*, timeout_s: float, memory_gb: float | None, last_words: Callable[[AppError], None]) -> Iterator[None]:
     """Raise AppTimeout or AppOutOfMemory in this block, in the main thread, when it takes more than it may.
 
-    What the block has started is killed then. Should the block not end within `STOP_S`, `last_words` is called with
-    the error, from another thread, and the program ends with status 1.
+    What the block has started is killed then. A block that catches the error ends with it all the same; should it not
+    end within `STOP_S`, `last_words` is called with it, from another thread, and the program ends with status 1.
     """
     watch = _Watch(timeout_s, memory_gb, last_words)
     before = signal.signal(NUDGE, watch.interrupt)
     watch.start()
     try:
-        yield
+        try:
+            yield
+        finally:
+            watch.over.set()
     finally:
+        # Once more, for the interruption may have come just before it was set; after that there is none.
         watch.over.set()
         watch.join()
         signal.signal(NUDGE, before)
+        if watch.error is not None:
+            raise watch.error
 
 
 class _Watch(threading.Thread):
@@ -50,18 +56,19 @@ class _Watch(threading.Thread):
         self._until = time.monotonic() + timeout_s
         self._memory_gb = memory_gb
         self._last_words = last_words
-        self._error: AppError | None = None
+        self.error: AppError | None = None
+        """What is exceeded."""
 
     def interrupt(self, _: int, __: types.FrameType | None) -> None:
-        """Raise what is exceeded; called in the main thread."""
-        if self._error is not None:
-            raise self._error
+        """Raise what is exceeded, unless the block is over; called in the main thread."""
+        if self.error is not None and not self.over.is_set():
+            raise self.error
 
     def run(self) -> None:
         while not self.over.wait(CHECK_EVERY_S):
-            self._error = self._exceeded()
-            if self._error is not None:
-                self._end(self._error)
+            self.error = self._exceeded()
+            if self.error is not None:
+                self._end(self.error)
                 return
 
     def _exceeded(self) -> AppError | None:

@@ -19,6 +19,7 @@ from slidehook import cli_run
 from slidehook.cli import main
 from slidehook.hosting.params import params_path
 from slidehook.iaapi.models import ResultRecord
+from slidehook.trying import limits
 from tests.author import tried_apps
 from tests.e2e.running import is_alive
 
@@ -341,6 +342,12 @@ def test_an_app_that_goes_on_all_the_same_ends_with_the_program() -> None:
     assert (found.returncode, found.stdout) == (1, "")
     assert "Error: the analysis needed longer than 0.3 s." in found.stderr
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("app", ["Forgiving", "Mistaken"])
+def test_an_app_that_catches_its_end_is_stopped_all_the_same(app: str) -> None:
+    assert refused(f"mine.py:{app}") == "Error: the analysis needed longer than 0.3 s."
+    assert signal.getsignal(limits.NUDGE) is signal.SIG_DFL
 
 
 def test_an_author_can_lift_the_limits() -> None:

@@ -183,6 +183,32 @@ class Stubborn(Square):
                 threading.Event().wait()
 
 
+class Forgiving(Square):
+    """Takes an error for one that a result can be given after."""
+
+    id = "forgiving"
+    timeout = 0.3
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        with contextlib.suppress(Exception):
+            threading.Event().wait()
+        return Result("all the same")
+
+
+class Mistaken(Square):
+    """Takes an error for another one."""
+
+    id = "mistaken"
+    timeout = 0.3
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        try:
+            threading.Event().wait()
+        except Exception as error:
+            raise AppError("there is no tissue on it") from error
+        raise AssertionError
+
+
 class Lacking(Square):
     """Wants to be told a word."""
 
