@@ -21,6 +21,7 @@ from slidehook.access import DpatAccess
 from slidehook.app import App, TaggedPolygon
 from slidehook.errors import AppCrashed, AppError, AppOutOfMemory, AppTimeout, DpatUnavailable, SlidehookError
 from slidehook.geometry import Frame
+from slidehook.hosting.memory import adopt_orphans
 from slidehook.hosting.plain import in_words, plain
 from slidehook.hosting.registry import load_apps
 from slidehook.hosting.running import certain_mpp, run_app
@@ -84,7 +85,7 @@ class _Fault:
 class AppProcess:
     """One child process. It dies with its parent, also when that is killed.
 
-    It leads a process group of its own, so that what an app starts ends with it.
+    It leads a process group of its own and adopts orphans, so that what an app starts ends with it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -173,9 +174,10 @@ class AppProcess:
 
     def kill(self) -> None:
         """End the child at once, and what it has started."""
-        self._process.kill()
+        # Before the child itself: what it has started in groups of its own is found only while it lives.
         if self.pid is not None:
             end_group(self.pid)
+        self._process.kill()
         self._process.join()
         self._pipe.close()
 
@@ -216,6 +218,7 @@ def _ending(code: int | None) -> str:
 def _serve(pipe: Connection, settings: Settings, parent: int) -> None:
     """Analyse what comes through the pipe until it closes."""
     os.setpgid(0, 0)
+    adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with(parent, signal.SIGKILL)

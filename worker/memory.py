@@ -9,19 +9,24 @@ import threading
 
 import structlog
 
-from slidehook.hosting.memory import CHECK_EVERY_S, members, take_more
+from slidehook.hosting.memory import CHECK_EVERY_S, end, members, take_more
 
 log = structlog.get_logger()
 
 
 def end_group(group: int) -> None:
-    """Kill all processes of a group at once."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+    """Kill all processes of a group at once, and what they have started, in groups of its own as well."""
+    try:
+        end(lambda: members(group))
+    except (OSError, ValueError) as error:
+        log.warning("what an app has started can't be looked for", reason=str(error))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 class MemoryGuard:
-    """Kills a process group that takes more memory than it may: use it in `with`.
+    """Kills a process group that takes more memory than it may, with what it has started: use it in `with`.
 
     A thread of its own, since the main one may wait for DPAT just when the app fills the memory.
     """

@@ -1,30 +1,71 @@
-"""How much memory processes take, as the kernel tells it."""
+"""Which processes an app has, how much memory they take, as the kernel tells it, and how they end."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
+import signal
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 CHECK_EVERY_S = 0.1
 """How often an app's memory is looked at, in seconds: in this time some 500 MiB can be filled."""
 
 
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans(*, on: bool = True) -> None:
+    """Have what this process's children leave behind become its own children, so that `family` finds it."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(on))
+
+
 def members(group: int) -> list[int]:
-    """Give the processes of a process group, those among them whose parent has ended too."""
-    return [pid for pid, (_, of_group) in _processes().items() if of_group == group]
+    """Give the processes of a process group, those whose parent has ended too, and what they have started."""
+    processes = _processes()
+    return _with_descendants([pid for pid, (_, of_group) in processes.items() if of_group == group], processes)
 
 
 def family(pid: int) -> list[int]:
     """Give a process, what it has started, what that has started, and so on."""
+    return _with_descendants([pid], _processes())
+
+
+def end(find: Callable[[], Collection[int]]) -> None:
+    """Kill the processes that `find` gives.
+
+    They are stopped first, until there is none that was not, so that none starts another one meanwhile.
+    """
+    stopped: set[int] = set()
+    try:
+        while new := set(find()) - stopped:
+            stopped |= new
+            for pid in new:
+                _send(pid, signal.SIGSTOP)
+    finally:
+        for pid in stopped:
+            _send(pid, signal.SIGKILL)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    # It may have ended, or be another user's by now.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _with_descendants(pids: list[int], processes: dict[int, tuple[int, int]]) -> list[int]:
     children = defaultdict(list)
-    for each, (parent, _) in _processes().items():
+    for each, (parent, _) in processes.items():
         children[parent].append(each)
-    found = [pid]
-    for each in found:
-        found += children[each]
-    return found
+    found = dict.fromkeys(pids)
+    ahead = [*found]
+    for each in ahead:
+        new = [child for child in children[each] if child not in found]
+        found.update(dict.fromkeys(new))
+        ahead += new
+    return ahead
 
 
 def take_more(pids: Collection[int], limit_bytes: float) -> bool:

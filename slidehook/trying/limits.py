@@ -6,7 +6,6 @@ debugger. So the main thread is interrupted, and only if that does not help the 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from slidehook.errors import AppError, AppOutOfMemory, AppTimeout
-from slidehook.hosting.memory import CHECK_EVERY_S, family, take_more
+from slidehook.hosting.memory import CHECK_EVERY_S, adopt_orphans, end, family, take_more
 
 NUDGE = signal.SIGUSR1
 """What the main thread is interrupted with."""
@@ -33,6 +32,7 @@ def limited(*, timeout_s: float, memory_gb: float | None, last_words: Callable[[
     """
     watch = _Watch(timeout_s, memory_gb, last_words)
     before = signal.signal(NUDGE, watch.interrupt)
+    adopt_orphans()
     watch.start()
     try:
         try:
@@ -43,6 +43,7 @@ def limited(*, timeout_s: float, memory_gb: float | None, last_words: Callable[[
         # Once more, for the interruption may have come just before it was set; after that there is none.
         watch.over.set()
         watch.join()
+        adopt_orphans(on=False)
         signal.signal(NUDGE, before)
         if watch.error is not None:
             raise watch.error
@@ -77,9 +78,7 @@ class _Watch(threading.Thread):
         return AppTimeout.after(self._timeout_s) if time.monotonic() > self._until else None
 
     def _end(self, error: AppError) -> None:
-        for pid in family(os.getpid())[1:]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end(lambda: family(os.getpid())[1:])
         signal.pthread_kill(threading.main_thread().ident or 0, NUDGE)
         if not self.over.wait(STOP_S):
             self._last_words(error)

@@ -329,8 +329,9 @@ def run_alone(app: str, *, stop_s: float = 5.0) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_an_app_that_takes_more_memory_than_it_may_is_stopped_with_what_it_started() -> None:
-    found = run_alone("Greedy")
+@pytest.mark.parametrize("app", ["Greedy", "Hidden"])
+def test_an_app_that_takes_more_memory_than_it_may_is_stopped_with_what_it_started(app: str) -> None:
+    found = run_alone(app)
     assert found.returncode == 1
     assert "Error: the analysis needed more than 0.5 GB of memory." in found.stderr
     assert not is_alive(int(found.stdout))

@@ -171,6 +171,23 @@ class Greedy(Square):
         return Result("had 4 GiB")
 
 
+class Hidden(Square):
+    """Fills memory in a process that is nobody's child any more, in a session of its own."""
+
+    id = "hidden"
+    memory_gb = 0.5
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        fills = "held = [bytearray(2**22) for _ in range(2**8)]; import threading; threading.Event().wait()"
+        starts = (
+            "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], start_new_session=True).pid, flush=True)"
+        )
+        command = [sys.executable, "-S", "-c", starts, sys.executable, "-S", "-c", fills]
+        subprocess.run(command, check=True)
+        threading.Event().wait()
+        raise AssertionError
+
+
 class Stubborn(Square):
     """Takes every error for one that it can go on after."""
 

@@ -27,12 +27,13 @@ from slidehook.hosting.receipt import NAMES
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, Input, MultiAreaInput, Size, TaggedPolygonInput
 from slidehook.settings import Settings
+from tests.e2e.running import is_alive, wait_for
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from worker.analysis import AppProcess, AppTrace, Found, Task
 
 # An installed package with one app, which does what the slide's id says.
 APPS = """
-import os, signal, sys, threading, time
+import os, signal, subprocess, sys, threading, time
 from slidehook import App, PixelPoint, Result, TaggedPolygon
 from slidehook.errors import AppError
 
@@ -81,6 +82,13 @@ class Odd(App):
 
     def hang(self, slide, progress):
         progress(1, str(os.getpid()))
+        threading.Event().wait()
+
+    def leave_orphan(self, slide, progress):
+        starts = "import subprocess; print(subprocess.Popen(['sleep', '600'], stdout=-3, start_new_session=True).pid)"
+        command = [sys.executable, "-S", "-c", starts]
+        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+        progress(1, found.stdout.decode())
         threading.Event().wait()
 
     def die(self, slide, progress):
@@ -153,6 +161,10 @@ class Tagged(Odd):
     input = TaggedPolygon(tags=["tumour", "stroma"])
 """
 FOREVER_S = 60.0
+
+
+class Stopped(Exception):
+    """A test ends an analysis."""
 
 
 def unheard(percent: float, text: str) -> None:
@@ -289,6 +301,21 @@ def test_an_app_that_takes_too_long_is_killed_also_when_it_reports_on_and_on(
         ask(process, tiff, deed, timeout_s=0.3)
     assert pid is not None
     assert is_gone(pid)
+
+
+def test_what_an_app_has_started_ends_with_it_also_when_it_is_nobodys_child_any_more(
+    process: AppProcess, tiff: Path
+) -> None:
+    started: list[int] = []
+
+    def stop() -> None:
+        if started:
+            raise Stopped
+
+    task = Task("odd", tiff, ImageInfo(id="leave-orphan"), None)
+    with pytest.raises(Stopped):
+        process.analyse(task, timeout_s=FOREVER_S, progress=lambda _, pid: started.append(int(pid)), tick=stop)
+    wait_for(lambda: not is_alive(started[0]), "it has ended")
 
 
 @pytest.mark.parametrize(("deed", "ending"), [("die", "killed by SIGKILL"), ("hang-up", "killed by SIGKILL")])

@@ -68,6 +68,37 @@ def test_a_group_that_takes_too_much_is_killed_with_all_its_processes(start: Sta
     wait_for(lambda: not any(is_alive(pid) for pid in pids), "nothing of it is left")
 
 
+AWAY = "import os; os.setsid();"
+APART = (
+    "import subprocess, sys;"
+    f"subprocess.Popen([sys.executable, '-S', '-c', {AWAY + FILLS_60 + FOREVER!r}]);"
+    "import threading; threading.Event().wait()"
+)
+"""Has a child in a session of its own that fills its memory, and says so."""
+
+
+def test_a_child_in_a_session_of_its_own_counts_and_ends_with_its_group(start: Start) -> None:
+    process = start(APART)
+    pids = members(process.pid)
+    assert len(pids) == 2
+    with MemoryGuard(process.pid, 60 * MIB) as guard:
+        assert process.wait(10) == -signal.SIGKILL
+        assert guard.exceeded
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "nothing of it is left")
+
+
+def test_a_group_is_killed_also_when_its_processes_can_not_be_looked_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blind(group: int) -> list[int]:
+        raise OSError(24, "Too many open files")
+
+    process = start(FOREVER)
+    monkeypatch.setattr("worker.memory.members", blind)
+    end_group(process.pid)
+    assert process.wait(10) == -signal.SIGKILL
+
+
 def test_a_group_that_takes_little_is_left_alone(start: Start) -> None:
     process = start(FOREVER)
     with MemoryGuard(process.pid, 500 * MIB) as guard:
