@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from shapely import Polygon
 
 from slidehook import App, AppError, Frame, Gallery, PixelPoint, Progress, Result, Slide, Tile, WholeSlide
+from slidehook.hosting.receipt import NAMES
 from slidehook.measuring.tilemodel import ModelClass, ModelParams, Probabilities, TileModel, runtime_is_installed
 from slidehook.measuring.tissue import overview, tissue_mask
 from slidehook.pixels.ahead import in_order
@@ -34,6 +36,8 @@ COARSEST = 1.5
 """How many times larger than the model's a slide's own pixels may be."""
 UNDECIDED = -1
 """Stands for the class of a tile that has none."""
+UNDECIDED_ROW = "Undecided (mm²)"
+"""Its row in the table, beside those of the classes."""
 
 
 class OnnxParams(ModelParams, frozen=True, extra="forbid"):
@@ -51,6 +55,13 @@ class OnnxParams(ModelParams, frozen=True, extra="forbid"):
     least_probability: float = Field(default=0.5, ge=0, le=1)
     least_tissue: float = Field(default=0.5, gt=0, le=1)
     gallery_tiles: int = Field(default=12, ge=0, le=500)
+
+    @model_validator(mode="after")
+    def _own_rows(self) -> Self:
+        for each in self.classes:
+            if _area_row(each) in {UNDECIDED_ROW, *NAMES}:
+                raise ValueError(f"no class can be named {each.name!r}: the table has {_area_row(each)!r} anyway")
+        return self
 
 
 @dataclass(frozen=True)
@@ -190,9 +201,9 @@ class OnnxClassifier(App):
         shown = [(number, each) for number, each in enumerate(params.classes) if each.shown]
         result = Result(", ".join(f"{each.name} {areas[number]:.2f} mm²" for number, each in shown) or "classified")
         for each, area in zip(params.classes, areas, strict=True):
-            result.properties[f"{each.name} (mm²)"] = round(area, 3)
+            result.properties[_area_row(each)] = round(area, 3)
             result.properties[f"{each.name} (% of area)"] = round(100 * area / whole, 1)
-        result.properties["Undecided (mm²)"] = round(whole - sum(areas), 3)
+        result.properties[UNDECIDED_ROW] = round(slide.pixel_size.mm2(grid.area_px(found.of(UNDECIDED))), 3)
         result.properties["Model"] = f"{self._model.name}, on {self._model.device}"
         for number, each in shown:
             for polygon in grid.outlines(found.of(number)):
@@ -214,6 +225,10 @@ class OnnxClassifier(App):
             for column, row, probability in found.top(number, self.params.gallery_tiles):
                 gallery.add(each.name, grid.middle(column, row), sort_key=round(1 - probability, 6))
         return gallery
+
+
+def _area_row(of: ModelClass) -> str:
+    return f"{of.name} (mm²)"
 
 
 def _batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:

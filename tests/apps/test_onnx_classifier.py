@@ -177,6 +177,10 @@ def test_a_tile_that_no_class_is_probable_enough_for_gets_none(make_app: MakeApp
     assert result.properties["Undecided (mm²)"] > 0  # type: ignore[operator]
 
 
+def test_where_every_tile_has_a_class_none_is_undecided(make_app: MakeApp, slide: Slide) -> None:
+    assert str(analyse(make_app(least_probability=0), slide).properties["Undecided (mm²)"]) == "0.0"
+
+
 def test_the_result_says_what_it_rests_on(make_app: MakeApp, slide: Slide) -> None:
     app = make_app(batch=10)
     steps: list[float] = []
@@ -277,6 +281,8 @@ def test_a_file_that_is_no_model_fails_with_one_sentence(make_app: MakeApp, tmp_
         {"classes": [{"name": "a"}, {"name": "a"}]},
         {"classes": [{"name": "a", "colour": "red"}]},
         {"classes": CLASSES[:1]},
+        {"classes": [*CLASSES, {"name": "Undecided"}]},
+        {"classes": [*CLASSES, {"name": "Analysed area"}]},
         {"classes": CLASSES, "std": [1, 0, 1]},
         {"classes": CLASSES, "tile_size": 224},
         {"classes": CLASSES, "layout": "CHW"},
