@@ -6,14 +6,18 @@ import json
 import os
 import re
 import subprocess
+import sys
+import types
 import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from simulator.server import Simulator
-from slidehook import App, Slide
+from slidehook import App, Slide, local_slide
 from tests.e2e.conftest import running_site
 from tests.e2e.running import HOUSE
 
@@ -171,3 +175,22 @@ def test_its_app_gives_a_result_on_a_slide_in_dpat(
         (result,) = dpat.results("stained-area", "immuno")
     assert result["displayResult"] == "0.45 mm² stained"
     assert result["displayProperties"]["Stained (mm²)"] == 0.449
+
+
+def test_its_app_outlines_what_is_not_stained_within_the_stain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = np.full((2048, 2048, 3), 240, np.uint8)
+    ring[256:1792, 256:1792] = (150, 100, 60)
+    ring[768:1280, 768:1280] = 240
+    path = tmp_path / "ring.tiff"
+    tifffile.imwrite(
+        path, ring, tile=(256, 256), photometric="rgb", resolution=(40_000, 40_000), resolutionunit="CENTIMETER"
+    )
+    (code,) = [text for _, _, text in BLOCK.findall(PAGE.read_text()) if "class StainedArea" in text]
+    module = types.ModuleType("stained_area")
+    monkeypatch.setitem(sys.modules, "stained_area", module)
+    exec(code, vars(module))  # noqa: S102
+    with local_slide(path) as slide:
+        result = module.StainedArea().analyze(slide, lambda percent, text="": None)
+    assert [each.name for each in result.shapes] == ["stained", "hole in stained"]
