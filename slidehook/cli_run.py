@@ -95,8 +95,10 @@ def run(
         outlines = read_outlines(region) if region else []
         before = _before(chosen, registry)
         limits = _unlimited if no_limits else _limited
+        folder = out or Path(f"{local_id(slide)}-{chosen.id}")
+        _check_folder(folder)
         trial = _try(chosen, before, slide, outlines=outlines, tag=tag, mpp=mpp, limits=limits)
-        files = _keep(out or Path(f"{local_id(slide)}-{chosen.id}"), chosen, slide, trial)
+        files = _keep(folder, chosen, slide, trial)
     except KeyboardInterrupt:
         click.echo("stopped; nothing was written", err=True)
         sys.exit(INTERRUPTED)
@@ -213,6 +215,17 @@ def _overlay(slide: Path, trial: Trial) -> bytes:
     picture = BytesIO()
     draw_result(overview, trial.record, trial.drawn).save(picture, "PNG")
     return picture.getvalue()
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise CannotStore where the folder can't be made; leaves none, for the analysis may fail."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in made:
+            each.rmdir()
+    except OSError as error:
+        raise CannotStore(f"{folder} can't be written: {error.strerror}") from error
 
 
 def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:

@@ -292,9 +292,9 @@ def test_a_folder_whose_name_begins_as_slidehooks_is_the_authors() -> None:
     assert not cli_run._is_ours(f"{package}_apps/mine.py")
 
 
-def test_files_that_can_not_be_written_are_told() -> None:
+def test_files_that_can_not_be_written_are_told_before_the_analysis() -> None:
     Path("taken").write_text("a file")
-    assert "taken/below can't be written" in refused("mine.py:Square", "--out", "taken/below")
+    assert "taken/below can't be written" in refused("mine.py:Slow", "--out", "taken/below")
 
 
 def test_ctrl_c_ends_it_with_one_line_and_no_files() -> None:
