@@ -58,13 +58,13 @@ def test_a_notification_costs_two_calls_before_its_answer_and_none_when_the_work
     assert kinds(quiet_dpat) == []
 
 
-def test_a_deletion_costs_no_call_and_a_cancel_one(quiet_dpat: Dpat) -> None:
+def test_a_deletion_costs_no_call_and_a_cancel_two(quiet_dpat: Dpat) -> None:
     first, second = quiet_dpat.add_slide(), quiet_dpat.add_slide()
     quiet_dpat.create(first)
     quiet_dpat.create(second)
     quiet_dpat.clear_calls()
     quiet_dpat.invoke(APP, first, "cancel")
-    assert len(kinds(quiet_dpat)) == 1, kinds(quiet_dpat)
+    assert len(kinds(quiet_dpat)) == 2, "a look whether it has ended, and the update"
     quiet_dpat.clear_calls()
     quiet_dpat.invoke(APP, second, "delete")
     assert kinds(quiet_dpat) == []
