@@ -9,12 +9,12 @@ of the autocorrelation at several lags measure focus since Vollath 1987; the exp
 pictures of sharp tissue (colon, DAB; tumour, H&E) nearly all cells had less than 1.1; with a Gaussian blur of 0.5 µm
 standard deviation 1.0 to 1.5; of 1 µm 1.5 to 1.8. Cells vote on the middle one of 5 x 5.
 
-Limits. Blur below 0.5 µm goes unseen. Tissue without detail (mucus, oedema, fat) is not judged, unless its
-neighbours vote on it. Nor is what a strong blur has left without detail, so the text says how much was judged where
-that is little, and no slide is called OK by what was judged alone. Where pale tissue fades slowly it passes for
-blurred. What lies sharp on the cover slip (dust, pen) counts as sharp. Very noisy pictures of pale stains look
-sharper than they are, and noise kept by JPEG can pass for sharp detail in what is blurred by about 10 µm or more. A
-slide scanned at 10x can't be judged. For research use.
+Limits. Blur below 0.5 µm goes unseen. Tissue without detail (mucus, oedema, fat) is not judged, unless its neighbours
+vote on it. Nor is what a strong blur has left without detail, so the text says how much was judged where that is
+little, and no slide is called OK by what was judged alone. Where pale tissue fades slowly it passes for blurred. What
+lies sharp on the cover slip (dust, pen) counts as sharp. Very noisy pictures of pale stains look sharper than they
+are, and in noisy JPEGs some of what is blurred by about 5 µm passes for sharp. A slide scanned at 10x can't be
+judged. For research use.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FocusParams(BaseModel, frozen=True, extra="forbid"):
     """µm per pixel to judge at; the slide's own pixel size, doubled as often as comes nearest to it, is taken."""
     blurred_above: float = Field(1.4, gt=0, lt=2)
     """The exponent above which a cell is blurred: lower finds weaker blur, and more that is none."""
-    least_texture: float = Field(4.0, ge=0)
+    least_texture: float = Field(12.0, ge=0)
     """A cell with less contrast, D4 - D2 in squared grey levels (0…255), has no detail to be judged by."""
     smallest_mm2: float = Field(0.02, ge=0)
     """Blurred parts smaller than this are counted, but not outlined."""
