@@ -35,19 +35,56 @@ def _open(path: str, flags: int) -> int:
         time.sleep(OTHER_NAME_LOOK_S)
 
 
+class NewFile:
+    """A new file, mode 0600, that the disk is writing already while its maker goes on; durable after `sync`.
+
+    As a context manager: when it is left without `sync`, or with an error of it, no file is left. Raises
+    FileExistsError when there is one at `path`.
+    """
+
+    __slots__ = ("_durable", "_fd", "_path")
+
+    def __init__(self, path: str, content: bytes) -> None:
+        self._path = path
+        self._durable = False
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            _write_all(self._fd, content)
+            # Linux begins to write what it is told to forget; else the disk would rest until the fsync.
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        except OSError as error:
+            self.__exit__(None, error, None)
+            raise
+
+    def __enter__(self) -> NewFile:
+        return self
+
+    def sync(self, folder: str | None = None) -> None:
+        """Wait until the content is durable, and the names in `folder`, where one is given.
+
+        The names first: the disk goes on writing the content meanwhile, which a wait for it would keep it from.
+        """
+        if folder is not None:
+            sync_dir(folder)
+        os.fsync(self._fd)
+        self._durable = True
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            os.close(self._fd)
+        except OSError:
+            self._durable = False
+            raise
+        finally:
+            if not self._durable:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._path)
+
+
 def write_new(path: str, content: bytes) -> None:
     """Create `path` with `content`, fsynced, mode 0600; on an error nothing is left. Raises FileExistsError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
-    try:
-        try:
-            _write_all(fd, content)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
+    with NewFile(path, content) as file:
+        file.sync()
 
 
 def read_whole(path: str) -> bytes:

@@ -17,7 +17,7 @@ from threading import Lock
 
 from slidehook.errors import ClaimLost, QueueError
 from slidehook.jobs.claimers import Claimer
-from slidehook.jobs.durable import remove, sync_dir, write_new
+from slidehook.jobs.durable import NewFile, remove, sync_dir
 from slidehook.jobs.job import Job, JobRecord, JobState
 from slidehook.jobs.layout import Layout
 from slidehook.jobs.names import NEVER_NS, JobName
@@ -100,34 +100,34 @@ class FileQueue:
 
     def hold(self, job: Job) -> FileHold:
         """Make a job durable and keep it from workers, or join it to the same work already there."""
-        aliases, key = self.disk.aliases, job.key
         with queue_errors("can't take the job"):
-            while (twin := self._at_work(key)) is None:
-                file = self._create(job)
-                try:
-                    mine = aliases.make(file.path, key)
-                    if mine and job.cancellation_key:
-                        aliases.make(file.path, job.cancellation_key)
-                except OSError:
-                    self._undo(file, job)
-                    raise
-                if mine:
-                    return FileHold(self, file, job)
-                file.withdraw()
+            name = JobName(JobState.ACTIVE, job.id, job.priority, job.app_id, 0, self.claimer.id)
+            file = OwnedFile(self.disk, name)  # where it is this process's own: nobody else reads it yet
+            with NewFile(file.path, job.to_line()) as new:
+                key = job.key  # computed while the disk writes
+                new.sync(self.layout.active)
+            if (twin := self._make_known(file, job, key)) is None:
+                return FileHold(self, file, job)
             self._join(twin.job, job)
             return FileHold(self, None, twin.job)
 
-    def _create(self, job: Job) -> OwnedFile:
-        """Write the job's file where it is this process's own: until its release nobody else reads it."""
-        name = JobName(JobState.ACTIVE, job.id, job.priority, job.app_id, 0, self.claimer.id)
-        file = OwnedFile(self.disk, name)
-        write_new(file.path, job.to_line())
+    def _make_known(self, file: OwnedFile, job: Job, key: str) -> JobRecord | None:
+        """Let a durable job be found by what it does; where a live job does that already, take it back and give that.
+
+        Nobody looks for a twin before the writing: mostly there is none, and the link finds it all the same.
+        """
+        aliases = self.disk.aliases
         try:
-            sync_dir(self.layout.active)
+            while not aliases.make(file.path, key):
+                if (twin := self._at_work(key)) is not None:
+                    remove(file.path)
+                    return twin
+            if job.cancellation_key:
+                aliases.make(file.path, job.cancellation_key)
         except OSError:
             self._undo(file, job)
             raise
-        return file
+        return None
 
     def _undo(self, file: OwnedFile, job: Job) -> None:
         """Leave nothing of a job that can't be taken, as far as the disk lets us."""

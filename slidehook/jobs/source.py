@@ -112,6 +112,7 @@ class FileSource:
         return FileClaim(self._disk, file, record, exhausted=name.attempt > self._max_attempts)
 
     def _read(self, file: OwnedFile) -> JobRecord | None:
+        """Read a job that is ours now; None where there is nothing to work on: then its file is out of the way."""
         content = read_whole(file.path)
         try:
             record = parse_record(content)
@@ -124,7 +125,17 @@ class FileSource:
             else:
                 rename(file.path, f"{self._layout.damaged}/{self._disk.clock():016x}.{file.name}")
             return None
+        if file.name.attempt == 0 and self._was_not_told_of(record):
+            file.withdraw()
+            return None
         return record
+
+    def _was_not_told_of(self, record: JobRecord) -> bool:
+        """Say whether a held job has a live twin: whoever put it died before it saw that."""
+        if record.ended or self._disk.notes.newest(record.job.id, NoteKind.DELETED):  # these give their key away
+            return False
+        twin = self._disk.aliases.live(record.job.key)
+        return twin is not None and twin.job.id != record.job.id
 
     def _wake_parked(self) -> None:
         now_ns = self._disk.clock()

@@ -132,7 +132,7 @@ def test_a_job_that_does_not_fit_on_the_disk_is_refused_and_leaves_nothing(
     assert site.claim().job.slide_id == "a"
 
 
-@pytest.mark.parametrize("full", ["aliases.link", "aliases.make_dir", "filequeue.sync_dir"])
+@pytest.mark.parametrize("full", ["aliases.link", "aliases.make_dir", "durable.sync_dir"])
 @pytest.mark.parametrize("to_the_last_byte", [False, True])
 def test_a_job_that_can_not_be_made_known_is_refused_and_leaves_nothing(
     site: Site, disk: Disk, monkeypatch: pytest.MonkeyPatch, full: str, to_the_last_byte: bool
