@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import click
 from openslide import OpenSlideError
@@ -218,12 +219,16 @@ def _overlay(slide: Path, trial: Trial) -> bytes:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise CannotStore where the folder can't be made; leaves none, for the analysis may fail."""
+    """Raise CannotStore where the folder can't be made or written; leaves nothing, for the analysis may fail."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for each in made:
-            each.rmdir()
+        try:
+            with TemporaryFile(dir=folder):
+                pass
+        finally:
+            for each in made:
+                each.rmdir()
     except OSError as error:
         raise CannotStore(f"{folder} can't be written: {error.strerror}") from error
 

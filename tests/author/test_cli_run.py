@@ -295,6 +295,7 @@ def test_a_folder_whose_name_begins_as_slidehooks_is_the_authors() -> None:
 def test_files_that_can_not_be_written_are_told_before_the_analysis() -> None:
     Path("taken").write_text("a file")
     assert "taken/below can't be written" in refused("mine.py:Slow", "--out", "taken/below")
+    assert "/proc/self can't be written" in refused("mine.py:Slow", "--out", "/proc/self")  # by root neither
 
 
 def test_ctrl_c_ends_it_with_one_line_and_no_files() -> None:

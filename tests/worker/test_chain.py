@@ -82,6 +82,8 @@ class Hungry(App):
     def analyze(self, slide, progress):
         if slide.info.id == "hoards":
             self.kept.append(bytearray(300 * 2**20))
+            if len(self.kept) > 1:  # until it is noticed: nothing else ends this
+                threading.Event().wait()
         if slide.info.id == "devours":
             held = []
             while True:
