@@ -9,12 +9,26 @@ import signal
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import NamedTuple
 
 CHECK_EVERY_S = 0.1
 """How often an app's memory is looked at, in seconds: in this time some 500 MiB can be filled."""
 
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+class Process(NamedTuple):
+    """A process of this host; a later process with the same id differs in `started` (clock ticks since the boot)."""
+
+    pid: int
+    started: int
+
+
+class _Stat(NamedTuple):
+    parent: int
+    group: int
+    started: int
 
 
 def adopt_orphans(*, on: bool = True) -> None:
@@ -25,12 +39,24 @@ def adopt_orphans(*, on: bool = True) -> None:
 def members(group: int) -> list[int]:
     """Give the processes of a process group, those whose parent has ended too, and what they have started."""
     processes = _processes()
-    return _with_descendants([pid for pid, (_, of_group) in processes.items() if of_group == group], processes)
+    return _with_descendants([pid for pid, stat in processes.items() if stat.group == group], processes)
 
 
-def family(pid: int) -> list[int]:
-    """Give a process, what it has started, what that has started, and so on."""
-    return _with_descendants([pid], _processes())
+def family(pid: int, *, without: Collection[Process] = ()) -> list[int]:
+    """Give a process, what it has started, what that has started, and so on.
+
+    `without`: processes that are left out, together with all that they have started.
+    """
+    processes = _processes()
+    for other in without:
+        if other.pid in processes and processes[other.pid].started == other.started:
+            del processes[other.pid]
+    return _with_descendants([pid], processes)
+
+
+def children(pid: int) -> list[Process]:
+    """Give the processes that a process has started and that still live."""
+    return [Process(each, stat.started) for each, stat in _processes().items() if stat.parent == pid]
 
 
 def end(find: Callable[[], Collection[int]]) -> None:
@@ -55,14 +81,14 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _with_descendants(pids: list[int], processes: dict[int, tuple[int, int]]) -> list[int]:
-    children = defaultdict(list)
-    for each, (parent, _) in processes.items():
-        children[parent].append(each)
+def _with_descendants(pids: list[int], processes: dict[int, _Stat]) -> list[int]:
+    started_by = defaultdict(list)
+    for each, stat in processes.items():
+        started_by[stat.parent].append(each)
     found = dict.fromkeys(pids)
     ahead = [*found]
     for each in ahead:
-        new = [child for child in children[each] if child not in found]
+        new = [child for child in started_by[each] if child not in found]
         found.update(dict.fromkeys(new))
         ahead += new
     return ahead
@@ -81,17 +107,17 @@ def take_more(pids: Collection[int], limit_bytes: float) -> bool:
     return (exact or guess) > limit_bytes
 
 
-def _processes() -> dict[int, tuple[int, int]]:
-    """Give the parent and the group of each process."""
+def _processes() -> dict[int, _Stat]:
+    """Give what is needed of each process's `stat`, by process id."""
     found = {}
     for entry in Path("/proc").iterdir():
         # A process may end while it is looked at.
         with contextlib.suppress(OSError):
             if entry.name.isdigit():
                 stat = (entry / "stat").read_bytes()
-                # The name, in brackets, may hold anything; the fields behind it are state, parent, group.
-                _, parent, group, *_ = stat.rpartition(b")")[2].split()
-                found[int(entry.name)] = (int(parent), int(group))
+                # The name, in brackets, may hold anything. The fields behind it begin with the third, the state.
+                fields = stat.rpartition(b")")[2].split()
+                found[int(entry.name)] = _Stat(int(fields[1]), int(fields[2]), int(fields[19]))
     return found
 
 

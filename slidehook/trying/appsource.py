@@ -12,6 +12,7 @@ from slidehook.app import App
 from slidehook.errors import AppError, SlidehookError
 from slidehook.hosting.registry import Registry, set_up
 from slidehook.settings import Settings
+from slidehook.trying.nobytecode import NoBytecodeLoader, write_no_bytecode_in
 
 
 class AppNotFound(SlidehookError):
@@ -70,7 +71,7 @@ def _not_found(app_id: str, registry: Registry) -> App:
 
 def _module(name: str) -> ModuleType:
     # As `python -m` does: what lies in the author's folder can be imported.
-    sys.path.insert(0, str(Path.cwd()))
+    _import_from(Path.cwd())
     return importlib.import_module(name)
 
 
@@ -79,14 +80,19 @@ def _from_file(path: Path) -> ModuleType:
         raise AppNotFound(f"there is no file {path}")
     path = path.resolve()
     name = path.parent.name if path.name == "__init__.py" else path.stem
-    sys.path.insert(0, str(path.parent.parent if path.name == "__init__.py" else path.parent))
-    spec = importlib.util.spec_from_file_location(name, path)
+    _import_from(path.parent.parent if path.name == "__init__.py" else path.parent)
+    spec = importlib.util.spec_from_file_location(name, path, loader=NoBytecodeLoader(name, str(path)))
     if spec is None or spec.loader is None:
         raise AppNotFound(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _import_from(folder: Path) -> None:
+    write_no_bytecode_in(folder.resolve())
+    sys.path.insert(0, str(folder))
 
 
 def _instead(module: ModuleType) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from slidehook.errors import AppError, AppOutOfMemory, AppTimeout
-from slidehook.hosting.memory import CHECK_EVERY_S, adopt_orphans, end, family, take_more
+from slidehook.hosting.memory import CHECK_EVERY_S, adopt_orphans, children, end, family, take_more
 
 NUDGE = signal.SIGUSR1
 """What the main thread is interrupted with."""
@@ -27,8 +27,9 @@ STOP_S = 5.0
 def limited(*, timeout_s: float, memory_gb: float | None, last_words: Callable[[AppError], None]) -> Iterator[None]:
     """Raise AppTimeout or AppOutOfMemory in this block, in the main thread, when it takes more than it may.
 
-    What the block has started is killed then. A block that catches the error ends with it all the same; should it not
-    end within `STOP_S`, `last_words` is called with it, from another thread, and the program ends with status 1.
+    What the block has started is killed then, and nothing that this process had started before. A block that catches
+    the error ends with it all the same; should it not end within `STOP_S`, `last_words` is called with it from another
+    thread, and the program ends with status 1.
     """
     watch = _Watch(timeout_s, memory_gb, last_words)
     before = signal.signal(NUDGE, watch.interrupt)
@@ -57,6 +58,7 @@ class _Watch(threading.Thread):
         self._until = time.monotonic() + timeout_s
         self._memory_gb = memory_gb
         self._last_words = last_words
+        self._others = children(os.getpid())
         self.error: AppError | None = None
         """What is exceeded."""
 
@@ -73,12 +75,16 @@ class _Watch(threading.Thread):
                 return
 
     def _exceeded(self) -> AppError | None:
-        if self._memory_gb is not None and take_more(family(os.getpid()), self._memory_gb * 2**30):
+        if self._memory_gb is not None and take_more(self._members(), self._memory_gb * 2**30):
             return AppOutOfMemory.over(self._memory_gb)
         return AppTimeout.after(self._timeout_s) if time.monotonic() > self._until else None
 
+    def _members(self) -> list[int]:
+        """Give this process, and what the block has started."""
+        return family(os.getpid(), without=self._others)
+
     def _end(self, error: AppError) -> None:
-        end(lambda: family(os.getpid())[1:])
+        end(lambda: self._members()[1:])
         signal.pthread_kill(threading.main_thread().ident or 0, NUDGE)
         if not self.over.wait(STOP_S):
             self._last_words(error)

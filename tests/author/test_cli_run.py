@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SLIDEHOOK_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SLIDEHOOK_DEMO_SECONDS", "0")
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "path_hooks", [*sys.path_hooks])
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     grey = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     tifffile.imwrite(
         "grey.tiff",
@@ -315,6 +318,32 @@ def test_an_app_that_takes_longer_than_it_may_is_stopped_as_in_a_worker() -> Non
     assert "Error: the analysis needed longer than 0.3 s." in run("mine.py:Slow").stderr
     assert "Error: the analysis needed longer than 0.3 s." in run("mine.py:SlowOnDemo").stderr
     assert not list(Path().glob("grey-slow*"))
+
+
+def test_what_this_process_started_before_outlives_a_stopped_app() -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as earlier:
+        assert "Error: the analysis needed longer than 0.3 s." in run("mine.py:Slow").stderr
+        earlier.communicate(b"\n", timeout=30)
+    assert earlier.returncode == 0
+
+
+def test_an_authors_modules_leave_no_compiled_files_beside_them(tmp_path: Path) -> None:
+    Path("beside").mkdir()
+    Path("beside/__init__.py").write_text("from beside.words import TEXT\n")
+    Path("beside/words.py").write_text("TEXT = 'found'\n")
+    Path("split.py").write_text(
+        "from slidehook import App, Result\n\n\nclass Split(App):\n    id = name = 'split'\n\n"
+        "    def analyze(self, slide, progress):\n        from beside import TEXT\n        return Result(TEXT)\n"
+    )
+    slidehook = str(Path(sys.executable).parent / "slidehook")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    for app in ("split.py:Split", "split:Split"):
+        command = [slidehook, "run", app, "grey.tiff", "--out", str(tmp_path / "out")]
+        said = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+        assert said.returncode == 0, said.stderr
+        assert json.loads((tmp_path / "out" / "result.json").read_text())["displayResult"] == "found"
+    assert not list(Path().rglob("__pycache__"))
+    assert not list(Path().rglob("*.pyc"))
 
 
 def test_the_sites_timeout_holds_for_an_app_that_says_none(monkeypatch: pytest.MonkeyPatch) -> None:
