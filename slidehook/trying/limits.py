@@ -28,7 +28,7 @@ def limited(*, timeout_s: float, memory_gb: float | None, last_words: Callable[[
     """Raise AppTimeout or AppOutOfMemory in this block, in the main thread, when it takes more than it may.
 
     What the block has started is killed then, and nothing that this process had started before. A block that catches
-    the error ends with it all the same; should it not end within `STOP_S`, `last_words` is called with it from another
+    the error ends with it all the same; should it not end within `STOP_S`, `last_words` is called with it in another
     thread, and the program ends with status 1.
     """
     watch = _Watch(timeout_s, memory_gb, last_words)

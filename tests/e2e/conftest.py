@@ -23,7 +23,7 @@ from simulator.options import Options
 from simulator.server import Simulator
 from slidehook.jobs.job import JobRecord, JobState, parse_record
 from slidehook.jobs.names import JobName
-from tests.e2e.running import HOUSE, Program, end_all, free_port, wait_for
+from tests.e2e.running import HOUSE, Program, end_all, files_below, free_port, wait_for
 
 APP = "wholeslide"
 ROUTE = "/dpat_ia_app_demo/wholeslide"
@@ -116,11 +116,11 @@ class Site:
         """Give the slide's jobs in every state."""
         found = []
         for state in JobState:
-            for path in (self.queue / state).rglob("*"):
+            for path in files_below(self.queue / state):
                 # A job may be renamed while it is looked at.
                 with contextlib.suppress(FileNotFoundError):
                     name = JobName.parse(state, path.name)
-                    if name is not None and path.is_file():
+                    if name is not None:
                         found.append(JobFile(state, name.attempt, parse_record(path.read_bytes()), path))
         return [each for each in found if each.record.job.slide_id == slide_id]
 
@@ -141,11 +141,7 @@ class Site:
 
     def keeps_no_slide(self) -> bool:
         """Say whether no file of any slide is left on the site's disk; it goes a moment after the job's end."""
-
-        def empty() -> bool:
-            return not [path for path in (self.data / "slides").rglob("*") if path.is_file()]
-
-        return wait_for(empty, "the slides are gone", within_s=3)
+        return wait_for(lambda: not files_below(self.data / "slides"), "the slides are gone", within_s=10)
 
     def _answers(self, web: Program) -> bool:
         assert web.process.poll() is None, "the webserver ended"

@@ -124,13 +124,20 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Give every file below `folder`, while other processes may remove files and folders there.
+
+    Not `Path.rglob`: before Python 3.13 it raises when a folder vanishes.
+    """
+    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+
+
 def traces(folder: Path, *texts: str) -> dict[str, list[str]]:
     """Give the files below `folder` that hold any of `texts`, with those that they hold."""
     found: dict[str, list[str]] = {}
-    for path in folder.rglob("*"):
+    for path in files_below(folder):
         with contextlib.suppress(FileNotFoundError):
-            if path.is_file():
-                content = path.read_bytes()
-                if held := [text for text in texts if text.encode() in content]:
-                    found[str(path.relative_to(folder))] = held
+            content = path.read_bytes()
+            if held := [text for text in texts if text.encode() in content]:
+                found[str(path.relative_to(folder))] = held
     return found

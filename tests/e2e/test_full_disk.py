@@ -12,7 +12,7 @@ import pytest
 
 from slidehook.jobs.job import JobState
 from tests.e2e.conftest import Dpat, Site
-from tests.e2e.running import wait_for
+from tests.e2e.running import files_below, wait_for
 
 WITHIN_S = 60.0
 MOUNT = 'mkdir -p "$1" && mount -t tmpfs -o size=12m tmpfs "$1" && shift && exec "$@"'
@@ -43,18 +43,23 @@ def test_a_job_waits_while_its_workers_disk_is_full_and_then_ends_right(
 
     dpat.add_fault("/files$", "stall", after_bytes=200_000, seconds=4)
     dpat.create(slide_id)
-    wait_for(lambda: list(data.glob("slides/*/*/*.part")), "the download has begun")
+    wait_for(lambda: parts(data), "the download has begun")
     fill(ballast)
     waiting = "waiting to try again: the disk of the host "
     assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"].startswith(waiting), WITHIN_S)
     job = site.job_in(JobState.PARKED, slide_id)
-    assert wait_for(lambda: not list(data.rglob("*.part")), "nothing half-written is left")
+    assert wait_for(lambda: not parts(data), "nothing half-written is left")
     assert "is full: no room for the slide" in site.types("jobs", "show", job.record.job.id)
 
     ballast.unlink()
     assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"] == "ANSWER: 42", WITHIN_S)
     assert site.job_in(JobState.DONE, slide_id).attempt == 1
     assert not [each for each in dpat.shown(slide_id)["history"] if each["displayResult"].startswith("failed")]
+
+
+def parts(data: Path) -> list[Path]:
+    """Give the files that are being downloaded."""
+    return [path for path in files_below(data) if path.suffix == ".part"]
 
 
 def fill(path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from simulator.downloads import Piece, several
 from slidehook.jobs.job import JobState
 from tests.e2e.conftest import APP, Dpat, Site, running_site
-from tests.e2e.running import wait_for
+from tests.e2e.running import files_below, wait_for
 
 WITHIN_S = 60.0
 """Long enough for two attempts and the wait between them on a busy machine."""
@@ -155,11 +155,11 @@ DISPOSITIONS = {
 @pytest.mark.parametrize("disposition", DISPOSITIONS.values(), ids=DISPOSITIONS)
 def test_a_file_is_analysed_whatever_its_name(dpat: Dpat, site: Site, disposition: str) -> None:
     slide_id = dpat.add_slide()
-    before = set(site.data.parent.rglob("*.tiff"))
+    before = {path for path in files_below(site.data.parent) if path.suffix == ".tiff"}
     dpat.add_fault("/files$", "parts", dispositions=[disposition])
     dpat.create(slide_id)
     ends_right(dpat, site, slide_id)
-    assert set(site.data.parent.rglob("*.tiff")) == before
+    assert {path for path in files_below(site.data.parent) if path.suffix == ".tiff"} == before
 
 
 def test_parts_are_analysed_whatever_their_names_and_the_boundary_between_them(dpat: Dpat, site: Site) -> None:

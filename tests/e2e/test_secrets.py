@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,20 @@ import requests
 
 from slidehook.jobs.job import JobState
 from tests.e2e.conftest import Dpat, Site
-from tests.e2e.running import traces
+from tests.e2e.running import files_below, traces
 
 
 def public_files(folder: Path) -> list[str]:
     """Give the files that others than their owner may use."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = files_below(folder)
     assert files
-    return [f"{stat.filemode(path.stat().st_mode)} {path}" for path in files if path.stat().st_mode & 0o777 != 0o600]
+    found = []
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            mode = path.stat().st_mode
+            if mode & 0o777 != 0o600:
+                found.append(f"{stat.filemode(mode)} {path}")
+    return found
 
 
 def test_tokens_are_in_private_files_only_and_gone_when_the_jobs_have_ended(

@@ -21,7 +21,7 @@ from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import JobState
 from slidehook.jobs.ledger import LIVE, Ledger
 from tests.e2e.conftest import APP, Dpat, Site, running_site
-from tests.e2e.running import Program, living, wait_for
+from tests.e2e.running import Program, files_below, living, wait_for
 
 SOAK_S = float(os.environ.get("SLIDEHOOK_SOAK_SECONDS", "20"))
 SEED = int(os.environ.get("SLIDEHOOK_SOAK_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -191,7 +191,7 @@ def must_leave_nothing_behind(site: Site) -> None:
     last: Program = site.start_worker("--drain")
     assert last.ended() == 0
     assert site.keeps_no_slide()
-    assert not list(site.data.rglob("*.part"))
+    assert not [path for path in files_below(site.data) if path.suffix == ".part"]
     counts = Ledger(FileQueue(site.queue, "admin")).counts()
     assert not counts["damaged"]
     assert not counts[JobState.FAILED] + counts[JobState.CANCELLED]

@@ -17,6 +17,7 @@ from slidehook.jobs.job import Job, JobState
 from slidehook.jobs.source import FileSource
 from slidehook.result import Progress, Result
 from slidehook.slide import Slide
+from tests.e2e.running import files_below
 from tests.iaapi.little_dpat import LittleDpat
 
 SQUARE = [{"x": 0.1, "y": 0.1}, {"x": 0.2, "y": 0.1}, {"x": 0.2, "y": 0.2}, {"x": 0.1, "y": 0.2}]
@@ -88,7 +89,7 @@ class Site:
 
     def files(self) -> list[Path]:
         """Every file of a job that is not ended, whatever its state."""
-        return [path for path in self.queue.layout.root.rglob("*") if path.is_file() and self._is_job(path)]
+        return [path for path in files_below(self.queue.layout.root) if self._is_job(path)]
 
     def held(self) -> int:
         """How many jobs are held or claimed."""

@@ -9,6 +9,7 @@ import pytest
 from slidehook.errors import QueueError
 from slidehook.jobs.job import JobState
 from slidehook.jobs.source import FileSource
+from tests.e2e.running import files_below
 from tests.iaapi.little_dpat import Call, Reply
 from tests.webserver.site import SQUARE, Site
 
@@ -334,7 +335,7 @@ def test_a_cancelled_job_ends_and_its_slide_says_so(site: Site) -> None:
     assert (answer.status_code, answer.json) == (200, {})
     assert site.dpat.results[1]["displayResult"] == "cancelled"
     assert not site.jobs()
-    assert any((site.queue.layout.root / JobState.CANCELLED.value).rglob("*"))
+    assert files_below(site.queue.layout.root / JobState.CANCELLED)
 
 
 @pytest.mark.parametrize("token", ["another", "", None, ...])

@@ -10,6 +10,7 @@ import pytest
 
 from slidehook.jobs.job import JobState
 from slidehook.jobs.source import FileClaim, FileSource
+from tests.e2e.running import files_below
 from tests.iaapi.little_dpat import Reply
 from tests.webserver.site import SQUARE, Site
 
@@ -37,7 +38,7 @@ def cancel(site: Site) -> None:
 
 def ended(site: Site) -> int:
     """How many jobs have ended as cancelled."""
-    return len([path for path in (site.queue.layout.root / JobState.CANCELLED).rglob("*") if path.is_file()])
+    return len(files_below(site.queue.layout.root / JobState.CANCELLED))
 
 
 # --- cancel
