@@ -324,9 +324,8 @@ def test_a_directory_that_may_not_be_written_is_told_in_a_sentence(read_only: Pa
 
 
 def test_a_directory_that_may_not_be_read_is_told_in_a_sentence(read_only: Path) -> None:
-    read_only.chmod(0)
-
-    said = put_in_child(read_only, AS_NOBODY)
+    # In the child, which stands in the directory by then: an ordinary user could not enter it.
+    said = put_in_child(read_only, f"os.chmod('.', 0); {AS_NOBODY}")
 
     assert said == "the queue directory . can't be used: Permission denied"
 
