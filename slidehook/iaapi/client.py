@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Literal
 
 import requests
@@ -15,6 +16,7 @@ from pydantic import TypeAdapter
 from requests.auth import HTTPBasicAuth
 
 from slidehook.errors import Conflict, NotFound, NotOffered, Refused, TokenExpired
+from slidehook.iaapi.framing import check_end_is_told
 from slidehook.iaapi.models import ImageInfo, QualityControl, QualityControlUpdate, Token, VersionInfo
 from slidehook.iaapi.patience import Patience
 from slidehook.iaapi.resultcalls import ResultCalls
@@ -205,9 +207,7 @@ class DpatClient(ResultCalls):
     @contextmanager
     def files(self, slide_id: str) -> Iterator[requests.Response]:
         """Open the slide's files as a stream; see `slidehook.iaapi.download`."""
-        # Compressing slides costs time and hides their size.
-        headers = {"Accept-Encoding": "identity"}
-        with self.send_again("GET", f"/slides/{part(slide_id)}/files", headers=headers, stream=True) as response:
+        with self.send_again("GET", f"/slides/{part(slide_id)}/files", stream=True) as response:
             yield response
 
     def set_quality(
@@ -239,4 +239,7 @@ def _phi(include_phi: bool) -> dict[str, str]:
 
 
 def _content(response: requests.Response) -> bytes | None:
-    return response.content if response.status_code == 200 and response.content else None
+    if response.status_code != HTTPStatus.OK:
+        return None
+    check_end_is_told(response)
+    return response.content or None

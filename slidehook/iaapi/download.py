@@ -7,16 +7,18 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 
 from requests import Response
-from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 from werkzeug.http import parse_options_header
 
 from slidehook.behind import Behind
 from slidehook.disk import begin_write_back, check_room, storing
 from slidehook.errors import DownloadIncomplete, DpatTimeout, Malformed
+from slidehook.iaapi.framing import announced_bytes, check_end_is_told, is_packed
 from slidehook.iaapi.multipart import PartEnd, PartHead, read_parts
 
 CHUNK_BYTES = 1 << 18
@@ -38,9 +40,10 @@ def save_files(response: Response, folder: Path, received: Received) -> list[Pat
     get their names. Raises DownloadIncomplete, DpatUnavailable, Malformed, CannotStore; then `folder` holds `.part`
     files only.
     """
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        raise DownloadIncomplete("DPAT sent a part of the slide's files only")
     kind, options = parse_options_header(response.headers.get("Content-Type"))
-    # Of a compressed answer the length says nothing about the files'.
-    total = None if "Content-Encoding" in response.headers else _announced(response.headers.get("Content-Length"))
+    total = announced_bytes(response.headers.get("Content-Length"))
     check_room(folder, total or 0, SLIDE)
     with _Folder(folder) as files, Behind() as disk:
         for event in _events(kind, options.get("boundary", ""), response, _count(_chunks(response), received, total)):
@@ -54,25 +57,26 @@ def _events(
 ) -> Iterator[PartHead | bytes | memoryview | PartEnd]:
     """Give the answer's files as a multipart answer's parts come, also when it is one bare file."""
     if not kind.lower().startswith("multipart/"):
+        check_end_is_told(response)
         yield PartHead({name.lower(): _as_utf8(value) for name, value in response.headers.items()})
         yield from chunks
         yield PartEnd()
         return
     if not boundary:
         raise Malformed("DPAT's multipart answer names no boundary")
-    yield from read_parts(chunks, boundary)
+    for event in read_parts(chunks, boundary):
+        if isinstance(event, PartHead) and is_packed(event.headers, is_part=True):
+            raise Malformed("DPAT sent a file of the slide compressed or encoded, which DPAT was not asked for")
+        yield event
 
 
 def _chunks(response: Response) -> Iterator[bytes]:
     # Not requests' `iter_content`: it waits until a chunk is full, and whoever is told of progress may want to stop.
-    compressed = "Content-Encoding" in response.headers
     try:
-        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=compressed):
+        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
             yield chunk
     except ReadTimeoutError as error:
         raise DpatTimeout("DPAT stopped sending the slide's files") from error
-    except DecodeError as error:
-        raise Malformed("the slide's files come compressed, and can't be unpacked") from error
     except HTTPError as error:
         raise DownloadIncomplete("the connection to DPAT broke while the slide's files came") from error
 
@@ -85,10 +89,6 @@ def _count(chunks: Iterator[bytes], received: Received, total: int | None) -> It
         yield chunk
     if total is not None and done != total:
         raise DownloadIncomplete(f"DPAT announced {total} bytes and sent {done}")
-
-
-def _announced(value: str | None) -> int | None:
-    return int(value) if value is not None and value.isascii() and value.isdigit() else None
 
 
 def _as_utf8(header: str) -> str:
@@ -145,7 +145,7 @@ class _Folder:
 
     def take(self, event: PartHead | bytes | memoryview | PartEnd) -> None:
         if isinstance(event, PartHead):
-            size = None if "content-encoding" in event.headers else _announced(event.headers.get("content-length"))
+            size = announced_bytes(event.headers.get("content-length"))
             self.begin(_file_name(event.headers.get("content-disposition")), size)
         elif isinstance(event, PartEnd):
             self.end()

@@ -124,6 +124,9 @@ def _read_head(stream: _Buffer) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines.split("\r\n"):
         name, colon, value = line.partition(":")
-        if colon:
-            headers[name.strip().lower()] = value.strip()
+        name = name.strip().lower()
+        if colon and name in headers and name != "content-disposition":
+            headers[name] += f", {value.strip()}"
+        elif colon:
+            headers[name] = value.strip()
     return headers

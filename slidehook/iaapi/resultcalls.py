@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import requests
 from pydantic import TypeAdapter
 
 from slidehook.errors import Conflict, DpatNotReached, DpatTimeout, DpatUnavailable, Malformed
+from slidehook.iaapi.framing import check_end_is_told
 from slidehook.iaapi.models import ResultRecord, Stored
 from slidehook.iaapi.wire import Calls, checked, part, read
 
@@ -43,8 +45,11 @@ class ResultCalls(Calls):
         response = self.send_again(
             "GET", f"{_path(app_id, result_id)}/attachments", params={"name": name}, headers=headers
         )
+        check_end_is_told(response)
+        if response.status_code == HTTPStatus.PARTIAL_CONTENT and not headers:
+            raise Malformed("DPAT sent a part of the attachment only")
         # A server that knows no ranges answers 200, with all of it.
-        return response.content if response.status_code == 206 else response.content[start:stop]
+        return response.content if response.status_code == HTTPStatus.PARTIAL_CONTENT else response.content[start:stop]
 
     def create_result(
         self, app_id: str, record: ResultRecord, mine: Callable[[list[Stored]], Stored | None] | None = None

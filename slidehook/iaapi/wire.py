@@ -30,6 +30,7 @@ from slidehook.errors import (
     TokenExpired,
 )
 from slidehook.iaapi.deadline import PunctualAdapter, answered_by
+from slidehook.iaapi.framing import call_of, is_packed
 from slidehook.iaapi.patience import Patience, asked_wait_s
 from slidehook.iaapi.versions import API_VERSION, VERSION_HEADER, lower
 from slidehook.settings import Settings
@@ -127,7 +128,7 @@ class Wire:
             raise DpatTimeout("DPAT did not answer in time.")
         connect_s, read_s = self._connect_timeout_s, self.read_timeout_s
         left_s = min(left_s, max(ANSWER_MOST_S, read_s))
-        headers = {VERSION_HEADER: self.version, **options.pop("headers", {})}
+        headers = {VERSION_HEADER: self.version, "Accept-Encoding": "identity", **options.pop("headers", {})}
         try:
             with answered_by(time.monotonic() + left_s, head_only=stream):
                 response = self.session.request(
@@ -159,10 +160,16 @@ def _translated(error: Exception) -> DpatError:
     if isinstance(error, requests.Timeout) or "timed out" in str(error):  # the latter of an answer that stops halfway
         return DpatTimeout("DPAT did not answer in time.")
     if isinstance(error, ValueError):
-        return Refused("DPAT's callback URL can't be called.")
+        return _header_error(causes)
     if isinstance(error, requests.RequestException):
         return DpatUnavailable("DPAT can't be reached.")
     return Refused("The certificates in SLIDEHOOK_DPAT_CA_BUNDLE can't be read.")
+
+
+def _header_error(causes: list[BaseException]) -> DpatError:
+    if any(isinstance(each, urllib3.exceptions.InvalidHeader) for each in causes):
+        return DpatUnavailable("DPAT's answer has two lengths.")
+    return Refused("DPAT's callback URL can't be called.")
 
 
 def _tls_error(causes: list[BaseException]) -> DpatError:
@@ -219,22 +226,19 @@ def checked(response: requests.Response) -> requests.Response:
         kind_of_body = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if status != HTTPStatus.NO_CONTENT and kind_of_body == "text/html":
             with response:
-                raise NotFromDpat(f"An HTML page came instead of DPAT's answer to {_call(response)}.")
+                raise NotFromDpat(f"An HTML page came instead of DPAT's answer to {call_of(response)}.")
+        if status != HTTPStatus.NO_CONTENT and is_packed(response.headers):
+            with response:
+                raise Malformed(f"DPAT's answer to {call_of(response)} is compressed, which DPAT was not asked for.")
         return response
     with response:
         if 300 <= status < 400:
             raise Refused(f"DPAT answered {status}, a redirect, which is not followed.")
         kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else Refused)
-        error = kind(f"DPAT answered {status} to {_call(response)}.")
+        error = kind(f"DPAT answered {status} to {call_of(response)}.")
         if isinstance(error, DpatUnavailable):
             error.retry_after_s = asked_wait_s(response.headers.get("Retry-After"), response.headers.get("Date"))
         raise error
-
-
-def _call(response: requests.Response) -> str:
-    """Name the call without its query and server: enough to find it, nothing that is secret."""
-    path = (response.request.path_url or "").partition("?")[0]
-    return f"{response.request.method} {path.partition('/imageanalysis/v1')[2] or path}"
 
 
 def read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _T:

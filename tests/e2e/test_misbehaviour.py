@@ -140,6 +140,18 @@ def test_a_download_that_stalls_is_left_to_the_next_attempt_and_the_slide_says_s
     assert "DPAT stopped sending the slide's files" in told_to_operator(site, slide_id)
 
 
+@pytest.mark.parametrize("like", ["immuno", "immuno-dicom"], ids=["one file", "several files"])
+def test_a_compressed_slide_is_refused_in_words(dpat: Dpat, site: Site, like: str) -> None:
+    slide_id = dpat.add_slide(like)
+    dpat.add_fault("/files$", "headers", headers={"Content-Encoding": "gzip"})
+    dpat.create(slide_id)
+    assert dpat.final(slide_id)["displayResult"] == (
+        f"failed: DPAT's answer to GET /slides/{slide_id}/files is compressed, which DPAT was not asked for"
+    )
+    site.job_in(JobState.FAILED, slide_id)
+    assert site.keeps_no_slide()
+
+
 DISPOSITIONS = {
     "no header": "",
     "no name": "attachment",

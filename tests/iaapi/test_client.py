@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -477,3 +481,91 @@ def test_between_conflicts_the_waits_grow(dpat: LittleDpat, server: DpatServer, 
     assert len(waits) == 3
     assert waits[0] < 0.31
     assert waits[2] > 0.39
+
+
+PACKED_CALLS: dict[str, tuple[str, Callable[[DpatClient], object]]] = {
+    "image record": (INFO, lambda client: client.slide_info("S-1")),
+    "label": ("/slides/S-1/label", lambda client: client.label("S-1")),
+    "tile": ("/images/S-1_files/3/0_0.jpg", lambda client: client.tile("S-1", 3, 0, 0, "jpg")),
+    "attachment": ("/applications/app/results/1/attachments", lambda client: client.attachment("app", 1, "a.csv")),
+    "results": ("/applications/app/results/slide/S-1", lambda client: client.results_on_slide("app", "S-1")),
+    "case": ("/slides/S-1/request/images/info", lambda client: client.case_of("S-1")),
+}
+
+
+@pytest.mark.parametrize("share", [1.0, 0.7], ids=["whole", "cut"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "gzip, gzip"])
+@pytest.mark.parametrize("what", PACKED_CALLS)
+def test_a_compressed_answer_is_refused_whole_or_cut(
+    dpat: LittleDpat, client: DpatClient, what: str, coding: str, share: float
+) -> None:
+    path, call = PACKED_CALLS[what]
+    body = b"[]" if what in {"results", "case"} else b'{"id": "S-1"}'
+    body = zlib.compress(body) if coding == "deflate" else gzip.compress(body)
+    cut = body[: int(len(body) * share)]
+    dpat.answer("GET", path, Reply(body=cut, headers={"Content-Encoding": coding}))
+    with pytest.raises(Malformed, match="is compressed, which DPAT was not asked for"):
+        call(client)
+    assert dpat.calls[-1].headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (409, Conflict), (401, TokenExpired)])
+def test_the_status_of_a_refusal_counts_however_its_body_is_compressed(
+    dpat: LittleDpat, client: DpatClient, status: int, kind: type[DpatError]
+) -> None:
+    dpat.answer("GET", INFO, Reply(status, b"no gzip", headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(kind):
+        client.slide_info("S-1")
+
+
+def test_no_answer_is_unpacked_however_much_is_in_it(dpat: LittleDpat, client: DpatClient) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(200)) + packer.flush()
+    dpat.answer("GET", "/slides/S-1/label", Reply(body=bomb, headers={"Content-Encoding": "gzip"}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Malformed):
+            client.label("S-1")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 << 20
+
+
+@pytest.mark.parametrize("what", ["label", "tile", "attachment"])
+@pytest.mark.parametrize("announced", [4, 200])
+def test_a_length_that_is_not_the_bodys_gives_no_half_of_it(
+    dpat: LittleDpat, client: DpatClient, what: str, announced: int
+) -> None:
+    path, call = PACKED_CALLS[what]
+    dpat.answer("GET", path, Reply(body=b"x" * 100, sent=100, headers={"Content-Length": str(announced)}))
+    with pytest.raises(DpatUnavailable):
+        call(client)
+
+
+@pytest.mark.parametrize("what", ["label", "tile", "attachment"])
+def test_a_chunked_answer_that_breaks_off_gives_no_half_of_it(
+    dpat: LittleDpat, client: DpatClient, what: str
+) -> None:
+    path, call = PACKED_CALLS[what]
+    headers = {"Content-Length": None, "Transfer-Encoding": "chunked"}
+    dpat.answer("GET", path, Reply(body=b"3\r\nabc\r\n", sent=8, headers=headers))
+    with pytest.raises(DpatUnavailable):
+        call(client)
+
+
+@pytest.mark.parametrize("what", ["label", "tile", "attachment"])
+def test_bytes_whose_end_is_a_closed_connection_may_have_been_cut_and_are_refused(
+    dpat: LittleDpat, client: DpatClient, what: str
+) -> None:
+    path, call = PACKED_CALLS[what]
+    dpat.answer("GET", path, Reply(body=b"abc", sent=3, headers={"Content-Length": None}))
+    with pytest.raises(Malformed, match="does not say how long"):
+        call(client)
+
+
+def test_a_part_that_nobody_asked_for_is_no_attachment(dpat: LittleDpat, client: DpatClient) -> None:
+    path, call = PACKED_CALLS["attachment"]
+    dpat.answer("GET", path, Reply(206, b"abc", {"Content-Range": "bytes 0-2/10"}))
+    with pytest.raises(Malformed, match="a part of the attachment"):
+        call(client)

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import gzip
 import resource
 import stat
 import threading
 import zlib
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from slidehook.errors import CannotStore, DiskFull, DownloadIncomplete, DpatTimeout, Malformed, SlidehookError
+from slidehook.errors import (
+    CannotStore,
+    DiskFull,
+    DownloadIncomplete,
+    DpatTimeout,
+    DpatUnavailable,
+    Malformed,
+    SlidehookError,
+)
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.download import safe_name, save_files
 from tests.iaapi.little_dpat import LittleDpat, Reply
@@ -91,11 +101,142 @@ def test_a_file_without_a_name_gets_one(dpat: LittleDpat, client: DpatClient, fo
     assert save(client, folder) == {"file-1": b"x"}
 
 
-def test_a_compressed_answer_is_unpacked(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
-    content = b"x" * 100_000
-    headers = {**named("attachment; filename=a.svs"), "Content-Encoding": "deflate"}
-    dpat.answer("GET", FILES, Reply(body=zlib.compress(content), headers=headers))
-    assert save(client, folder) == {"a.svs": content}
+def packed(coding: str, content: bytes) -> bytes:
+    """Compress as `coding` says, which may be several; what can't be compressed here stays as it is."""
+    for each in coding.replace(" ", "").split(","):
+        if each in {"gzip", "x-gzip"}:
+            content = gzip.compress(content)
+        elif each == "deflate":
+            content = zlib.compress(content)
+    return content
+
+
+CODINGS = ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "compress", "gzip, gzip", "identity, gzip", "nonsense"]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5], ids=["whole", "cut"])
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_compressed_slide_is_refused_whole_or_cut(
+    dpat: LittleDpat, client: DpatClient, folder: Path, coding: str, share: float
+) -> None:
+    body = packed(coding, b"".join(sha256(b"%d" % each).digest() for each in range(3000)))
+    headers = {**named("attachment; filename=a.svs"), "Content-Encoding": coding}
+    dpat.answer("GET", FILES, Reply(body=body[: int(len(body) * share)], headers=headers))
+    refused(client, folder, Malformed, "is compressed, which DPAT was not asked for")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity", "identity, identity"])
+def test_an_answer_said_to_be_as_it_is_is_taken(
+    dpat: LittleDpat, client: DpatClient, folder: Path, coding: str
+) -> None:
+    headers = {**named("attachment; filename=a.svs"), "Content-Encoding": coding}
+    dpat.answer("GET", FILES, Reply(body=b"x" * 1000, headers=headers))
+    assert save(client, folder) == {"a.svs": b"x" * 1000}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Content-Encoding: gzip",
+        "content-encoding: br",
+        "Content-Encoding: gzip\r\nContent-Encoding: identity",
+        "Content-Transfer-Encoding: base64",
+        "Content-Transfer-Encoding: quoted-printable",
+        "Transfer-Encoding: chunked",
+    ],
+)
+def test_a_part_that_is_compressed_or_encoded_is_refused(
+    dpat: LittleDpat, client: DpatClient, folder: Path, header: str
+) -> None:
+    dpat.answer("GET", FILES, multipart(("form-data; filename=a.svs", b"A" * 99), extra=f"{header}\r\n"))
+    refused(client, folder, Malformed, "a file of the slide compressed or encoded")
+
+
+@pytest.mark.parametrize("coding", ["binary", "8bit", "7bit"])
+def test_a_part_whose_encoding_changes_nothing_is_taken(
+    dpat: LittleDpat, client: DpatClient, folder: Path, coding: str
+) -> None:
+    extra = f"Content-Transfer-Encoding: {coding}\r\n"
+    dpat.answer("GET", FILES, multipart(("form-data; filename=a.svs", b"A"), extra=extra))
+    assert save(client, folder) == {"a.svs": b"A"}
+
+
+@pytest.mark.parametrize("framing", ["gzip", "gzip, chunked", "deflate, chunked"])
+def test_a_body_compressed_on_its_way_is_refused(
+    dpat: LittleDpat, client: DpatClient, folder: Path, framing: str
+) -> None:
+    packed_body = gzip.compress(b"x" * 1000)
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed_body), packed_body) if "chunked" in framing else packed_body
+    headers = {**named("attachment; filename=a.svs"), "Transfer-Encoding": framing, "Content-Length": None}
+    dpat.answer("GET", FILES, Reply(body=body, sent=len(body), headers=headers))
+    refused(client, folder, Malformed, "is compressed")
+
+
+def test_slides_are_asked_for_as_they_are(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    dpat.answer("GET", FILES, Reply(body=b"x", headers=named("attachment; filename=a.svs")))
+    save(client, folder)
+    assert dpat.calls[-1].headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("size", [9, 300_000, 3_000_000])
+@pytest.mark.parametrize("missing", [1, 8])
+def test_a_length_that_is_too_short_cuts_no_slide(
+    dpat: LittleDpat, client: DpatClient, folder: Path, size: int, missing: int
+) -> None:
+    headers = {**named("attachment; filename=a.svs"), "Content-Length": str(size - missing)}
+    dpat.answer("GET", FILES, Reply(body=b"x" * size, headers=headers))
+    refused(client, folder, DownloadIncomplete)
+
+
+def test_a_part_that_nobody_asked_for_is_no_slide(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    headers = {**named("attachment; filename=a.svs"), "Content-Range": "bytes 0-4/10"}
+    dpat.answer("GET", FILES, Reply(206, b"abcde", headers))
+    refused(client, folder, DownloadIncomplete, "a part of the slide's files")
+
+
+def test_a_length_that_is_too_long_is_incomplete(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    headers = {**named("attachment; filename=a.svs"), "Content-Length": "1001"}
+    dpat.answer("GET", FILES, Reply(body=b"x" * 1000, sent=1000, headers=headers))
+    refused(client, folder, DownloadIncomplete)
+
+
+def test_a_line_end_behind_the_announced_bytes_means_nothing(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    headers = {**named("attachment; filename=a.svs"), "Content-Length": "5"}
+    dpat.answer("GET", FILES, Reply(body=b"abcde\r\n", sent=7, headers=headers))
+    assert save(client, folder) == {"a.svs": b"abcde"}
+
+
+@pytest.mark.parametrize("length", [None, "abc", "-5", "5.0"])
+def test_a_bare_file_without_a_length_may_have_been_cut_and_is_refused(
+    dpat: LittleDpat, client: DpatClient, folder: Path, length: str | None
+) -> None:
+    headers = {**named("attachment; filename=a.svs"), "Content-Length": length}
+    dpat.answer("GET", FILES, Reply(body=b"abcde", sent=5, headers=headers))
+    refused(client, folder, Malformed, "does not say how long")
+
+
+def test_a_length_said_twice_is_one_length(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    headers = {**named("attachment; filename=a.svs"), "content-length": "5"}
+    dpat.answer("GET", FILES, Reply(body=b"abcde", headers=headers))
+    assert save(client, folder) == {"a.svs": b"abcde"}
+
+
+def test_two_lengths_are_no_slide(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+    headers = {**named("attachment; filename=a.svs"), "content-length": "3"}
+    dpat.answer("GET", FILES, Reply(body=b"abcde", headers=headers))
+    refused(client, folder, DpatUnavailable, "two lengths")
+
+
+def test_parts_without_a_length_end_with_their_closing_boundary(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    reply = multipart(("form-data; filename=a.svs", b"A"))
+    headers = {**reply.headers, "Content-Length": None}
+    dpat.answer("GET", FILES, replace(reply, headers=headers, sent=len(reply.content())))
+    assert save(client, folder) == {"a.svs": b"A"}
 
 
 @pytest.mark.parametrize("sent", [0, 1, 1_500_000, 1_999_999])
@@ -262,7 +403,7 @@ def test_a_chunked_answer_needs_no_length(dpat: LittleDpat, client: DpatClient, 
     assert save(client, folder) == {"a.svs": b"abcde"}
 
 
-@pytest.mark.parametrize("sent", [2, 5, 12])
+@pytest.mark.parametrize("sent", [2, 5, 8, 12, 13, 14, 15, 16])
 def test_a_chunked_answer_that_breaks_off_is_incomplete(
     dpat: LittleDpat, client: DpatClient, folder: Path, sent: int
 ) -> None:
