@@ -46,10 +46,11 @@ class ResultCalls(Calls):
             "GET", f"{_path(app_id, result_id)}/attachments", params={"name": name}, headers=headers
         )
         check_end_is_told(response)
-        if response.status_code == HTTPStatus.PARTIAL_CONTENT and not headers:
+        partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
+        if partial and not headers:
             raise Malformed("DPAT sent a part of the attachment only")
         # A server that knows no ranges answers 200, with all of it.
-        return response.content if response.status_code == HTTPStatus.PARTIAL_CONTENT else response.content[start:stop]
+        return response.content if partial else response.content[start:stop]
 
     def create_result(
         self, app_id: str, record: ResultRecord, mine: Callable[[list[Stored]], Stored | None] | None = None
