@@ -30,6 +30,7 @@ from worker.analysis import AppProcess
 from worker.attempt import Attempt
 from worker.finding import forget
 from worker.leaving import Leaving, WorkerLeaving
+from worker.patientclaim import PatientClaim
 from worker.publisher import Publisher
 from worker.tokens import JobTokens, ProvenTokens, service_account
 from worker.watching import JobCancelled, ResultDeleted, Watch, check_wanted
@@ -136,13 +137,13 @@ class Worker:
             try:
                 if claim.attempt > 1:
                     self._drop_dead()
-                self._attempt(claim, began)
+                self._attempt(PatientClaim(claim, self._leaving), began)
             except ClaimLost as error:
                 log.warning("claim lost, the work is dropped", reason=str(error))
             finally:
                 self._workspace.drop_slide(claim.job.id)
 
-    def _attempt(self, claim: Claim, began: float) -> None:
+    def _attempt(self, claim: PatientClaim, began: float) -> None:
         tokens = JobTokens(claim, self._account)
         # When the claim is lost, a call that is tried again must not reach the slide either.
         client = self._client(claim, ProvenTokens(tokens, claim))
@@ -157,7 +158,7 @@ class Worker:
             claim.give_back()
             log.info("given back")
 
-    def _bring_to_an_end(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+    def _bring_to_an_end(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         """Try, and say how it ended; raises TokenExpired where nobody can be told that."""
         try:
             check_wanted(claim)
@@ -171,7 +172,7 @@ class Worker:
             self._servers.connect_anew()
             self._stopped(claim, publisher, error, within_s=TELL_S)
 
-    def _try_or_fail(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+    def _try_or_fail(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         try:
             self._try(claim, publisher, tokens, began)
         except (QueueError, WorkerLeaving, TokenExpired, JobCancelled, ResultDeleted):
@@ -187,7 +188,7 @@ class Worker:
         server = self._servers.at(claim.job.callback_url)
         return server.client(tokens, tries=DPAT_TRIES, within_s=within_s, sleep=self._leaving.pause)
 
-    def _try(self, claim: Claim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+    def _try(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         if claim.exhausted:
             tried = claim.attempt - 1
             reason = f"gave up after {tried} attempt{'s' if tried > 1 else ''}: {claim.last_reason}"
@@ -204,16 +205,17 @@ class Worker:
             settings=self._settings,
             leaving=self._leaving,
         )
-        with Watch(claim, self._leaving):
+        with Watch(claim.now, self._leaving):
             text = attempt.run(self._child)
         seconds = time.monotonic() - began
         claim.finish(JobState.DONE, text, seconds)
         log.info("done", result=text, s=f"{seconds:.1f}")
 
-    def _stopped(self, claim: Claim, publisher: Publisher, why: SlidehookError, *, within_s: float) -> None:
+    def _stopped(self, claim: PatientClaim, publisher: Publisher, why: SlidehookError, *, within_s: float) -> None:
         """End the job as cancelled, and say so on its slide unless the user deleted the result itself."""
         stands = None
         if isinstance(why, JobCancelled):
+            claim.check()  # first: waiting for the queue is not DPAT's time
             try:
                 with self._leaving.at_most(within_s, DpatTimeout("DPAT did not answer in time.")):
                     stands = publisher.cancelled()
@@ -232,7 +234,7 @@ class Worker:
         claim.finish(JobState.CANCELLED, str(why))
         log.info("cancelled", reason=str(why))
 
-    def _park(self, claim: Claim, publisher: Publisher, tokens: JobTokens, reason: str) -> None:
+    def _park(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, reason: str) -> None:
         """Let the job wait for a newer request's token, since nobody can be told; with such a token, no longer."""
         publisher.close()
         if tokens.close():
@@ -248,13 +250,13 @@ class Worker:
         claim.retry(f"{reason}; and the slide could not be told: {error}", wait_s)
         log.warning("the slide is told later", reason=reason, wait_s=f"{wait_s:.0f}")
 
-    def _failed(self, claim: Claim, publisher: Publisher, error: SlidehookError, began: float) -> None:
+    def _failed(self, claim: PatientClaim, publisher: Publisher, error: SlidehookError, began: float) -> None:
         """Try again later what can be tried again, else say on the slide why not."""
         last = claim.attempt >= self._settings.max_attempts
         if not error.retryable or (last and not isinstance(error, CannotStore | DpatUnavailable)):
             self._give_up(claim, publisher, str(error), began)
             return
-        with Watch(claim, self._leaving):
+        with Watch(claim.now, self._leaving):
             told = publisher.waiting(f"waiting to try again: {error}")
         # Neither this host's disk nor a DPAT that is away for everything is the job's fault: that may take days.
         counted = not isinstance(error, CannotStore) and (told or not isinstance(error, DpatUnavailable))
@@ -272,10 +274,10 @@ class Worker:
         asked_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
         return max(wait_s, min(asked_s, RETRY_MOST_S))
 
-    def _give_up(self, claim: Claim, publisher: Publisher, reason: str, began: float) -> None:
+    def _give_up(self, claim: PatientClaim, publisher: Publisher, reason: str, began: float) -> None:
         """End the job as failed, on the slide too unless DPAT can't be told."""
         try:
-            with Watch(claim, self._leaving):
+            with Watch(claim.now, self._leaving):
                 publisher.failed(reason)
         except ResultDeleted:
             raise

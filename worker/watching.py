@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from slidehook.errors import NotFound, SlidehookError
+from slidehook.errors import NotFound, QueueError, SlidehookError
 from slidehook.jobs.queue import Claim
 from worker.leaving import Leaving
 
@@ -31,7 +31,8 @@ def check_wanted(claim: Claim) -> None:
 class Watch:
     """Has the main thread drop a job that is lost or no longer wanted, wherever it is: use it in `with`.
 
-    A thread of its own, since the main thread may wait for a server that sends nothing.
+    A thread of its own, since the main thread may wait for a server that sends nothing. While the queue can't be
+    reached, nothing is known against the job, so it goes on.
     """
 
     def __init__(self, claim: Claim, leaving: Leaving, *, every_s: float = LOOK_EVERY_S) -> None:
@@ -55,5 +56,7 @@ class Watch:
                 self._claim.check()
                 check_wanted(self._claim)
             except SlidehookError as error:
+                if isinstance(error, QueueError) and error.retryable:
+                    continue
                 self._leaving.drop(error)
                 return

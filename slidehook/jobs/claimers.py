@@ -56,8 +56,10 @@ def lock_at(root: Path, claimer: str) -> FileLock:
 
 
 def lock_is_free(root: Path, claimer: str) -> bool:
-    """Say whether nobody holds a claimer's lock."""
+    """Say whether nobody holds a claimer's lock. Raises OSError where that can't be known, as on a share that is away."""
     lock = lock_at(root, claimer)
+    if os.path.basename(lock.lock_file) not in os.listdir(root / "claimers"):
+        return True  # the lock is not tried, since that would make the file, and the folders of a queue that is away
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -109,8 +111,10 @@ class Claimer:
             try:
                 rename(self._beat, after)
             except FileNotFoundError:
-                with contextlib.suppress(OSError):
+                try:
                     Path(after).touch(PRIVATE_FILE)
+                except OSError:
+                    continue
             except OSError:
                 continue  # the share is away: the next beat tries again
             self._beat = after

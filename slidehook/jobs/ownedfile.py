@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from slidehook.errors import ClaimLost, JobDamaged
@@ -54,6 +55,19 @@ class OwnedFile:
         """Give the error that says that the job is another's."""
         return ClaimLost(f"job {self.name.job_id} is no longer this process's own (attempt {self.name.attempt})")
 
+    @contextmanager
+    def _owning(self) -> Iterator[None]:
+        """Raise ClaimLost where a file is not found because this one is another's, which its folder's listing tells.
+
+        While the queue is away nothing is found either: then the listing raises OSError, which proves nothing.
+        """
+        try:
+            yield
+        except FileNotFoundError as error:
+            if str(self.name) in os.listdir(self._disk.layout.folder(self.name.state)):
+                raise
+            raise self.lost() from error
+
     def check(self) -> None:
         """Raise ClaimLost unless the file is still there: by listing, since `stat` may lie on a share."""
         if self.name.claimer is None or str(self.name) not in os.listdir(self._disk.layout.folder(self.name.state)):
@@ -63,10 +77,8 @@ class OwnedFile:
         """Append an event."""
         if self.name.claimer is None:  # given back: what lies under the name now is anybody's
             raise self.lost()
-        try:
+        with self._owning():
             append(self.path, event.model_dump_json().encode() + b"\n")
-        except FileNotFoundError as error:
-            raise self.lost() from error
 
     def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
         """Note which result DPAT stored; `in_doubt`: it may have stored another one too."""
@@ -86,10 +98,8 @@ class OwnedFile:
         """Let anybody claim the job."""
         after = self.name.waiting(attempt=attempt)
         check_transition(self.name.state, after.state)
-        try:
+        with self._owning():
             self.path = self._disk.entrance.enter(self.path, after)
-        except FileNotFoundError as error:
-            raise self.lost() from error
         self.name = after
 
     def to_parked(self, wake_ns: int, *, attempt: int | None = None) -> None:
@@ -100,7 +110,8 @@ class OwnedFile:
         """Note the outcome, then end the job; raises ValueError on a state that is no end."""
         if outcome not in ENDED:
             raise ValueError(f"a job that is {self.name.state} can't end as {outcome}")
-        self.note_ended(outcome, reason, seconds)
+        if self.name.state is not JobState.ENDING:  # else an earlier try came that far
+            self.note_ended(outcome, reason, seconds)
         self.end_as_noted(outcome)
 
     def end_as_noted(self, outcome: JobState) -> None:
@@ -108,10 +119,8 @@ class OwnedFile:
         if self.name.claimer is None:
             raise self.lost()
         self._move(self.name.ending(self.name.claimer, outcome))
-        try:
+        with self._owning():
             complete(self._disk, self.name)
-        except FileNotFoundError as error:
-            raise self.lost() from error
 
     def withdraw(self) -> None:
         """Take back a job that nobody was told of: it leaves no trace.
@@ -127,10 +136,8 @@ class OwnedFile:
     def _move(self, after: JobName) -> None:
         check_transition(self.name.state, after.state)
         path = self._disk.layout.path(after)
-        try:
+        with self._owning():
             rename(self.path, path)
-        except FileNotFoundError as error:
-            raise self.lost() from error
         self.name, self.path = after, path
 
     def _now(self) -> float:

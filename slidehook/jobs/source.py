@@ -242,7 +242,10 @@ class Standing(Enum):
 
 
 class FileClaim:
-    """See `slidehook.jobs.queue.Claim`. It is broken by any QueueError but ClaimLost, and then no longer used."""
+    """See `slidehook.jobs.queue.Claim`. A step that raises QueueError may be tried again, unless it was ClaimLost.
+
+    Where the worker does not, but asks for its next job, the source brings this one on.
+    """
 
     def __init__(self, disk: Disk, file: OwnedFile, record: JobRecord, *, exhausted: bool) -> None:
         self._disk = disk
@@ -250,6 +253,7 @@ class FileClaim:
         self.record = record
         self.exhausted = exhausted
         self._token_note = ""
+        self._parked = False
         self.standing = Standing.LIVE
         self.wanted: tuple[JobState, str, float | None] | None = None
         """How `finish` was to end the job, and could not."""
@@ -324,12 +328,15 @@ class FileClaim:
     def park(self, reason: str) -> None:
         """Give the job back until the same work is asked for again, or was since `token`; raises ClaimLost."""
         with self._acting("can't take the job back", last=True):
-            self._file.note_attempt_ended(reason)
-            self._file.to_parked(NEVER_NS, attempt=self.attempt - 1)
+            if not self._parked:  # else an earlier try came that far
+                self._file.note_attempt_ended(reason)
+                self._file.to_parked(NEVER_NS, attempt=self.attempt - 1)
+                self._parked = True
             if self._disk.notes.newest(self.job.id, NoteKind.TOKEN) != self._token_note:
                 # It came after the worker had looked, and before whoever left it could see the job parked.
                 with contextlib.suppress(FileNotFoundError):
                     self._disk.entrance.enter(self._file.path, self._file.name.waiting())
+            self._parked = False
 
     def give_back(self) -> None:
         """Let another worker have the job at once, as if this attempt had not been; raises ClaimLost."""

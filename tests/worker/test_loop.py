@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import errno
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,15 +19,14 @@ from slidehook.iaapi.models import ImageInfo, QualityControl, Size
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job, JobState, digest
 from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.ownedfile import OwnedFile
 from slidehook.jobs.source import FileSource
 from slidehook.publishing.onslide import RecordMaker
 from slidehook.result import Quality, Result
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
-from worker import loop
+from worker import loop, patientclaim
 from worker.finding import Finding, keep
-from worker.leaving import NUDGE, Leaving
+from worker.leaving import NUDGE, Leaving, WorkerLeaving
 from worker.loop import Worker
 from worker.publisher import Publisher
 from worker.watching import JobCancelled
@@ -136,26 +134,38 @@ def test_a_worker_that_is_to_stop_while_it_sets_the_quality_lets_the_result_stan
     assert (bench.state(), shown(dpat)) == (JobState.DONE, ["ANSWER: 42"])
 
 
-@pytest.mark.parametrize("for_good", [False, True], ids=["for a moment", "until the job has ended here"])
+@pytest.mark.parametrize("for_good", [False, True], ids=["for a moment", "until the worker has left"])
 def test_a_queue_that_is_away_while_the_quality_is_set_lets_the_result_stand(
     bench: Bench, dpat: LittleDpat, monkeypatch: pytest.MonkeyPatch, for_good: bool
 ) -> None:
-    def away(*_: object) -> None:
-        raise OSError(errno.EIO, "the share is away")
+    monkeypatch.setattr(patientclaim, "LEAVING_S", 0.1)
+    root = bench.queue.layout.root
+    elsewhere = root.with_name("elsewhere")
+
+    def leave_or_return() -> None:
+        if for_good:
+            with suppress(WorkerLeaving):  # it is for the main thread
+                bench.leaving.ask()
+        else:
+            elsewhere.rename(root)
+
+    then = threading.Timer(1.0, leave_or_return)
 
     def unsure(_: Call) -> Reply:
-        monkeypatch.setattr(OwnedFile, "check", away)
-        if for_good:
-            monkeypatch.setattr(OwnedFile, "note", away)
-        return Reply(503)
+        if not then.is_alive():
+            root.rename(elsewhere)
+            then.start()
+        return Reply(503 if for_good else 422)
 
     dpat.answer("PUT", QUALITY, unsure)
     with pytest.raises(QueueError) if for_good else nullcontext():
         bench.work()
-    monkeypatch.undo()
+    then.join()
     assert (len(dpat.made("PUT")), shown(dpat)) == (1, ["ANSWER: 42"])
-    bench.source._looked_at = float("-inf")
-    assert bench.source.claim() is None
+    if for_good:
+        elsewhere.rename(root)
+        bench.source._looked_at = float("-inf")
+        assert bench.source.claim() is None
     assert bench.state() is JobState.DONE
 
 
