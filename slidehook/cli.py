@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from typing import Any
@@ -32,6 +33,16 @@ class _Group(click.Group):
             raise click.ClickException(f"{error}".rstrip(".") + ".") from error
         except BrokenPipeError:
             sys.exit(0)  # the reader, such as `head`, has seen enough
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
+                raise
+            sys.stdout = None  # Python would try once more to write what it still holds
+            click.echo(f"Error: the output can't be written: {error.strerror}.", err=True)
+            sys.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

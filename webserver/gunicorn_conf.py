@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+
+from gunicorn.workers.base import Worker
 
 from slidehook.errors import SlidehookError
 from slidehook.jobs.layout import Layout
 from slidehook.settings import read_settings
+from slidehook.streams import protect_output
 
+protect_output()  # before gunicorn makes its own loggers of sys.stderr and sys.stdout
 try:
     _settings = read_settings()
     Layout(_settings.queue_dir)  # here one sentence says what is wrong with it; in a worker it were a traceback
@@ -24,3 +29,8 @@ graceful_timeout = 30
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn's own unnamed files
 # Its place is the same for every gunicorn of a user, and nothing here needs it.
 control_socket_disable = True
+
+
+def post_worker_init(_: Worker) -> None:
+    """Have a process that answers webhooks go on when its terminal is closed: gunicorn's master replaces it in order."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -17,6 +17,7 @@ from slidehook.jobs.probe import check_locks
 from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
 from slidehook.settings import Settings, read_settings
+from slidehook.streams import protect_output
 from worker.leaving import Leaving
 from worker.loop import Worker
 from worker.supervisor import CANT_START, end_with, supervise
@@ -28,10 +29,11 @@ from worker.workspace import Workspace
 @click.option("--drain", is_flag=True, help="Leave when no job is left but such as wait for a new request.")
 @click.option("--parent", type=int, hidden=True, help="The process id of who started this worker: it ends with it.")
 def main(processes: int, *, drain: bool, parent: int | None) -> None:
-    """Work on the jobs in SLIDEHOOK_QUEUE_DIR until Ctrl-C or SIGTERM.
+    """Work on the jobs in SLIDEHOOK_QUEUE_DIR until Ctrl-C, SIGTERM or a closed terminal.
 
     Start more of these for more capacity, on any host that sees the queue directory.
     """
+    protect_output()
     set_up_logging()
     leaving = Leaving()
     if processes > 1:

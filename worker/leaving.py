@@ -16,6 +16,14 @@ NUDGE = signal.SIGUSR1
 """What a thread wakes the main thread with."""
 
 
+def leave_signals() -> list[signal.Signals]:
+    """Give what tells a worker to leave: SIGTERM, Ctrl-C, and a closed terminal unless `nohup` has it ignore that."""
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.append(signal.SIGHUP)
+    return wanted
+
+
 class WorkerLeaving(SlidehookError):
     """The worker is told to leave: its job goes back to the queue, and this attempt does not count."""
 
@@ -33,8 +41,8 @@ class Leaving:
         self._nudged = False
 
     def listen(self) -> None:
-        """Leave on Ctrl-C and SIGTERM, and let other threads interrupt the main thread, which calls this."""
-        for each in (signal.SIGTERM, signal.SIGINT):
+        """Leave on the signals of `leave_signals`; other threads may interrupt the main thread, which calls this."""
+        for each in leave_signals():
             signal.signal(each, self._told)
         signal.signal(NUDGE, self._nudge)
         self._nudged = True

@@ -11,7 +11,7 @@ import types
 
 import structlog
 
-from worker.leaving import Leaving
+from worker.leaving import Leaving, leave_signals
 
 CANT_START = 78
 """The exit status of a worker that can't start as things are: starting it again would not help (EX_CONFIG)."""
@@ -43,7 +43,7 @@ class _Supervisor:
         self._worst = 0
 
     def run(self, processes: int) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in leave_signals():
             signal.signal(number, self._leave)
         for _ in range(processes):
             self._start()
@@ -70,7 +70,7 @@ class _Supervisor:
     def _ended(self, code: int) -> None:
         if self._leaving.asked:
             # A worker that is told to leave before it listens ends by the signal itself.
-            self._worst = max(self._worst, 0 if code in {-signal.SIGTERM, -signal.SIGINT} else abs(code))
+            self._worst = max(self._worst, 0 if -code in leave_signals() else abs(code))
         elif code == CANT_START:
             self._worst = code
             self._leave(signal.SIGTERM, None)
