@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS=true
 export UV_PYTHON_DOWNLOADS=never UV_PYTHON_PREFERENCE=only-system
 export UV_PROJECT_ENVIRONMENT="$HOUSE/.venv" VIRTUAL_ENV="$HOUSE/.venv"
 
-say() { printf '%s\n' "$*" >&2; }
+say() { printf '%s\n' "$*" >&2 || true; }
 
 find_uv() {
     if command -v uv >/dev/null 2>&1; then

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 
-from gunicorn.workers.base import Worker
-
 from slidehook.errors import SlidehookError
 from slidehook.jobs.layout import Layout
 from slidehook.settings import read_settings
@@ -31,6 +29,6 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn's own unnamed files
 control_socket_disable = True
 
 
-def post_worker_init(_: Worker) -> None:
-    """Have a process that answers webhooks go on when its terminal is closed: gunicorn's master replaces it in order."""
+def post_worker_init(_: object) -> None:
+    """Have a process that answers webhooks go on when the terminal is closed: the master replaces it in order."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
