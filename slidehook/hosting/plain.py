@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
+from enum import Enum
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +16,8 @@ from slidehook.result import Button, Gallery, Patch, Quality, Result, Shape, Tex
 
 MAX_SENTENCE = 500
 """How long an app's own words in a sentence of ours may be, in characters."""
+OWN = (Result, Shape, Text, Patch, Button, Gallery, PixelPoint)
+"""The classes that a result is made of."""
 _T = TypeVar("_T")
 
 
@@ -23,16 +27,19 @@ def plain(result: Result) -> Result:
     NumPy's numbers become Python's, and True and False "yes" and "no".
     """
     try:
-        return Result(
-            _text(result.text, "text"),
-            {
+        return _copied(
+            Result,
+            result,
+            "",
+            text=_text(result.text, "text"),
+            properties={
                 _text(name, "properties"): _value(value, f"properties.{name}")
                 for name, value in result.properties.items()
             },
-            [_shape(each, f"shapes.{n}") for n, each in enumerate(_all(result.shapes, Shape, "shapes"))],
-            [_label(each, f"texts.{n}") for n, each in enumerate(_all(result.texts, Text, "texts"))],
-            None if result.gallery is None else _gallery(result),
-            None if result.quality is None else Quality(result.quality),
+            shapes=[_shape(each, f"shapes.{n}") for n, each in enumerate(_all(result.shapes, Shape, "shapes"))],
+            texts=[_label(each, f"texts.{n}") for n, each in enumerate(_all(result.texts, Text, "texts"))],
+            gallery=None if result.gallery is None else _gallery(result),
+            quality=None if result.quality is None else Quality(result.quality),
         )
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise AppError(f"the app's result can't be sent to DPAT: {error}") from error
@@ -62,16 +69,19 @@ def _gallery(result: Result) -> Gallery:
     buttons = [_button(each) for each in _all(gallery.buttons, Button, "gallery.buttons")]
     if len({each.id for each in buttons}) < len(buttons):
         raise ValueError("two of gallery.buttons have the same id")
-    return Gallery(
-        tags,
-        [
+    return _copied(
+        Gallery,
+        gallery,
+        "gallery",
+        tags=tags,
+        patches=[
             _patch(each, tags, f"gallery.patches.{n}")
             for n, each in enumerate(_all(gallery.patches, Patch, "patches"))
         ],
-        _above_0(gallery.patch_size_px, "gallery.patch_size_px"),
-        _above_0(gallery.magnification, "gallery.magnification"),
-        _text(gallery.description, "gallery.description"),
-        buttons,
+        patch_size_px=_above_0(gallery.patch_size_px, "gallery.patch_size_px"),
+        magnification=_above_0(gallery.magnification, "gallery.magnification"),
+        description=_text(gallery.description, "gallery.description"),
+        buttons=buttons,
     )
 
 
@@ -79,21 +89,62 @@ def _patch(patch: Patch, tags: list[str], where: str) -> Patch:
     if patch.tag not in tags:
         raise ValueError(f"{where}.tag is {patch.tag!r}, not one of gallery.tags")
     key = patch.sort_key
-    return Patch(_text(patch.tag, where), _point(patch.at, where), key if key is None else _value(key, where))
+    sort_key = key if key is None else _value(key, where)
+    return _copied(Patch, patch, where, tag=_text(patch.tag, where), at=_point(patch.at, where), sort_key=sort_key)
 
 
 def _button(button: Button) -> Button:
-    button_id, name, tooltip = (_text(each, "gallery.buttons") for each in (button.id, button.name, button.tooltip))
-    return Button(button_id, name, tooltip, pressed=bool(button.pressed))
+    words = {name: _text(getattr(button, name), "gallery.buttons") for name in ("id", "name", "tooltip")}
+    return _copied(Button, button, "gallery.buttons", **words, pressed=bool(button.pressed))
 
 
 def _shape(shape: Shape, where: str) -> Shape:
-    points = tuple(_point(point, f"{where}.points") for point in shape.points)
-    return Shape(points, checked_colour(shape.colour), bool(shape.closed), _text(shape.name, where))
+    return _copied(
+        Shape,
+        shape,
+        where,
+        points=tuple(_point(point, f"{where}.points") for point in shape.points),
+        colour=checked_colour(shape.colour),
+        closed=bool(shape.closed),
+        name=_text(shape.name, where),
+    )
 
 
 def _label(text: Text, where: str) -> Text:
-    return Text(_point(text.at, where), _text(text.words, where), checked_colour(text.colour))
+    return _copied(
+        Text,
+        text,
+        where,
+        at=_point(text.at, where),
+        words=_text(text.words, where),
+        colour=checked_colour(text.colour),
+    )
+
+
+def _copied(kind: type[_T], value: _T, where: str, **checked: Any) -> _T:
+    """Copy every field of a class of ours: those in `checked` as they stand there, any other one made plain."""
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    dot = where and f"{where}."
+    return kind(
+        **{name: checked[name] if name in checked else _any(getattr(value, name), f"{dot}{name}") for name in names}
+    )
+
+
+def _any(value: Any, where: str) -> Any:
+    """Make plain whatever a field may hold."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Enum) and type(value).__module__ == Result.__module__:
+        return value
+    if isinstance(value, list | tuple):
+        kept = [_any(each, f"{where}.{n}") for n, each in enumerate(value)]
+        return kept if isinstance(value, list) else tuple(kept)
+    if isinstance(value, dict):
+        return {_text(name, where): _any(each, f"{where}.{name}") for name, each in value.items()}
+    for kind in OWN:
+        if isinstance(value, kind):
+            return _copied(kind, value, where)
+    return _value(value, where)
 
 
 def _point(point: PixelPoint, where: str) -> PixelPoint:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from slidehook import Button, Gallery, Patch, PixelPoint, Quality, Result
 from slidehook.errors import AppError
-from slidehook.hosting.plain import plain
+from slidehook.hosting.plain import OWN, _copied, plain
+from slidehook.publishing.budget import within_budget
 from slidehook.result import Shape, Text
 
 A, B, C = PixelPoint(0, 0), PixelPoint(1, 0), PixelPoint(1, 1)
@@ -112,3 +115,90 @@ def test_a_quality_may_be_written_as_dpat_writes_it(quality: Any) -> None:
 def test_what_dpat_can_not_take_is_the_apps_fault_and_is_named(result: Result, reason: str) -> None:
     with pytest.raises(AppError, match=f"^the app's result can't be sent to DPAT: .*{reason}"):
         plain(result)
+
+
+# --- no field is lost
+
+EVERY_FIELD: dict[type, dict[str, Any]] = {
+    PixelPoint: {"x": 7.5, "y": 8.5},
+    Shape: {"points": (A, B, C), "colour": "#D13438", "closed": False, "name": "tumour"},
+    Text: {"at": PixelPoint(50, 60), "words": "here", "colour": "#D13438"},
+    Patch: {"tag": "b", "at": C, "sort_key": 0.75},
+    Button: {"id": "go", "name": "Go", "tooltip": "on", "pressed": True},
+    Gallery: {
+        "tags": ["a", "b"],
+        "patches": [Patch("b", C, 0.75)],
+        "patch_size_px": 96,
+        "magnification": 40,
+        "description": "nuclei",
+        "buttons": [Button("go", "Go", "on", pressed=True)],
+    },
+    Result: {
+        "text": "found",
+        "properties": {"n": 3},
+        "shapes": [Shape((A, B, C), "#D13438", name="tumour")],
+        "texts": [Text(PixelPoint(50, 60), "here", "#D13438")],
+        "gallery": None,
+        "quality": Quality.REJECTED,
+    },
+}
+"""A value for each field of each class that a result is made of, none of them the field's default but `gallery`."""
+WHOLE = [
+    Result(**EVERY_FIELD[Result]),
+    Result("found", shapes=[Shape((A, B, C), BLUE)], gallery=Gallery(**EVERY_FIELD[Gallery])),
+]
+
+
+def by_field(value: Any) -> Any:
+    """Take apart what may leave fields out of its comparison."""
+    if isinstance(value, OWN):
+        return {each.name: by_field(getattr(value, each.name)) for each in fields(value)}
+    return [by_field(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def test_every_field_has_a_value_to_be_tried_with() -> None:
+    for kind in OWN:
+        assert EVERY_FIELD[kind].keys() == {each.name for each in fields(kind)}, kind
+
+
+@pytest.mark.parametrize("kind", OWN, ids=lambda kind: str(kind.__name__))
+def test_no_field_of_a_result_is_lost_in_the_copy(kind: type) -> None:
+    part = kind(**EVERY_FIELD[kind])
+    point = part if kind is PixelPoint else A
+    carriers: dict[type, Result] = {
+        PixelPoint: Result("x", texts=[Text(point, "here", BLUE)]),
+        Shape: Result("x", shapes=[part]),
+        Text: Result("x", texts=[part]),
+        Patch: gallery(patches=[part]),
+        Button: gallery(buttons=[part]),
+        Gallery: Result("x", gallery=part),
+        Result: part,
+    }
+    assert by_field(plain(carriers[kind])) == by_field(carriers[kind])
+
+
+@pytest.mark.parametrize("result", WHOLE)
+def test_no_field_of_a_result_is_lost_on_its_way_through_budget_and_files(result: Result) -> None:
+    kept = within_budget(result, max_polygons=10, max_points=100, mpp=0.25)
+    assert by_field(kept) == by_field(result)
+    known = TypeAdapter(Result)
+    assert by_field(known.validate_json(known.dump_json(result))) == by_field(result)
+    shrunk = within_budget(replace(result, properties={}), max_polygons=0, max_points=100, mpp=0.25)
+    left = {each.name for each in fields(Result)} - {"shapes", "properties"}
+    assert {name: getattr(shrunk, name) for name in left} == {name: getattr(result, name) for name in left}
+
+
+@dataclass
+class Later(Result):
+    """A result as it may be one day, with a field that nobody has thought of yet."""
+
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def test_a_field_that_is_added_later_is_copied_and_made_plain() -> None:
+    given = Later("x", more={"n": np.int64(3), "words": Words("mine"), "at": [A, (B, None)], "on": True})
+    copy = _copied(Later, given, "")
+    assert copy == given
+    assert {name: type(each) for name, each in copy.more.items()} == {"n": int, "words": str, "at": list, "on": bool}
+    with pytest.raises(TypeError, match=r"more\.odd must be a text or a number, not Odd"):
+        _copied(Later, Later("x", more={"odd": Odd()}), "")
