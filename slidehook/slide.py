@@ -128,7 +128,7 @@ class Slide:
         """Where this slide's pixels come from: its file, or DPAT's tiles where the app's `needs` ask for no files."""
         if self._pixels is None:
             if self.path is not None or self._access is None:
-                self._pixels = FilePixels(self.open())
+                self._pixels = FilePixels(self.open(), self.path)
             else:
                 self._pixels = DpatPixels(self._access.client, self.info)
         return self._pixels
@@ -137,12 +137,15 @@ class Slide:
     def pixel_size(self) -> PixelSize:
         """How large a level-0 pixel is, and who says so: the file, else the image record.
 
-        Raises PixelSizeUnknown when nobody says it, when the two disagree by over 5 %, or when it is no size that a
-        scanner makes (0.05…20 µm).
+        What no scanner makes (other than 0.05…20 µm), or the file's own objective contradicts, counts as not said.
+        Raises PixelSizeUnknown when nobody says it, and when the two disagree by over 5 %.
         """
-        # Without files nobody but DPAT says it, whether or not the slide can be read in tiles.
-        stated = None if self.path is None and self._pixels is None else self.pixels.stated_mpp
-        return pixel_size(stated, self.info.microns_per_pixel, told_by=self._told_by)
+        told = self.info.microns_per_pixel
+        if self.path is None and self._pixels is None:
+            # Without files nobody but DPAT says it, whether or not the slide can be read in tiles.
+            return pixel_size(None, told, told_by=self._told_by)
+        source = self.pixels
+        return pixel_size(source.stated_mpp, told, told_by=self._told_by, power=source.objective_power)
 
     @property
     def mpp(self) -> float:

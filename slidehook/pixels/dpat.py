@@ -61,6 +61,11 @@ class DpatPixels:
         """None: tiles say nothing of their pixels' size."""
         return None
 
+    @property
+    def objective_power(self) -> float | None:
+        """None: tiles say nothing of the objective either."""
+        return None
+
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
         """See `PixelSource`."""
         wanted = min(box.width / columns, box.height / rows) * SLACK

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from openslide import PROPERTY_NAME_MPP_X, PROPERTY_NAME_MPP_Y, OpenSlide, OpenSlideError
+from openslide import (
+    PROPERTY_NAME_MPP_X,
+    PROPERTY_NAME_MPP_Y,
+    PROPERTY_NAME_OBJECTIVE_POWER,
+    OpenSlide,
+    OpenSlideError,
+)
 from PIL import Image
 
 from slidehook.errors import SlideUnreadable
+from slidehook.pixels.ahead import in_order
+from slidehook.pixels.comparing import Level
+from slidehook.pixels.levels import Levels
 
 Pixels = NDArray[np.uint8]
 """RGB, shape (rows, columns, 3)."""
@@ -19,6 +30,9 @@ SLACK = 1.005
 """By which factor a level may be coarser than asked for and still be taken as it is."""
 ROUNDED = 100
 """From so many pixels on, along its side, a part may have one pixel more or less than the level."""
+
+PART_PX = 2048
+"""A larger part is read in parts of about this side, in pixels of the level, so that memory does not grow with it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,10 @@ class PixelSource(Protocol):
     def stated_mpp(self) -> tuple[float, float] | None:
         """What the source itself says of its pixels' size, across and down in µm; None when it says nothing."""
 
+    @property
+    def objective_power(self) -> float | None:
+        """What the source says of the objective's power, such as 40; None when it says nothing."""
+
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
         """Read a part at a size of `columns` x `rows`; white beyond the slide. Raises SlideUnreadable, DpatError."""
 
@@ -52,9 +70,11 @@ class PixelSource(Protocol):
 class FilePixels:
     """A slide's file as OpenSlide reads it. Only borrowed: whoever opened it closes it."""
 
-    def __init__(self, slide: OpenSlide) -> None:
+    def __init__(self, slide: OpenSlide, path: Path | None = None) -> None:
+        """Take an open slide and its path, by which it is opened once more to look at its levels (see `Levels`)."""
         self._slide = slide
-        self._downsamples = slide.level_downsamples
+        self._stated = slide.level_downsamples
+        self._levels = Levels(slide, path)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,22 +87,72 @@ class FilePixels:
         """The file's own pixel size, across and down in µm; None when it states none that is a number."""
         return stated_mpp(self._slide)
 
+    @property
+    def objective_power(self) -> float | None:
+        """The power of the objective as the file states it; None when it states none that is a number."""
+        return objective_power(self._slide)
+
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
-        """See `PixelSource`; taken from the coarsest level that is fine enough."""
-        wanted = min(box.width / columns, box.height / rows) * SLACK
-        level = max(number for number, each in enumerate(self._downsamples) if each <= wanted or number == 0)
-        shrink = self._downsamples[level]
-        inside = (max(1, round(box.width / shrink)), max(1, round(box.height / shrink)))
+        """See `PixelSource`; taken from the coarsest level that is fine enough, and whose scale its pixels prove."""
+        return self._read(box, columns, rows)
+
+    def _read(self, box: Box, columns: int, rows: int) -> Pixels:
+        across, down = box.width / columns, box.height / rows
+        level = self._levels.best(min(across, down) * SLACK)
+        coarsest = max(across, down) / level.shrink
+        if coarsest >= 1 and box.width * box.height > (PART_PX * level.shrink) ** 2:
+            times = math.ceil(coarsest / PART_PX)
+            if times > 1:  # so coarse that what makes one pixel is a large part by itself
+                return resized(self._read(box, columns * times, rows * times), columns, rows)
+            return in_parts(self._read, box, columns, rows, side=int(PART_PX / coarsest))
+        inside = (max(1, round(box.width / level.shrink)), max(1, round(box.height / level.shrink)))
         if is_rounding(inside, (columns, rows)):
             inside = (columns, rows)  # the level as it is
+        return resized(self._read_level(level, box.x, box.y, inside), columns, rows)
+
+    def _read_level(self, level: Level, x: float, y: float, size: tuple[int, int]) -> Pixels:
+        """Give a part of a level, by its corner in level-0 pixels; what was only padded is white."""
+        is_padded = (level.columns, level.rows) != self._slide.level_dimensions[level.number]
+        column, row = round(x / level.shrink), round(y / level.shrink)
+        at = (round(x), round(y))
+        if is_padded:
+            # OpenSlide divides by the scale that the file states. Rounded down, so that no padding is blended in.
+            stated = self._stated[level.number]
+            at = (math.floor(column * stated), math.floor(row * stated))
         try:
-            picture = self._slide.read_region((round(box.x), round(box.y)), level, inside)
+            picture = self._slide.read_region(at, level.number, size)
         except OpenSlideError as error:
             raise SlideUnreadable(f"OpenSlide cannot read the slide's pixels: {error}") from error
-        return resized(rgb_on_white(picture), columns, rows)
+        pixels = rgb_on_white(picture)
+        if is_padded:
+            pixels = pixels.copy()
+            pixels[max(0, level.rows - row) :] = 255
+            pixels[:, max(0, level.columns - column) :] = 255
+        return pixels
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def in_parts(
+    read: Callable[[Box, int, int], Pixels], box: Box, columns: int, rows: int, *, side: int, threads: int = 1
+) -> Pixels:
+    """Put a part of a slide together from smaller ones, `side` pixels wide and high, that `read` gives."""
+    across, down = box.width / columns, box.height / rows
+    whole = np.empty((rows, columns, 3), np.uint8)
+
+    def fill(place: tuple[int, int]) -> None:
+        x, y = place
+        part = whole[y : y + side, x : x + side]
+        height, width = part.shape[:2]
+        part[...] = read(Box(box.x + x * across, box.y + y * down, width * across, height * down), width, height)
+
+    places = [(x, y) for y in range(0, rows, side) for x in range(0, columns, side)]
+    for _ in (
+        in_order(fill, places, threads=threads, ahead=threads, name="parts") if threads > 1 else map(fill, places)
+    ):
+        pass
+    return whole
 
 
 def stated_mpp(slide: OpenSlide) -> tuple[float, float] | None:
@@ -93,6 +163,15 @@ def stated_mpp(slide: OpenSlide) -> tuple[float, float] | None:
     except (KeyError, ValueError):
         return None
     return (across, down) if math.isfinite(across) and math.isfinite(down) else None
+
+
+def objective_power(slide: OpenSlide) -> float | None:
+    """Read the power of the objective that a file states; None when it states none that is a number above 0."""
+    try:
+        power = float(slide.properties[PROPERTY_NAME_OBJECTIVE_POWER])
+    except (KeyError, ValueError):
+        return None
+    return power if math.isfinite(power) and power > 0 else None
 
 
 def is_rounding(inside: tuple[int, int], wanted: tuple[int, int]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,8 @@ from openslide import OpenSlide, OpenSlideError
 from slidehook.errors import SlideUnreadable
 from slidehook.iaapi.models import ImageInfo, Input, Size
 from slidehook.iaapi.models.images import FileFormat
-from slidehook.pixels.source import FilePixels, stated_mpp
+from slidehook.pixels.size import believable
+from slidehook.pixels.source import FilePixels, objective_power, stated_mpp
 from slidehook.result import Result
 from slidehook.slide import Slide, find_slide_file, open_slide, render_thumbnail
 
@@ -41,7 +41,7 @@ def local_id(path: Path) -> str:
 def local_info(path: Path, *, mpp: float | None = None) -> ImageInfo:
     """Make the image record of a slide on this machine, with `mpp` for its µm per pixel, else what the file says.
 
-    Raises SlideUnreadable.
+    What no scanner makes, the record does not say. Raises SlideUnreadable.
     """
     with open_slide(local_file(path)) as opened:
         return _info(path, opened, mpp)
@@ -73,7 +73,7 @@ def local_slide(
             label=_label(opened, Path(folder)) if with_label and "label" in needs else None,
             drawn=drawn,
             tag=tag,
-            pixels=FilePixels(opened),
+            pixels=FilePixels(opened, file),
             dependency=dependency,
             told_by=CALLER,
         )
@@ -83,9 +83,8 @@ def local_slide(
 
 def _info(path: Path, opened: OpenSlide, mpp: float | None) -> ImageInfo:
     width, height = opened.dimensions
-    if mpp is None and (stated := stated_mpp(opened)) is not None:
-        mean = sum(stated) / 2
-        mpp = mean if math.isfinite(mean) and mean > 0 else None
+    if mpp is None and (stated := believable(stated_mpp(opened), objective_power(opened))) is not None:
+        mpp = sum(stated) / 2
     vendor = opened.properties.get("openslide.vendor", "")
     return ImageInfo(
         id=local_id(path),

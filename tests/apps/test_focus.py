@@ -186,8 +186,8 @@ def test_where_file_and_record_disagree_there_is_no_number(half_path: Path) -> N
 
 
 def test_a_slide_that_is_too_coarse_fails_with_the_reason(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "slide.tiff", glass(600, 600), mpp=1.0)
-    with pytest.raises(AppError, match=r"can't be judged at 1\.00 µm per pixel: 0\.5 or less is needed"):
+    path = write_slide(tmp_path / "slide.tiff", glass(600, 600), mpp=1.1)
+    with pytest.raises(AppError, match=r"can't be judged at 1\.10 µm per pixel: 0\.5 or less is needed"):
         analysed(path)
 
 

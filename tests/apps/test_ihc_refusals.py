@@ -195,7 +195,7 @@ def test_a_slide_that_is_too_dark_or_too_coarse_or_has_no_region_fails(
     with pytest.raises(AppError, match="too dark"):
         analysed(on_slide(picture // 3))
     with pytest.raises(AppError, match="too coarse"):
-        analysed(on_slide(picture, mpp=1.0))
+        analysed(on_slide(picture, mpp=1.1))
     with Slide(section, INFO) as slide, pytest.raises(AppError, match="no region"):
         Ihc().analyze(slide, lambda *_: None)
 

@@ -284,6 +284,19 @@ def test_a_slide_that_does_not_say_its_pixel_size_needs_to_be_told() -> None:
     assert "Pixel size from the caller" in " ".join(found.stdout.split())
 
 
+def test_a_resolution_that_no_scanner_makes_counts_as_not_said() -> None:
+    tifffile.imwrite(
+        "odd.tiff", np.full((300, 300, 3), 200, np.uint8), tile=(256, 256), photometric="rgb",
+        resolution=(72, 72), resolutionunit="INCH",
+    )  # fmt: skip
+    sentence = refused("mine.py:Square", slide="odd.tiff")
+    assert "352.778 µm per pixel, which no scanner makes" in sentence
+    assert sentence.endswith("say it with --mpp.")
+    found = run("mine.py:Square", "--mpp=0.5", slide="odd.tiff")
+    assert found.exit_code == 0, found.output
+    assert "Pixel size from the caller" in " ".join(found.stdout.split())
+
+
 def test_a_pixel_size_that_the_file_contradicts_is_refused_and_nobody_else_is_blamed() -> None:
     sentence = refused("mine.py:Square", "--mpp=0.5")
     assert sentence == "Error: the slide's file says 0.25 µm per pixel, but the caller says 0.5."

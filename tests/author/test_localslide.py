@@ -8,8 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from slidehook import AppError, Frame, local_slide
+from slidehook import AppError, Frame, Slide, local_slide
 from slidehook.errors import PixelSizeUnknown, SlideUnreadable
+from slidehook.iaapi.models import ImageInfo
 from slidehook.trying.localslide import local_file, local_id, local_info
 
 
@@ -76,6 +77,35 @@ def test_pixels_that_are_not_square_are_not_measured(tmp_path: Path) -> None:
     path = write(tmp_path / "oblong.tiff", mpp=(0.25, 0.5))
     with local_slide(path) as slide, pytest.raises(PixelSizeUnknown, match="not square"):
         _ = slide.mpp
+
+
+@pytest.mark.parametrize("dpi", [72, 96, 300])
+def test_a_resolution_that_no_scanner_makes_counts_as_not_said(tmp_path: Path, dpi: int) -> None:
+    path = write(tmp_path / "placeholder.tiff", mpp=25400 / dpi)
+    assert local_info(path).microns_per_pixel is None
+    with local_slide(path) as slide, pytest.raises(PixelSizeUnknown, match="which no scanner makes, and the caller"):
+        _ = slide.mpp
+    with local_slide(path, mpp=0.5) as slide:
+        assert (slide.mpp, slide.pixel_size.source) == (0.5, "the caller")
+        assert max(slide.thumbnail().size) <= 512
+    with Slide(path, ImageInfo(id="S-1", microns_per_pixel=0.25)) as slide:
+        assert (slide.mpp, slide.pixel_size.source) == (0.25, "DPAT")
+
+
+def test_a_pixel_size_that_the_objective_contradicts_counts_as_not_said(tmp_path: Path) -> None:
+    path = tmp_path / "odd.svs"
+    tifffile.imwrite(
+        path,
+        np.full((500, 600, 3), 128, np.uint8),
+        tile=(256, 256),
+        photometric="rgb",
+        metadata=None,
+        description="Aperio Image Library v12\r\n600x500 |AppMag = 4|MPP = 0.25",
+    )
+    with local_slide(path) as slide, pytest.raises(PixelSizeUnknown, match="its own objective of 4x"):
+        _ = slide.mpp
+    with local_slide(path, mpp=2.5) as slide:
+        assert (slide.mpp, slide.pixel_size.source) == (2.5, "the caller")
 
 
 @pytest.mark.parametrize("needs", [{"tiles"}, {"thumbnail"}, set()])

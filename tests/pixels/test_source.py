@@ -37,8 +37,8 @@ def opened(sample_slides: Path) -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="module")
-def source(opened: Watched) -> FilePixels:
-    return FilePixels(opened)
+def source(opened: Watched, sample_slides: Path) -> FilePixels:
+    return FilePixels(opened, sample_slides / "immuno.tiff")
 
 
 def test_at_full_size_it_gives_the_files_own_pixels(opened: Watched, source: FilePixels) -> None:

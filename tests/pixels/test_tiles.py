@@ -38,6 +38,7 @@ class Counting:
 
     size = (10_000, 10_000)
     stated_mpp = None
+    objective_power = None
 
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
         with self._lock:
