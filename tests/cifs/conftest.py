@@ -1,4 +1,7 @@
-"""The lab: a Samba server and two real kernels that mount its share. Where it lies says the variable CIFSLAB."""
+"""The lab: a Samba server and two real kernels that mount its share. CIFSLAB names its folder; it needs root.
+
+As root: CIFSLAB=FOLDER ./test_run.sh -rs tests/cifs
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ from tests.cifs.sharing import (
 def lab_class() -> Iterator[Any]:
     """The lab's class, on a machine that can run it."""
     folder = os.environ.get("CIFSLAB")
-    if not folder:
-        pytest.skip("set CIFSLAB to the folder of the CIFS lab to try the queue on a share between two kernels")
+    if not folder or os.geteuid() != 0:
+        pytest.skip("set CIFSLAB to the folder of the CIFS lab, and be root, to try the queue on a share between two kernels")
     with ExitStack() as stack:
         if has_wide_registers():
             commands = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cifslab-")))
