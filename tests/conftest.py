@@ -1,12 +1,17 @@
-"""What all tests share: the sample slides, made once a run."""
+"""What all tests share: the sample slides, made once a run, and how Hypothesis runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from simulator.samples import sample_folder
+
+# How fast a busy machine draws an example says nothing about the code.
+settings.register_profile("slidehook", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slidehook")
 
 
 @pytest.fixture(scope="session")

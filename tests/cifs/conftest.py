@@ -32,7 +32,9 @@ def lab_class() -> Iterator[Any]:
     """The lab's class, on a machine that can run it."""
     folder = os.environ.get("CIFSLAB")
     if not folder or os.geteuid() != 0:
-        pytest.skip("set CIFSLAB to the folder of the CIFS lab, and be root, to try the queue on a share between two kernels")
+        pytest.skip(
+            "set CIFSLAB to the folder of the CIFS lab, and be root, to try the queue on a share between two kernels"
+        )
     with ExitStack() as stack:
         if has_wide_registers():
             commands = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cifslab-")))
