@@ -56,7 +56,7 @@ def lock_at(root: Path, claimer: str) -> FileLock:
 
 
 def lock_is_free(root: Path, claimer: str) -> bool:
-    """Say whether nobody holds a claimer's lock. Raises OSError where that can't be known, as while a share is away."""
+    """Say whether nobody holds a claimer's lock. Raises OSError while a share is away."""
     lock = lock_at(root, claimer)
     if os.path.basename(lock.lock_file) not in os.listdir(root / "claimers"):
         return True  # the lock is not tried, since that would make the file, and the folders of a queue that is away
