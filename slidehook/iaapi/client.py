@@ -18,6 +18,7 @@ from requests.auth import HTTPBasicAuth
 from slidehook.errors import Conflict, NotFound, NotOffered, Refused, TokenExpired
 from slidehook.iaapi.framing import check_end_is_told
 from slidehook.iaapi.models import ImageInfo, QualityControl, QualityControlUpdate, Token, VersionInfo
+from slidehook.iaapi.models.reading import Each
 from slidehook.iaapi.patience import Patience
 from slidehook.iaapi.resultcalls import ResultCalls
 from slidehook.iaapi.tokens import TokenAuth, TokenSource
@@ -28,7 +29,7 @@ from slidehook.settings import Settings
 MOST_SERVERS = 32
 """How many servers a process remembers: whoever names ever new callback URLs must not fill its memory."""
 _IMAGE: TypeAdapter[ImageInfo] = TypeAdapter(ImageInfo)
-_IMAGES: TypeAdapter[list[ImageInfo]] = TypeAdapter(list[ImageInfo])
+_IMAGES: TypeAdapter[list[ImageInfo]] = TypeAdapter(list[Each[ImageInfo]])
 _VERSIONS: TypeAdapter[VersionInfo] = TypeAdapter(VersionInfo)
 _TOKEN: TypeAdapter[Token] = TypeAdapter(Token)
 

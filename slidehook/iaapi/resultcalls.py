@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -30,7 +31,7 @@ class ResultCalls(Calls):
         """Read the app's results on a slide."""
         response = self.get(f"/applications/{part(app_id)}/results/slide/{part(slide_id)}")
         stored = read(_RESULTS, response, "the list of results")
-        return [each.with_answer(answer) for each, answer in zip(stored, response.json(), strict=True)]
+        return [each.with_answer(answer) for each, answer in zip(stored, json.loads(response.content), strict=True)]
 
     def result(self, app_id: str, result_id: int | str) -> Stored:
         """Read one stored result."""
@@ -156,4 +157,4 @@ def _path(app_id: str, result_id: int | str) -> str:
 
 
 def _stored(response: requests.Response) -> Stored:
-    return read(_STORED, response, "the stored result").with_answer(response.json())
+    return read(_STORED, response, "the stored result").with_answer(json.loads(response.content))

@@ -31,6 +31,7 @@ from slidehook.errors import (
 )
 from slidehook.iaapi.deadline import PunctualAdapter, answered_by
 from slidehook.iaapi.framing import call_of, is_packed
+from slidehook.iaapi.models.reading import read_leniently
 from slidehook.iaapi.patience import Patience, asked_wait_s
 from slidehook.iaapi.versions import API_VERSION, VERSION_HEADER, lower
 from slidehook.settings import Settings
@@ -244,7 +245,7 @@ def checked(response: requests.Response) -> requests.Response:
 def read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _T:
     """Read an answer's JSON; raises Malformed when it is not `what` it should be."""
     try:
-        return adapter.validate_json(response.content)
+        return read_leniently(adapter.validate_json, response.content, what)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in fault["loc"])

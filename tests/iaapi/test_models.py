@@ -195,7 +195,7 @@ def test_tokens_do_not_show_when_an_invocation_is_printed() -> None:
         (call(applicationId=None), "The field 'applicationId': input should be a valid string."),
         (call(callbackInfo=None), "The field 'callbackInfo': input should be an object."),
         (call(callbackInfo={"url": "https://dpat"}), "The field 'callbackInfo.token': field required."),
-        (call(context=["a"]), "The field 'context': input should be an object."),
+        (call(cancellationToken=["a"]), "The field 'cancellationToken': input should be a valid string."),
         (call(action=...), "The field 'action' is missing."),
         (call(action=None), "The field 'action' must be one of 'create', 'modify', 'delete', 'cancel'."),
         (call(action="explode"), "The field 'action' must be one of 'create', 'modify', 'delete', 'cancel'."),

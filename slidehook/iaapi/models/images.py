@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import field_validator
+from pydantic import JsonValue, field_validator
 
 from slidehook.iaapi.models.base import Record, Size
+from slidehook.iaapi.models.reading import Each, Id, Number, note_unread
 
 
 class Named(Record):
@@ -30,14 +31,14 @@ class Specimen(Record):
 class FocalPlane(Record):
     """One focal plane; `offset_um` in µm."""
 
-    id: str | int | None = None
-    offset_um: float | None = None
+    id: Id | None = None
+    offset_um: Number | None = None
 
 
 class OpticalPath(Record):
     """One optical path, such as a fluorescence channel."""
 
-    id: str | int | None = None
+    id: Id | None = None
     description: str | None = None
 
 
@@ -57,7 +58,7 @@ class QualityControl(Record):
     """Quality control as DPAT keeps it: `NotSet`, `QualityOk` or `Rejected` (IA-API 1.10)."""
 
     status: str | None = None
-    version_id: str | int | None = None
+    version_id: Id | None = None
 
 
 class QualityControlUpdate(Record):
@@ -74,15 +75,17 @@ class ImageInfo(Record, coerce_numbers_to_str=True):
     The identifying fields at the end come only when they were asked for.
     """
 
+    decisive: ClassVar[frozenset[str]] = frozenset({"image_size"})
+
     id: str
     is_streamable: bool | None = None
     image_size: Size | None = None
     tile_size: Size | None = None
-    microns_per_pixel: float | None = None
-    focal_planes: list[FocalPlane] | None = None
-    optical_paths: list[OpticalPath] | None = None
+    microns_per_pixel: Number | None = None
+    focal_planes: list[Each[FocalPlane]] | None = None
+    optical_paths: list[Each[OpticalPath]] | None = None
     stored_tile_format: TileFormat | None = None
-    available_tile_formats: list[TileFormat] | None = None
+    available_tile_formats: list[Each[TileFormat]] | None = None
     file_format: FileFormat | None = None
     staining: Named = Named()
     block: Named = Named()
@@ -91,7 +94,7 @@ class ImageInfo(Record, coerce_numbers_to_str=True):
     exam_code: str | None = None
     exam_description: str | None = None
     station_name: str | None = None
-    priority: str | int | None = None
+    priority: Id | None = None
     quality_control: QualityControl | None = None
 
     series_instance_uid: str | None = None
@@ -101,13 +104,21 @@ class ImageInfo(Record, coerce_numbers_to_str=True):
     study_instance_uid: str | None = None
     exam_id: str | None = None
     exam_date_time: str | None = None
-    exam_free_fields: Any = None
+    exam_free_fields: JsonValue = None
 
     @field_validator("image_size", "tile_size", mode="before")
     @classmethod
     def _unknown(cls, value: Any) -> Any:
         # A size without a width is as good as none.
         return None if isinstance(value, dict) and None in (value.get("width"), value.get("height")) else value
+
+    @field_validator("microns_per_pixel")
+    @classmethod
+    def _above_zero(cls, value: float | None) -> float | None:
+        if value is None or value > 0:
+            return value
+        note_unread("micronsPerPixel")
+        return None
 
     @field_validator("staining", "block", mode="before")
     @classmethod

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from slidehook.errors import BadRequest
-from slidehook.iaapi.models.base import Polygon, Record
+from slidehook.iaapi.models.base import Exact, Polygon, Record, or_missing
 from slidehook.iaapi.models.images import ImageInfo
+from slidehook.iaapi.models.reading import Id, read_leniently
 from slidehook.iaapi.models.results import StoredResult
 
 SlideId = Annotated[str, Field(min_length=1, max_length=512)]
 
 
-class Callback(Record):
+class Callback(Exact):
     """Where DPAT is to be called back, and the bearer token for it."""
 
     url: str = Field(min_length=1, max_length=2048)
@@ -22,13 +23,13 @@ class Callback(Record):
     """Printable ASCII: anything else can't stand in a header."""
 
 
-class WholeSlideInput(Record):
+class WholeSlideInput(Exact):
     """The whole slide is to be analysed."""
 
     type: Literal["wholeSlide"] = "wholeSlide"
 
 
-class PolygonContent(Record):
+class PolygonContent(Exact):
     """The polygon that the user drew, and the tag that it bears."""
 
     polygon: Polygon
@@ -36,20 +37,20 @@ class PolygonContent(Record):
     tag_index: int | None = None
 
 
-class TaggedPolygonInput(Record):
+class TaggedPolygonInput(Exact):
     """One polygon with a tag."""
 
     type: Literal["taggedPolygon"]
     content: PolygonContent
 
 
-class PolygonsContent(Record):
+class PolygonsContent(Exact):
     """The polygons that the user drew."""
 
     polygons: list[Polygon]
 
 
-class MultiAreaInput(Record):
+class MultiAreaInput(Exact):
     """Several polygons at once."""
 
     type: Literal["multiArea"]
@@ -59,12 +60,15 @@ class MultiAreaInput(Record):
 Input = Annotated[WholeSlideInput | TaggedPolygonInput | MultiAreaInput, Field(discriminator="type")]
 
 
-class _Call(Record):
+class _Call(Exact):
     application_id: str
     slide_id: SlideId
     callback_info: Callback
     context: dict[str, Any] | None = None
     cancellation_token: str | None = Field(default=None, repr=False)
+
+    # What is left says what is to be done.
+    _or_missing = field_validator("context", mode="wrap")(classmethod(or_missing))
 
 
 class Create(_Call):
@@ -90,7 +94,7 @@ class DeletedData(Record):
 class DeletedRecord(Record):
     """What is wanted of a deleted result, whatever else it held: another version of an app may have made it."""
 
-    id: int | str
+    id: Id
     data: DeletedData | None = None
 
 
@@ -114,6 +118,8 @@ class Notification(_Call):
     input: WholeSlideInput | None = None
     image_info: ImageInfo | None = None
 
+    _image_or_missing = field_validator("image_info", mode="wrap")(classmethod(or_missing))
+
 
 Invocation = Annotated[Create | Modify | Delete | Cancel, Field(discriminator="action")]
 _INVOCATION: TypeAdapter[Create | Modify | Delete | Cancel] = TypeAdapter(Invocation)
@@ -122,7 +128,7 @@ _INVOCATION: TypeAdapter[Create | Modify | Delete | Cancel] = TypeAdapter(Invoca
 def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
     """Read the body of `POST R`; raises BadRequest with one sentence that names what is wrong first."""
     try:
-        return _INVOCATION.validate_json(body)
+        return read_leniently(_INVOCATION.validate_json, body, "invocation")
     except ValidationError as error:
         raise BadRequest(_first_fault(error)) from error
 
@@ -130,7 +136,7 @@ def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
 def parse_notification(body: bytes) -> Notification:
     """Read the body of `POST R/imagenotification`; raises BadRequest as `parse_invocation` does."""
     try:
-        return Notification.model_validate_json(body)
+        return read_leniently(Notification.model_validate_json, body, "image notification")
     except ValidationError as error:
         raise BadRequest(_first_fault(error)) from error
 

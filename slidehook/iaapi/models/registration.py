@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slidehook.iaapi.models.base import Record
+from slidehook.iaapi.models.reading import Number
 
 
 class InputTemplate(Record):
@@ -31,7 +32,7 @@ class VersionInfo(Record):
     """The answer to `GET /info`, of either side."""
 
     api_version: str
-    software_version: str
+    software_version: str = ""
 
 
 class Token(Record):
@@ -39,4 +40,4 @@ class Token(Record):
 
     access_token: str = Field(min_length=1, max_length=16384, pattern=r"^[!-~]+$", repr=False)
     token_type: str | None = None
-    expires_in: float | None = None
+    expires_in: Number | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from slidehook.iaapi.models.base import Point, Polygon, Record
+from slidehook.iaapi.models.base import Exact, Point, Polygon, Record
+from slidehook.iaapi.models.reading import Each, Id, Number
 
 
 class Style(Record):
@@ -14,10 +15,10 @@ class Style(Record):
 
     stroke_style: str | None = None
     fill_style: str | None = None
-    size: float | None = None
+    size: Number | None = None
 
 
-class Label(Record):
+class Label(Exact):
     """A text at a place."""
 
     location: Point
@@ -26,6 +27,8 @@ class Label(Record):
 
 class Item(Record):
     """Shapes and labels in one style."""
+
+    decisive: ClassVar[frozenset[str]] = frozenset({"polygons", "polylines", "labels"})
 
     style: Style | None = None
     polygons: list[Polygon] = []
@@ -38,7 +41,7 @@ class Item(Record):
         return [] if value is None else value
 
 
-class Primitive(Record):
+class Primitive(Exact):
     """Shapes on the slide. `content` is always sent as a list: every kind of server takes that."""
 
     type: Literal["primitive"] = "primitive"
@@ -74,6 +77,8 @@ class Statuses(Record, extra="allow"):
 class Action(Record, coerce_numbers_to_str=True):
     """A button below a gallery: `state` is 1 when the user has pressed it, and must be answered with 0."""
 
+    decisive: ClassVar[frozenset[str]] = frozenset({"state"})
+
     id: str
     state: Literal[0, 1] = 0
     name: str | None = None
@@ -87,6 +92,8 @@ class Action(Record, coerce_numbers_to_str=True):
 
 class PatchContent(Record):
     """A gallery's patches and what the user can do with them; `patch_size` in pixels."""
+
+    decisive: ClassVar[frozenset[str]] = frozenset({"polygons", "patches", "tags", "actions"})
 
     description: str | None = None
     polygons: list[Polygon] | None = None
@@ -103,7 +110,7 @@ class PatchContent(Record):
         return [] if value is None else value
 
 
-class PatchCollection(Record):
+class PatchCollection(Exact):
     """A gallery whose patches the user can move between tags."""
 
     type: Literal["patchCollection"] = "patchCollection"
@@ -137,9 +144,9 @@ class ResultRecord(Record):
 
     slide_id: str
     display_result: str
-    display_properties: dict[str, str | int | float | None] = {}
+    display_properties: dict[str, Each[str | int | float | None]] = {}
     application_version: str
-    attachments: list[Attachment] | None = None
+    attachments: list[Each[Attachment]] | None = None
     data: ResultData
 
     @field_validator("display_properties", mode="before")
@@ -151,8 +158,8 @@ class ResultRecord(Record):
 class StoredResult(ResultRecord):
     """A result as DPAT keeps it: with its number, and the version that an update must name."""
 
-    id: int | str
-    version_id: int | str
+    id: Id
+    version_id: Id
 
     def with_buttons_released(self) -> StoredResult:
         """Give the result with every button's state 0, as a pressed one must be answered."""
@@ -168,8 +175,8 @@ class StoredResult(ResultRecord):
 class Stored(Record):
     """What an update needs to know of a stored result, whatever else DPAT or an older app keeps in it."""
 
-    id: int | str
-    version_id: int | str
+    id: Id
+    version_id: Id
     _answer: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
