@@ -18,6 +18,32 @@ _SYNC_FILE_RANGE_WRITE = 2
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+_LASTING = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+
+
+def is_lasting(error: OSError) -> bool:
+    """Say whether an error is due to how a folder is set up: it stays until somebody changes that, or the setting."""
+    return error.errno in _LASTING
+
+
+def reason_of(error: OSError) -> str:
+    """Say why an operation failed, of a file where a folder should be as that."""
+    return os.strerror(errno.ENOTDIR) if error.errno == errno.EEXIST else error.strerror or str(error)
+
+
 @contextmanager
 def storing(what: str) -> Iterator[None]:
     """Raise DiskFull, or CannotStore with the reason, where an OSError is raised; `what` can't be stored."""

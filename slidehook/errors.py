@@ -25,6 +25,12 @@ class QueueError(SlidehookError):
     retryable = True
 
 
+class QueueUnusable(QueueError):
+    """The queue's directory can't be used until somebody changes it, or the setting that names it."""
+
+    retryable = False
+
+
 class ClaimLost(QueueError):
     """The job has another claimer, or has ended: whoever raises this must drop the work."""
 

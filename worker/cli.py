@@ -13,14 +13,14 @@ from slidehook.hosting.registry import load_apps
 from slidehook.jobs.claimers import Obituaries
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.probe import check_locks
+from slidehook.jobs.probe import check_locks, check_writable
 from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
 from slidehook.settings import Settings, read_settings
 from slidehook.streams import protect_output
 from worker.leaving import Leaving
 from worker.loop import Worker
-from worker.supervisor import CANT_START, end_with, supervise
+from worker.supervisor import CANT_START, START_LATER, end_with, say_ready, supervise
 from worker.workspace import Workspace
 
 
@@ -28,7 +28,8 @@ from worker.workspace import Workspace
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256), help="Workers to run here.")
 @click.option("--drain", is_flag=True, help="Leave when no job is left but such as wait for a new request.")
 @click.option("--parent", type=int, hidden=True, help="The process id of who started this worker: it ends with it.")
-def main(processes: int, *, drain: bool, parent: int | None) -> None:
+@click.option("--ready", type=int, hidden=True, help="The file descriptor on which it tells that it is ready.")
+def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) -> None:
     """Work on the jobs in SLIDEHOOK_QUEUE_DIR until Ctrl-C, SIGTERM or a closed terminal.
 
     Start more of these for more capacity, on any host that sees the queue directory.
@@ -42,22 +43,24 @@ def main(processes: int, *, drain: bool, parent: int | None) -> None:
     if parent is not None:
         end_with(parent, signal.SIGTERM)
     try:
-        work(read_settings(), leaving, drain=drain)
+        work(read_settings(), leaving, drain=drain, ready=ready)
     except SlidehookError as error:
         click.echo(f"slidehook: {error}", err=True)
-        sys.exit(CANT_START)
+        sys.exit(START_LATER if error.retryable else CANT_START)
 
 
-def work(settings: Settings, leaving: Leaving, *, drain: bool) -> None:
+def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None = None) -> None:
     """Run one worker in this process."""
     log = structlog.get_logger()
+    queue = FileQueue(settings.queue_dir, "work")
+    check_writable(settings.queue_dir)
+    check_locks(settings.queue_dir)
+    workspace = Workspace(settings.data_dir, queue.claimer.id)
+    workspace.check()
     registry = load_apps(settings)
     for broken in registry.broken:
         log.error("app does not load", app=broken.entry_point, reason=broken.reason)
-    queue = FileQueue(settings.queue_dir, "work")
-    check_locks(settings.queue_dir)
     source = FileSource(queue, max_attempts=settings.max_attempts, apps=frozenset(registry))
-    workspace = Workspace(settings.data_dir, queue.claimer.id)
     obituaries = Obituaries(settings.queue_dir)
 
     def upkeep() -> None:
@@ -77,6 +80,7 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool) -> None:
         drop_dead=lambda: workspace.drop_dead(obituaries),
     )
     log.info("worker ready", queue=str(settings.queue_dir), apps=",".join(registry), claimer=queue.claimer.id)
+    say_ready(ready)
     try:
         worker.run(drain=drain)
     finally:

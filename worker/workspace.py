@@ -10,25 +10,55 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import time
 from pathlib import Path
 
-from slidehook.disk import storing
+from slidehook.disk import is_lasting, reason_of, storing
 from slidehook.errors import CannotStore
 from slidehook.jobs.claimers import Obituaries
 from worker.outputs import Outputs
 
 PRIVATE_DIR = 0o700
+PROBE_BYTES = 64 * 1024
+"""How much is written to find out whether anything can be: more than what a file system keeps beside its names."""
+
+
+class DataDirUnusable(CannotStore):
+    """Nothing can be stored in `DATA_DIR` until somebody changes it, or the setting."""
+
+    retryable = False
 
 
 class Workspace:
     """One worker's folders. What can't be written raises DiskFull or CannotStore."""
 
     def __init__(self, data_dir: Path, claimer_id: str) -> None:
+        self._data = data_dir
         self._slides = data_dir / "slides"
         self._jobs = data_dir / "jobs"
         self._mine = self._slides / claimer_id
         self.outputs = Outputs(data_dir / "outputs")
+
+    def check(self) -> None:
+        """Find out, before any job is claimed, whether data can be stored: raises DataDirUnusable or CannotStore."""
+        for folder in (self._data, self._slides, self._jobs):
+            probe = folder / f"{self._mine.name}.probe"
+            try:
+                folder.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
+                with probe.open("wb") as file:
+                    file.write(os.urandom(PROBE_BYTES))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                kind = DataDirUnusable if is_lasting(error) else CannotStore
+                raise kind(
+                    f"SLIDEHOOK_DATA_DIR: nothing can be stored in {folder} on the host {socket.gethostname()}: "
+                    f"{reason_of(error)}"
+                ) from error
+            finally:
+                with contextlib.suppress(OSError):
+                    probe.unlink()
 
     def slide_folder(self, job_id: str) -> Path:
         """Make the empty folder that the job's slide is downloaded to."""

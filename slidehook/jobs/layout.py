@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from slidehook.errors import QueueError
+from slidehook.disk import is_lasting, reason_of
+from slidehook.errors import QueueError, QueueUnusable
 from slidehook.jobs.durable import make_dir, sync_dir, write_new
 from slidehook.jobs.job import JobState
 from slidehook.jobs.names import JobName
@@ -53,7 +54,10 @@ class Layout:
         try:
             self._make()
         except OSError as error:
-            raise QueueError(f"the queue directory {root} can't be used: {error.strerror}") from error
+            kind = QueueUnusable if is_lasting(error) else QueueError
+            raise kind(
+                f"SLIDEHOOK_QUEUE_DIR: the queue directory {root} can't be used: {reason_of(error)}"
+            ) from error
 
     def _make(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -63,9 +67,8 @@ class Layout:
                 write_new(mark, VERSION)
         found = Path(mark).read_bytes()
         if found not in {VERSION, b""}:  # empty: another process is writing it this moment
-            raise QueueError(
-                f"{self.root} holds a queue of another version: {found[:40].decode(errors='replace').strip()!r}"
-            )
+            version = found[:40].decode(errors="replace").strip()
+            raise QueueUnusable(f"SLIDEHOOK_QUEUE_DIR: {self.root} holds a queue of another version: {version!r}")
         for name in FOLDERS:
             make_dir(f"{self.root}/{name}")
             os.listdir(f"{self.root}/{name}")  # or it is something else that can't be used

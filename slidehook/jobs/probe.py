@@ -12,9 +12,11 @@ from pathlib import Path
 
 from filelock import BaseFileLock, SoftFileLock, Timeout
 
-from slidehook.errors import QueueError
+from slidehook.disk import is_lasting
+from slidehook.errors import QueueError, QueueUnusable
 from slidehook.jobs.claimers import BEAT_S, boot_of, lock_at, lock_is_free, new_claimer_id, read_beats
 from slidehook.jobs.durable import remove
+from slidehook.jobs.layout import FOLDERS
 from slidehook.jobs.watch import Mount, mount_of
 
 BEATS_WATCHED = 3
@@ -63,7 +65,17 @@ def check_locks(root: Path, *, mounts: str | None = None, beat_s: float = BEAT_S
         _check_own_lock(root)
         _check_others(root, beat_s)
     except OSError as error:
-        raise QueueError(f"locks can't be tried in the queue directory {root}: {error.strerror or error}") from error
+        kind = QueueUnusable if is_lasting(error) else QueueError
+        raise kind(
+            f"SLIDEHOOK_QUEUE_DIR: locks can't be tried in the queue directory {root}: {error.strerror or error}"
+        ) from error
+
+
+def check_writable(root: Path) -> None:
+    """Raise QueueUnusable unless this process may change the names in every folder of the queue directory `root`."""
+    for name in FOLDERS:
+        if not os.access(root / name, os.R_OK | os.W_OK | os.X_OK):
+            raise QueueUnusable(f"SLIDEHOOK_QUEUE_DIR: this user may not write to {root / name}")
 
 
 def check_mount(root: Path, mount: Mount) -> None:

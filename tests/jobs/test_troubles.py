@@ -327,7 +327,7 @@ def test_a_directory_that_may_not_be_read_is_told_in_a_sentence(read_only: Path)
     # In the child, which stands in the directory by then: an ordinary user could not enter it.
     said = put_in_child(read_only, f"os.chmod('.', 0); {AS_NOBODY}")
 
-    assert said == "the queue directory . can't be used: Permission denied"
+    assert said == "SLIDEHOOK_QUEUE_DIR: the queue directory . can't be used: Permission denied"
 
 
 def test_everything_that_bears_a_token_is_private_whatever_the_mask(site: Site) -> None:
