@@ -79,7 +79,8 @@ class SafeStream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Have a text written soon, or dropped."""
+        """Have a text written soon, or dropped; raises TypeError for bytes, by which click tells texts' streams."""
+        count = str.__len__(text)
         if self._ended:
             if _has_room(self._descriptor, 0):
                 self._write(text)
@@ -90,7 +91,7 @@ class SafeStream(io.TextIOBase):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="output", daemon=True)
                 self._thread.start()
-        return len(text)
+        return count
 
     def _run(self) -> None:
         waiting = self._waiting

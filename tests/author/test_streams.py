@@ -108,3 +108,8 @@ def test_a_command_says_in_one_sentence_that_its_output_can_not_be_written(words
 def test_a_protected_program_still_ends_by_the_signals_that_end_it() -> None:
     done = run("os.kill(os.getpid(), 15)", stderr=subprocess.DEVNULL)
     assert done.returncode == -signal.SIGTERM
+
+
+def test_what_click_prints_arrives_too() -> None:
+    program = "import click; click.echo('a sentence', err=True); print('more', file=sys.stderr)"
+    assert run(program, stderr=subprocess.PIPE).stderr == "a sentence\nmore\n"
