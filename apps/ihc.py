@@ -36,8 +36,9 @@ from slidehook import App, AppError, Button, Gallery, ImageInfo, MultiArea, Pixe
 from slidehook.measuring import calls
 from slidehook.measuring.calls import TAGS, Count, Lot
 from slidehook.measuring.glass import Colour, glass_colour
-from slidehook.measuring.measurable import Examined, Sums
+from slidehook.measuring.measurable import OTHER_STAIN, Examined, Sums
 from slidehook.measuring.nuclei import REACH_UM, Floats, find_nuclei, measure_nuclei
+from slidehook.measuring.stainings import is_special_stain
 from slidehook.measuring.stains import DAB, HAEMATOXYLIN, Deconvolution, Density, Stained
 from slidehook.measuring.tissue import overview
 from slidehook.pixels.ahead import in_order
@@ -83,6 +84,13 @@ class IhcParams(BaseModel, frozen=True, extra="forbid"):
     haematoxylin: Colour = HAEMATOXYLIN
     dab: Colour = DAB
     """The stains' colours: how much red, green and blue light each takes away."""
+    allowed_stainings: tuple[str, ...] = ()
+    """Stainings, as the image record calls them, that are counted though they name H&E or another special stain."""
+
+    @property
+    def own_colours(self) -> bool:
+        """Whether a site has set its stains' colours itself."""
+        return (self.haematoxylin, self.dab) != (HAEMATOXYLIN, DAB)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> IhcParams:
@@ -123,6 +131,9 @@ class Ihc(App):
             )
         if slide.mpp > COARSEST * self.params.mpp:
             raise AppError(f"a pixel of the slide is {slide.mpp:g} µm wide: too coarse to tell nuclei apart")
+        if why := self._other_staining(slide.info.staining.display_name):
+            _refuse(result, why)
+            return result
         areas = [slide.pixel_size.mm2(each.area_px) for each in regions]
         whole = slide.pixel_size.mm2(shapely.union_all([each.polygon for each in regions]).area)
         slide.receipt.analysed_mm2 = whole
@@ -142,6 +153,13 @@ class Ihc(App):
     def on_modify(self, result: Result) -> Result:
         """Count anew, with what the user has moved; raises AppError when the result is not this app's."""
         return calls.recount(result)
+
+    def _other_staining(self, name: str) -> str:
+        """Say what the image record tells against DAB; empty when it tells nothing, or the site allows it."""
+        allowed = {each.strip().casefold() for each in self.params.allowed_stainings}
+        if name.strip().casefold() in allowed or not is_special_stain(name):
+            return ""
+        return f"the slide is {OTHER_STAIN}: its record says {name!r}"
 
     def _too_small(self, areas_mm2: list[float]) -> list[str]:
         least = self.params.smallest_region_mm2
@@ -227,10 +245,14 @@ def _refused(result: Result, regions: tuple[Region, ...], complaints: list[str])
             if len(regions) > 1:
                 result.label(regions[number - 1].points[0], str(number))
                 sentence = f"region {number} is {why}"
-            result.text = f"not counted: {sentence}"
-            result.properties = {"Not counted": sentence}
+            _refuse(result, sentence)
             return True
     return False
+
+
+def _refuse(result: Result, sentence: str) -> None:
+    result.text = f"not counted: {sentence}"
+    result.properties = {"Not counted": sentence}
 
 
 # --- tile by tile
@@ -320,8 +342,7 @@ class Tally:
     """Adds up what the tiles gave."""
 
     def __init__(self, regions: int, params: IhcParams) -> None:
-        self.all = Count()
-        self.each = [Count() for _ in range(regions)]
+        self.all, *self.each = (Count(own_colours=params.own_colours) for _ in range(1 + regions))
         self._from = params.positive_from
         self.positive, self.negative = Lot(params.most_patches), Lot(params.most_patches)
         """Some of the nuclei of either kind."""

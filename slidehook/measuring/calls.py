@@ -37,12 +37,16 @@ NO_NUCLEI = "no nuclei found"
 
 @dataclass
 class Count:
-    """Nuclei counted in one region, or in all. `unsharp`: those that lie where the picture is not sharp."""
+    """Nuclei counted in one region, or in all. `unsharp`: those that lie where the picture is not sharp.
+
+    `own_colours`: the stains' colours are the site's own.
+    """
 
     positive: int = 0
     negative: int = 0
     unsharp: int = 0
     sums: Sums = field(default_factory=Sums)
+    own_colours: bool = False
 
     @property
     def nuclei(self) -> int:
@@ -52,7 +56,7 @@ class Count:
     @property
     def complaint(self) -> str:
         """Why none of this may be told; empty when it may."""
-        return complaint(self.sums, self.nuclei, self.unsharp)
+        return complaint(self.sums, self.nuclei, self.unsharp, own_colours=self.own_colours)
 
 
 class Lot:

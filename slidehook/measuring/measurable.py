@@ -10,11 +10,12 @@ than `LEAST_DETAIL` is without detail, and counts as blurred: the two can't be t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from scipy import ndimage
 
+from slidehook.measuring.chromogen import STAINED, HueMaps, Hues, is_other_stain
 from slidehook.measuring.glass import Colour
 from slidehook.measuring.stains import Density, Stained
 from slidehook.pixels.source import Pixels
@@ -29,21 +30,18 @@ LEAST_DETAIL, PALEST = 0.03, 0.05
 """As a part of the mean density in the square: what varies less is without detail. Below `PALEST` it is glass."""
 MOST_BLURRED = 0.25
 """Which part of what can be told sharp or not, and of the nuclei, may be blurred."""
-STAINED = 0.15
-"""Density from which a pixel is stained."""
-FOREIGN_PART = 0.35
-"""Which part of a pixel's density lies in the residual when its colour is of neither stain."""
 LEAST_HAEMATOXYLIN = 0.08
 HAEMATOXYLIN_PART = 0.25
 """How much haematoxylin a pixel has beside its DAB, at least, when it is not only DAB of another shade."""
 DARKEST = 0.16
 """A pixel whose brightest channel has less of the glass's light than this is black: nothing can be told in it."""
 BLURRED = "blurred or without detail"
+OTHER_STAIN = "not stained with haematoxylin and DAB"
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Numbers of pixels in a region: all, and those of each kind.
+    """Numbers of pixels in a region: all, and those of each kind; `hues`: in which colours they are.
 
     `structured`: where it can be told whether it is sharp; `blurred`: of those the ones that are blurred or without
     detail.
@@ -53,26 +51,27 @@ class Sums:
     dab: int = 0
     black: int = 0
     stained: int = 0
-    foreign: int = 0
     haematoxylin: int = 0
     structured: int = 0
     blurred: int = 0
+    hues: Hues = field(default_factory=Hues)
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Sums)))
 
 
-def complaint(sums: Sums, nuclei: int, unsharp: int) -> str:
+def complaint(sums: Sums, nuclei: int, unsharp: int, *, own_colours: bool = False) -> str:
     """Say in a few words why a region can't be measured; empty when it can.
 
-    `unsharp`: how many of its nuclei lie where the picture is not sharp.
+    `unsharp`: how many of its nuclei lie where the picture is not sharp. `own_colours`: the colours of the stains are
+    the site's own, not the published ones.
     """
     if sums.black > 0.3 * sums.pixels:
         return "too dark"
     if sums.stained < 0.001 * sums.pixels:  # empty, unless it is pale because it is blurred; dust may be blurred
         return BLURRED if sums.blurred > MOST_BLURRED * sums.pixels else ""
-    if sums.foreign > 0.5 * sums.stained:
-        return "not in the colours of haematoxylin and DAB"
+    if is_other_stain(sums.hues, sums.stained, own_colours=own_colours):
+        return OTHER_STAIN
     if sums.haematoxylin < 0.005 * sums.stained:
         return "without haematoxylin"
     if sums.blurred > MOST_BLURRED * sums.structured or unsharp > MOST_BLURRED * nuclei:
@@ -93,8 +92,12 @@ class Examined:
         first, second = stained.first, stained.second
         density = np.sqrt(first * first + second * second + stained.residual * stained.residual)
         coloured = density >= STAINED
-        brightest = (pixels / np.asarray(white, np.float32)).max(axis=2)
-        blue, brown = (ndimage.gaussian_filter(each, 0.5 / mpp, truncate=3) for each in (first, second))
+        light = pixels / np.asarray(white, np.float32)
+        brightest = light.max(axis=2)
+        blue, brown, rest = (
+            ndimage.gaussian_filter(each, 0.5 / mpp, truncate=3) for each in (first, second, stained.residual)
+        )
+        self._hues = HueMaps(blue, brown, rest, light.min(axis=2))
         structured, blurred = _sharpness(np.maximum(first, 0) + np.maximum(second, 0), mpp, least_sharp)
         self.sharp: Mask = structured & ~blurred
         """Marks the pixels round which there is something, and it is sharp."""
@@ -102,7 +105,6 @@ class Examined:
             "dab": second >= dab_from,
             "black": brightest < DARKEST,
             "stained": coloured,
-            "foreign": coloured & (np.abs(stained.residual) > FOREIGN_PART * density),
             "haematoxylin": (blue >= LEAST_HAEMATOXYLIN) & (blue >= HAEMATOXYLIN_PART * brown),
             "structured": structured,
             "blurred": blurred,
@@ -113,6 +115,7 @@ class Examined:
         return Sums(
             int(np.count_nonzero(mask)),
             **{name: int(np.count_nonzero(marked & mask)) for name, marked in self._maps.items()},
+            hues=self._hues.sums(mask),
         )
 
 

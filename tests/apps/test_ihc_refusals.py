@@ -168,7 +168,25 @@ def test_a_picture_without_haematoxylin_is_not_counted(on_slide: Callable[..., P
 def test_another_stain_is_not_counted(on_slide: Callable[..., Path], nuclei: list[Nucleus]) -> None:
     blue = compose([replace(each, positive=False) for each in nuclei], side_um=SIDE_UM, seed=1)
     pixels = absorbed(-np.log10(blue / 255.0) + 0.3 * EOSIN, noise=2)
-    assert_not_counted(analysed(on_slide(pixels)), "not in the colours of haematoxylin and DAB")
+    assert_not_counted(analysed(on_slide(pixels)), "not stained with haematoxylin and DAB")
+
+
+@pytest.mark.parametrize("name", ["H&E", "HE", "PAS", "Giemsa", "Masson trichrome", "Silver stain"])
+def test_a_slide_whose_record_names_another_stain_is_not_counted_unless_the_site_allows_it(
+    section: Path, name: str
+) -> None:
+    info = ImageInfo.model_validate({"id": "S-1", "staining": {"displayName": name}})
+    assert_not_counted(
+        analysed(section, info=info), f"not stained with haematoxylin and DAB: its record says {name!r}"
+    )
+    allowed = analysed(section, info=info, allowed_stainings=[name.lower()])
+    assert allowed.properties["Nuclei"] == analysed(section).properties["Nuclei"]
+
+
+def test_an_antibody_or_an_unknown_name_in_the_record_is_no_reason_to_refuse(section: Path) -> None:
+    for name in ("Ki-67", "HE4", "IHC 777", "Färbung 12"):
+        info = ImageInfo.model_validate({"id": "S-1", "staining": {"displayName": name}})
+        assert "Nuclei" in analysed(section, info=info).properties
 
 
 def test_a_region_that_is_too_small_or_dark_is_not_counted(on_slide: Callable[..., Path], picture: Pixels) -> None:
