@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+
+import structlog
 
 from slidehook.access import DpatAccess
 from slidehook.app import App, TaggedPolygon
@@ -31,7 +33,10 @@ from slidehook.regions import tag_of
 from slidehook.result import Result
 from slidehook.settings import Settings
 from slidehook.slide import Slide
+from worker.leftbehind import Marked
+from worker.line import Garbled, HungUp, Line, new_line
 from worker.memory import MemoryGuard, end_group
+from worker.prints import Prints, flush_prints, print_into
 from worker.supervisor import end_with
 from worker.telling import ChildTokens, Step, Teller, TokenRefused
 
@@ -39,8 +44,15 @@ TICK_S = 0.25
 """How often the worker is asked for its own duties while an app computes, in seconds."""
 STOP_S = 5.0
 """How long a child that closed its pipe may take to die, in seconds."""
+KILL_S = 10.0
+"""How long this waits until a child that is killed is gone, in seconds; one that waits for a dead disk may stay."""
+LAST_WORDS = 1000
+"""How many messages of a dead child are read; what it started may speak in its place, without an end."""
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 """The largest result that a child may send: some million points."""
+
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -90,10 +102,16 @@ class AppProcess:
 
     def __init__(self, settings: Settings) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, settings, os.getpid()), name="app")
-        self._process.start()
+        self._line, theirs = new_line()
+        self._prints = Prints()
+        self._marked = Marked(left_behind(settings), self._prints.inode)
+        args = (theirs, self._prints.writer, settings, os.getpid())
+        self._process = context.Process(target=_serve, args=args, name="app")
+        with self._marked.starting():
+            self._process.start()
         theirs.close()
+        self._prints.start()
+        self._over = False
         self.analyses = 0
         """How many analyses it has begun; what those before the last have left in its memory is not that one's."""
 
@@ -104,8 +122,14 @@ class AppProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the child runs."""
-        return self._process.is_alive()
+        """Whether the child runs; one that has ended and is not yet reaped does not."""
+        if self._over or self.pid is None:
+            return False
+        try:
+            # Not `is_alive`, which reaps it: its id would be free for another process that then is killed as it.
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
 
     def analyse(
         self,
@@ -125,21 +149,23 @@ class AppProcess:
         Raises what the app raised as an AppError, errors of ours as they are, AppTimeout, AppOutOfMemory and
         AppCrashed. After anything that the child did not tell itself, it is gone.
         """
-        until = time.monotonic() + timeout_s
         self.analyses += 1
         guard = None if memory_gb is None or self.pid is None else MemoryGuard(self.pid, memory_gb * 2**30)
+
+        waiting = self._within(timeout_s, tick)
         try:
-            with guard or nullcontext():
-                self._pipe.send(task)
-                while (found := self._hear(progress, another_token)) is None:
-                    tick()
-                    if time.monotonic() > until:
-                        raise AppTimeout.after(timeout_s)
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            self._end()
+            with guard or nullcontext(), self._printing(task):
+                self._send(task, waiting)
+                while (found := self._hear(progress, another_token, waiting)) is None:
+                    waiting()
+        except HungUp as error:
+            reason = self._end()
             if memory_gb is not None and guard is not None and guard.exceeded:
                 raise AppOutOfMemory.over(memory_gb) from error
-            raise AppCrashed(f"the analysis process died ({_ending(self._process.exitcode)})") from error
+            raise AppCrashed(reason) from error
+        except Garbled as error:
+            self.kill()
+            raise AppCrashed(f"the analysis process sent what is no message ({error})") from error
         except _Told as told:
             raise told.error from None
         except BaseException:
@@ -149,37 +175,99 @@ class AppProcess:
             self.kill()  # it was killed when it had just ended: the next analysis needs a new one
         return found
 
+    @contextmanager
+    def _printing(self, task: Task) -> Iterator[None]:
+        """Log what the child prints in this block with the job's id."""
+        job = structlog.contextvars.get_contextvars().get("job")
+        self._prints.hide(task.token)
+        self._prints.about(app=task.app_id, **({"job": str(job)} if job else {}))
+        try:
+            yield
+        finally:
+            self._prints.about()
+
+    def _within(self, timeout_s: float, tick: Callable[[], None]) -> Callable[[], None]:
+        """Give what is called now and then while this waits for the child.
+
+        It raises what `tick` raises, and AppTimeout when the time is over.
+        """
+        until = time.monotonic() + timeout_s
+
+        def waiting() -> None:
+            tick()
+            if time.monotonic() > until:
+                raise AppTimeout.after(timeout_s)
+
+        return waiting
+
+    def _send(self, message: object, waiting: Callable[[], None]) -> None:
+        """Send while the child lives; raises HungUp when it is dead, whoever holds its end of the line."""
+
+        def living() -> None:
+            if not self.alive:
+                raise HungUp
+            waiting()
+
+        self._line.send(message, living)
+
     def _hear(
-        self, progress: Callable[[float, str], None], another_token: Callable[[str], str | None]
+        self,
+        progress: Callable[[float, str], None],
+        another_token: Callable[[str], str | None],
+        waiting: Callable[[], None],
     ) -> Found | None:
         """Wait for what the child says, for `TICK_S` at most; gives what it found, if that is what it says."""
-        match self._pipe.recv() if self._pipe.poll(TICK_S) else None:
-            case Found() as found:
-                return found
-            case _Fault() as fault:
-                raise _Told(_error(fault))
-            case Step(percent, text):
-                progress(percent, text)
-            case TokenRefused(token):
-                self._pipe.send(another_token(token))
+        alive = self.alive
+        for _ in range(1 if alive else LAST_WORDS):
+            if not self._line.poll(TICK_S if alive else 0):
+                break
+            match self._line.recv():
+                case Found() as found:
+                    return found
+                case _Fault() as fault:
+                    raise _Told(_error(fault))
+                case Step(percent, text):
+                    progress(percent, text)
+                case TokenRefused(token):
+                    other = another_token(token)
+                    self._prints.hide(other or "")
+                    self._send(other, waiting)
+        if not alive:
+            raise HungUp
         return None
 
-    def _end(self) -> None:
-        """Give a child whose pipe is closed the time to die of itself, which tells why; then kill it."""
+    def _end(self) -> str:
+        """Give a child whose line is closed the time to die of itself, then kill it; gives a sentence on why."""
         until = time.monotonic() + STOP_S
-        # Not `join`: of a child that closed its files but lives on, that waits for ever.
-        while self._process.is_alive() and time.monotonic() < until:
+        while self.alive and time.monotonic() < until:
             time.sleep(0.01)
+        lived = self.alive
         self.kill()
+        if lived:
+            return "the analysis process closed its line to the worker"
+        return f"the analysis process died ({_ending(self._process.exitcode)})"
 
     def kill(self) -> None:
         """End the child at once, and what it has started."""
-        # Before the child itself: what it has started in groups of its own is found only while it lives.
+        if self._over:
+            return
+        # Before the child is reaped: until then, its id is its own, and what it has started is found beside it.
         if self.pid is not None:
-            end_group(self.pid)
+            end_group(self.pid, self._marked.find)
+        self._over = True
         self._process.kill()
-        self._process.join()
-        self._pipe.close()
+        self._process.join(KILL_S)
+        if self._process.exitcode is None:
+            log.error("an app's process does not die", pid=self.pid)
+        else:
+            self._marked.forget()
+        self._line.close()
+        self._prints.close()
+
+
+def left_behind(settings: Settings) -> Path:
+    """Name the folder where it is noted which processes of apps there are."""
+    return settings.data_dir / "processes"
 
 
 class AppTrace(AppError):
@@ -215,12 +303,15 @@ def _ending(code: int | None) -> str:
 # --- in the child
 
 
-def _serve(pipe: Connection, settings: Settings, parent: int) -> None:
-    """Analyse what comes through the pipe until it closes."""
+def _serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> None:
+    """Analyse what comes through the line until it closes."""
+    print_into(prints)
+    pipe.keep_to_this_process()
     os.setpgid(0, 0)
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_with(parent, signal.SIGKILL)
     apps = load_apps(settings)
     servers = DpatServers(settings)
@@ -228,10 +319,11 @@ def _serve(pipe: Connection, settings: Settings, parent: int) -> None:
     while True:
         try:
             task: Task = pipe.recv()
-        except EOFError:
+        except HungUp:
             return
         teller = Teller(pipe)
         message = _analyse(apps.get(task.app_id), task, ready, servers, teller)
+        flush_prints()
         teller.end(message)
 
 
@@ -274,7 +366,7 @@ def _analyse(app: App | None, task: Task, ready: set[str], servers: DpatServers,
 
 def _packed(message: Found | _Fault) -> bytes:
     """Pickle what is to be sent, since a result that can't be sent must be told as well."""
-    content = bytes(ForkingPickler.dumps(message))
+    content = pickle.dumps(message)
     if len(content) > MAX_RESULT_BYTES:
         raise AppError(
             f"the app's result is too large: {len(content) / 2**20:.0f} MiB, {MAX_RESULT_BYTES >> 20} at most"

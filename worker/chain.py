@@ -81,7 +81,7 @@ class Chain:
             found = self._analyse(app, self._task(app, gathered, before), progress)
         except AppError as error:
             if trace := getattr(error, "trace", ""):
-                log.error("the app has a fault", trace=trace)
+                log.error("the app has a fault", exception=trace.rstrip())
             if app is not self._own:
                 raise type(error)(f"{app.name}, which has to be run first: {error}") from error
             raise

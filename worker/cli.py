@@ -18,7 +18,9 @@ from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
 from slidehook.settings import Settings, read_settings
 from slidehook.streams import protect_output
+from worker.analysis import left_behind
 from worker.leaving import Leaving
+from worker.leftbehind import end_left_behind
 from worker.loop import Worker
 from worker.supervisor import CANT_START, START_LATER, end_with, say_ready, supervise
 from worker.workspace import Workspace
@@ -63,8 +65,12 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None
     source = FileSource(queue, max_attempts=settings.max_attempts, apps=frozenset(registry))
     obituaries = Obituaries(settings.queue_dir)
 
-    def upkeep() -> None:
+    def drop_dead() -> None:
+        end_left_behind(left_behind(settings))
         workspace.drop_dead(obituaries)
+
+    def upkeep() -> None:
+        drop_dead()
         workspace.drop_old(settings.keep_days)
         purged = Ledger(queue).purge(settings.keep_days * 86400)
         if purged.jobs:
@@ -77,7 +83,7 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None
         workspace,
         leaving=leaving,
         upkeep=upkeep,
-        drop_dead=lambda: workspace.drop_dead(obituaries),
+        drop_dead=drop_dead,
     )
     log.info("worker ready", queue=str(settings.queue_dir), apps=",".join(registry), claimer=queue.claimer.id)
     say_ready(ready)

@@ -126,7 +126,10 @@ class Worker:
 
     def _child(self) -> AppProcess:
         """Give the child that runs apps; the first is started before there is anything to do."""
-        if self._process is None or not self._process.alive:
+        if self._process is not None and not self._process.alive:
+            self._process.kill()  # what it has started may live on
+            self._process = None
+        if self._process is None:
             self._process = AppProcess(self._settings)
         return self._process
 

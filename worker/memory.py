@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -14,10 +15,10 @@ from slidehook.hosting.memory import CHECK_EVERY_S, end, members, take_more
 log = structlog.get_logger()
 
 
-def end_group(group: int) -> None:
-    """Kill all processes of a group at once, and what they have started, in groups of its own as well."""
+def end_group(group: int, others: Callable[[], Collection[int]] = tuple) -> None:
+    """Kill all processes of a group at once, what they have started, in groups of its own as well, and `others`."""
     try:
-        end(lambda: members(group))
+        end(lambda: [*members(group), *others()])
     except (OSError, ValueError) as error:
         log.warning("what an app has started can't be looked for", reason=str(error))
     finally:

@@ -6,9 +6,9 @@ import select
 import threading
 import time
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 
 from slidehook.hosting.plain import clipped
+from worker.line import Line
 
 TELL_EVERY_S = 0.1
 """The shortest time between two steps that are sent, in seconds."""
@@ -36,7 +36,7 @@ class Teller:
     waits until there is room for it in the pipe.
     """
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Line) -> None:
         self._pipe = pipe
         self._changed = threading.Condition()
         self._asking = threading.Lock()
@@ -121,7 +121,7 @@ class ChildTokens:
             return None if self._token == refused else self._token
 
 
-def _has_room(pipe: Connection) -> bool:
+def _has_room(pipe: Line) -> bool:
     poll = select.poll()  # not `select`, which knows the first 1024 files only
     poll.register(pipe, select.POLLOUT)
     return bool(poll.poll(0))

@@ -59,26 +59,51 @@ def children(pid: int) -> list[Process]:
     return [Process(each, stat.started) for each, stat in _processes().items() if stat.parent == pid]
 
 
-def end(find: Callable[[], Collection[int]]) -> None:
-    """Kill the processes that `find` gives.
+def end(find: Callable[[], Collection[int]]) -> list[int]:
+    """Kill the processes that `find` gives, and give their ids.
 
-    They are stopped first, until there is none that was not, so that none starts another one meanwhile.
+    They are stopped first, until there is none that was not, so that none starts another one meanwhile. A process id
+    that is given to another process between finding and killing is not killed.
     """
-    stopped: set[int] = set()
+    held: dict[int, int | None] = {}
     try:
-        while new := set(find()) - stopped:
-            stopped |= new
-            for pid in new:
-                _send(pid, signal.SIGSTOP)
+        while new := set(find()) - held.keys():
+            opened = {pid: _hold(pid) for pid in new}
+            again = set(find())  # who is found now as well is who is held
+            for pid, hold in opened.items():
+                if pid in again:
+                    held[pid] = hold
+                    _send(pid, hold, signal.SIGSTOP)
+                elif hold is not None:
+                    os.close(hold)
     finally:
-        for pid in stopped:
-            _send(pid, signal.SIGKILL)
+        for pid, hold in held.items():
+            _send(pid, hold, signal.SIGKILL)
+            if hold is not None:
+                os.close(hold)
+    return [*held]
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def _hold(pid: int) -> int | None:
+    """Open a descriptor of a process; None when it has ended, or the kernel (before 5.3) has no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _send(pid: int, hold: int | None, number: signal.Signals) -> None:
     # It may have ended, or be another user's by now.
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
+        if hold is None:
+            os.kill(pid, number)
+        else:
+            signal.pidfd_send_signal(hold, number)
+
+
+def with_started(pids: list[int]) -> list[int]:
+    """Give processes, what they have started, what that has started, and so on."""
+    return _with_descendants(pids, _processes())
 
 
 def _with_descendants(pids: list[int], processes: dict[int, _Stat]) -> list[int]:

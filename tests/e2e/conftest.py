@@ -145,7 +145,7 @@ class Site:
 
     def _answers(self, web: Program) -> bool:
         assert web.process.poll() is None, "the webserver ended"
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.ConnectionError, requests.Timeout):
             return requests.get(f"{self.url}/healthz", timeout=5).ok
         return False
 

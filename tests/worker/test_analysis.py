@@ -318,7 +318,7 @@ def test_what_an_app_has_started_ends_with_it_also_when_it_is_nobodys_child_any_
     wait_for(lambda: not is_alive(started[0]), "it has ended")
 
 
-@pytest.mark.parametrize(("deed", "ending"), [("die", "killed by SIGKILL"), ("hang-up", "killed by SIGKILL")])
+@pytest.mark.parametrize(("deed", "ending"), [("die", "killed by SIGKILL"), ("hang-up", "closed its line")])
 def test_a_child_that_goes_is_a_crash_that_may_be_tried_again(
     process: AppProcess, tiff: Path, deed: str, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

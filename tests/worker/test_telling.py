@@ -1,38 +1,38 @@
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 
 import pytest
 
+from worker.line import Line, new_line
 from worker.telling import TELL_EVERY_S, ChildTokens, Step, Teller, TokenRefused
 
 ENOUGH_S = 10.0
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Connection, Connection]]:
+def ends() -> Iterator[tuple[Line, Line]]:
     """The worker's end of a pipe, and the child's."""
-    workers, childs = multiprocessing.Pipe()
-    with workers, childs:
-        yield workers, childs
+    workers, childs = new_line()
+    yield workers, childs
+    workers.close()
+    childs.close()
 
 
 @pytest.fixture
-def worker(ends: tuple[Connection, Connection]) -> Connection:
+def worker(ends: tuple[Line, Line]) -> Line:
     return ends[0]
 
 
 @pytest.fixture
-def teller(ends: tuple[Connection, Connection]) -> Teller:
+def teller(ends: tuple[Line, Line]) -> Teller:
     return Teller(ends[1])
 
 
-def heard(worker: Connection) -> list[object]:
+def heard(worker: Line) -> list[object]:
     """Give all that the child says until the analysis has ended."""
     messages: list[object] = []
     while True:
@@ -47,7 +47,7 @@ def end(teller: Teller) -> None:
     teller.end(pickle.dumps("the end"))
 
 
-def test_the_first_step_is_sent_at_once_and_the_newest_before_the_end(worker: Connection, teller: Teller) -> None:
+def test_the_first_step_is_sent_at_once_and_the_newest_before_the_end(worker: Line, teller: Teller) -> None:
     for percent in (1, 2, 3):
         teller.progress(percent, "computing")
     end(teller)
@@ -55,7 +55,7 @@ def test_the_first_step_is_sent_at_once_and_the_newest_before_the_end(worker: Co
 
 
 def test_the_newest_of_several_steps_is_sent_a_little_later_though_no_other_follows(
-    worker: Connection, teller: Teller
+    worker: Line, teller: Teller
 ) -> None:
     for percent in (1, 2, 3):
         teller.progress(percent, "loading")
@@ -65,7 +65,7 @@ def test_the_newest_of_several_steps_is_sent_a_little_later_though_no_other_foll
     end(teller)
 
 
-def test_a_step_is_clipped_and_never_without_words(worker: Connection, teller: Teller) -> None:
+def test_a_step_is_clipped_and_never_without_words(worker: Line, teller: Teller) -> None:
     steps = []
     for percent, text in ((-5.0, "low"), (250.0, ""), (7.0, "x" * 10_000)):
         teller.progress(percent, text)
@@ -75,7 +75,7 @@ def test_a_step_is_clipped_and_never_without_words(worker: Connection, teller: T
     assert len(steps[2].text) < 1000
 
 
-def test_an_app_never_waits_for_a_worker_that_does_not_listen(worker: Connection, teller: Teller) -> None:
+def test_an_app_never_waits_for_a_worker_that_does_not_listen(worker: Line, teller: Teller) -> None:
     ended = threading.Event()
 
     def chatter() -> None:
@@ -100,7 +100,7 @@ def test_an_app_never_waits_for_a_worker_that_does_not_listen(worker: Connection
     assert last.percent == pytest.approx(4999 / 50)
 
 
-def test_after_the_end_nothing_is_said(worker: Connection, teller: Teller) -> None:
+def test_after_the_end_nothing_is_said(worker: Line, teller: Teller) -> None:
     end(teller)
     teller.progress(1, "late")
     assert heard(worker) == []
@@ -108,7 +108,7 @@ def test_after_the_end_nothing_is_said(worker: Connection, teller: Teller) -> No
 
 
 def test_a_thread_that_an_app_left_behind_neither_asks_for_tokens_nor_takes_the_next_task(
-    ends: tuple[Connection, Connection], teller: Teller
+    ends: tuple[Line, Line], teller: Teller
 ) -> None:
     worker, child = ends
     end(teller)
@@ -120,7 +120,7 @@ def test_a_thread_that_an_app_left_behind_neither_asks_for_tokens_nor_takes_the_
 
 
 def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_threads(
-    worker: Connection, teller: Teller
+    worker: Line, teller: Teller
 ) -> None:
     tokens = ChildTokens("old", teller)
     asked: list[object] = []
@@ -144,12 +144,12 @@ def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_thread
     assert "old" not in repr(asked)
 
 
-def test_without_another_token_the_refusal_stands(worker: Connection, teller: Teller) -> None:
+def test_without_another_token_the_refusal_stands(worker: Line, teller: Teller) -> None:
     worker.send(None)  # the answer lies there before it is asked for
     assert ChildTokens("old", teller).instead_of("old") is None
 
 
-def test_while_one_thread_waits_for_a_token_another_shows_progress(worker: Connection, teller: Teller) -> None:
+def test_while_one_thread_waits_for_a_token_another_shows_progress(worker: Line, teller: Teller) -> None:
     given: list[str | None] = []
     asking = threading.Thread(target=lambda: given.append(teller.another_token("old")))
     asking.start()
@@ -167,7 +167,7 @@ def test_while_one_thread_waits_for_a_token_another_shows_progress(worker: Conne
 
 
 def test_an_analysis_that_ends_leaves_no_answer_behind_for_the_next_task(
-    ends: tuple[Connection, Connection], teller: Teller
+    ends: tuple[Line, Line], teller: Teller
 ) -> None:
     worker, child = ends
     asking = threading.Thread(target=teller.another_token, args=("old",))
