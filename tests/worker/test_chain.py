@@ -118,7 +118,10 @@ class Children:
         self.process: AppProcess | None = None
 
     def __call__(self) -> AppProcess:
-        if self.process is None or not self.process.alive:
+        if self.process is not None and not self.process.alive:
+            self.process.kill()
+            self.process = None
+        if self.process is None:
             self.process = AppProcess(self._settings)
         return self.process
 
