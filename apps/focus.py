@@ -79,7 +79,6 @@ class Focus(App):
 
     id = "focus"
     name = "Focus"
-    version = "1.0"
     input = WholeSlide()
     needs = ("files",)
 

@@ -105,7 +105,6 @@ class Ihc(App):
 
     id = "ihc"
     name = "IHC: positive nuclei"
-    version = "1.0"
     input = MultiArea()
     needs = ("tiles",)
     max_polygons = max_points = MOST_CORNERS  # the recount needs every region as it was drawn

@@ -120,7 +120,6 @@ class OnnxClassifier(App):
 
     id = "onnx"
     name = "Tile classifier"
-    version = "1.0"
     input = WholeSlide()
     needs = ("files",)
 

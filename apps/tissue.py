@@ -31,7 +31,6 @@ class Tissue(App):
 
     id = "tissue"
     name = "Tissue"
-    version = "1.0"
     input = WholeSlide()
     needs = ("tiles",)
 

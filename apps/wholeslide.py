@@ -12,7 +12,6 @@ class WholeSlideDemo(App):
 
     id = "wholeslide"
     name = "Whole slide demo"
-    version = "1.0"
     route = "/dpat_ia_app_demo/wholeslide"
     input = WholeSlide()
     needs = ("files", "thumbnail", "label")

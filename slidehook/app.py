@@ -21,6 +21,8 @@ _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ROUTE = re.compile(r"(/[A-Za-z0-9_-]+)+")
 NEEDS = frozenset({"files", "thumbnail", "label", "tiles"})
 """What an app can ask for."""
+UNPACKAGED = "unpackaged"
+"""The version of an app that says none and belongs to no distribution."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class App(ABC):
     """One analysis. A subclass sets `id` and `name` and writes `analyze`.
 
     `id`: lower-case letters, digits and hyphens, unique on the server; DPAT stores results under it.
+    `version`: stands in every result; by default that of the app's distribution.
     `route`: where the webserver offers it, by default `/apps/<id>`.
     `timeout`: seconds that one analysis may take; None: the site's `JOB_TIMEOUT`.
     `priority`: 0 (first) to 9.
@@ -80,7 +83,7 @@ class App(ABC):
 
     id: ClassVar[str]
     name: ClassVar[str]
-    version: ClassVar[str] = "1.0"
+    version: str = UNPACKAGED
     manufacturer: ClassVar[str] = "slidehook"
     route: ClassVar[str] = ""
     input: ClassVar[WholeSlide | TaggedPolygon | MultiArea] = WholeSlide()
@@ -100,6 +103,8 @@ class App(ABC):
 
     settings: Settings
     """The site's settings; set before `setup` is called."""
+    code_digest: str = ""
+    """Names the code that the app was loaded from; set by slidehook."""
 
     def __init_subclass__(cls) -> None:
         """Refuse a declaration that can't work where it is written: raises TypeError with the reason."""
@@ -147,9 +152,10 @@ class App(ABC):
         return None
 
     def files(self) -> Collection[Path]:
-        """Name the files that the findings rest on, such as a model: when one changes, kept findings no longer hold.
+        """Name the files that the findings rest on, such as a model: a change of one is a change of the app.
 
-        Asked for an app that others rest on, at each of their slides.
+        Asked before each slide, so it must be quick. When one of them changes, the next slide is analysed in a new
+        process, in which `setup` loads what is there then; a result's fingerprint names their contents.
         """
         return ()
 

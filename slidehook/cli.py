@@ -16,6 +16,7 @@ from slidehook.app import App
 from slidehook.cli_jobs import jobs
 from slidehook.cli_run import run
 from slidehook.errors import SlidehookError
+from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.registry import load_apps
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
 from slidehook.settings import read_settings
@@ -66,11 +67,13 @@ def apps(*, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     table = Table(box=None, header_style="bold")
-    for title in ("App", "Name", "Version", "Input", "Route", "Needs"):
+    for title in ("App", "Name", "Version", "Fingerprint", "Input", "Route", "Needs"):
         table.add_column(title, overflow="fold")
     for app in registry.values():
         needs = ", ".join(sorted(app.needs))
-        table.add_row(*map(escape, (app.id, app.name, app.version, app.input.type, app.route, needs)))
+        table.add_row(
+            *map(escape, (app.id, app.name, app.version, fingerprint(app), app.input.type, app.route, needs))
+        )
     console = Console(highlight=False)
     # A table that goes into a file or a pipe has no edge to be cut at.
     console.width = console.width if console.is_terminal else PIPE_WIDTH
@@ -87,6 +90,7 @@ def _as_json(app: App) -> dict[str, Any]:
         "id": app.id,
         "name": app.name,
         "version": app.version,
+        "fingerprint": fingerprint(app),
         "manufacturer": app.manufacturer,
         "input": app.input.type,
         "route": app.route,

@@ -139,6 +139,10 @@ class AppCrashed(AppError):
     retryable = True
 
 
+class AppChanged(AppError):
+    """The app's code, or a file that it rests on, changed on disk while it was loaded or at work."""
+
+
 class AppTimeout(AppError):
     """The app needed longer than it may."""
 

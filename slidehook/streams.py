@@ -127,6 +127,13 @@ class SafeStream(io.TextIOBase):
         self._ended = True
 
 
+def write_out() -> None:
+    """Wait until all is written, as at the end of a program, for one that is replaced by another."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, SafeStream):
+            stream._end()
+
+
 def _has_room(descriptor: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import atexit
 
-import structlog
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from slidehook.hosting.registry import Registry, load_apps
+from slidehook.hosting.reloading import reloaded
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.logs import set_up_logging
 from slidehook.settings import Settings, read_settings
 from webserver.answers import set_up_answers
+from webserver.changedapps import ChangedApps, tell_broken
 from webserver.intake import Intake
 from webserver.openapi import openapi
 from webserver.pages import pages
@@ -27,16 +28,25 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     settings = settings or read_settings()
     set_up_logging()
     registry = registry or load_apps(settings)
-    log = structlog.get_logger()
-    for broken in registry.broken:
-        log.error("app does not load", app=broken.entry_point, reason=broken.reason)
-
-    flask = Flask("webserver", static_folder=None)
-    flask.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    flask.json.sort_keys = False  # type: ignore[attr-defined]
+    tell_broken(registry)
     queue = FileQueue(settings.queue_dir, "web")
     atexit.register(queue.close)
     intake = Intake(settings, queue)
+    flask = _site(settings, registry, queue, intake)
+    flask.wsgi_app = ChangedApps(  # type: ignore[method-assign]
+        flask.wsgi_app,
+        registry,
+        load=lambda old: reloaded(settings, old),
+        build=lambda new: _site(settings, new, queue, intake).wsgi_app,
+    )
+    return flask
+
+
+def _site(settings: Settings, registry: Registry, queue: FileQueue, intake: Intake) -> Flask:
+    """Make the application for the apps of one registry."""
+    flask = Flask("webserver", static_folder=None)
+    flask.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    flask.json.sort_keys = False  # type: ignore[attr-defined]
     set_up_answers(flask)
     flask.register_blueprint(pages(registry, queue))
     flask.register_blueprint(openapi(registry))

@@ -11,7 +11,9 @@ import structlog
 
 from slidehook.app import App
 from slidehook.errors import AppError, AppTimeout, SlidehookError
+from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.plain import in_words, plain
+from slidehook.hosting.receipt import FINGERPRINT
 from slidehook.iaapi.models import ImageInfo, StoredResult
 from slidehook.publishing.budget import within_budget
 from slidehook.publishing.changes import changed, failed_change, is_notice, result_of
@@ -20,6 +22,7 @@ from slidehook.result import Quality, Result
 
 MODIFY_S = 10.0
 """How long an app may take to answer a user's change, in seconds: DPAT waits, and the answer has yet to be stored."""
+_CHANGED_BY = ", changed by "
 log = structlog.get_logger()
 
 
@@ -40,11 +43,22 @@ def answered(
     asked = result_of(record, frame)
     try:
         answer = within_budget(_ask(app, asked), max_polygons=app.max_polygons, max_points=app.max_points)
-        stored = changed(record, answer, frame, application_version=app.version)
+        stored = _saying_which_code(app, changed(record, answer, frame, application_version=app.version))
     except SlidehookError as error:
         log.warning("on_modify failed", app=app.id, reason=in_words(error))
         return failed_change(record, in_words(error)), None
     return stored, None if answer.quality is None else (info, answer.quality)
+
+
+def _saying_which_code(app: App, stored: StoredResult) -> StoredResult:
+    """Add the app's fingerprint to that of the analysis, where another code than that has made the numbers."""
+    told = stored.display_properties.get(FINGERPRINT)
+    if not isinstance(told, str):
+        return stored
+    analysis = told.partition(_CHANGED_BY)[0]
+    now = fingerprint(app)
+    row = analysis if analysis.partition(" ")[0] == now else f"{analysis}{_CHANGED_BY}{now}"
+    return stored.model_copy(update={"display_properties": stored.display_properties | {FINGERPRINT: row}})
 
 
 def _ask(app: App, asked: Result) -> Result:

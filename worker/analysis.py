@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,11 +22,20 @@ import structlog
 
 from slidehook.access import DpatAccess
 from slidehook.app import App, TaggedPolygon
-from slidehook.errors import AppCrashed, AppError, AppOutOfMemory, AppTimeout, DpatUnavailable, SlidehookError
+from slidehook.errors import (
+    AppChanged,
+    AppCrashed,
+    AppError,
+    AppOutOfMemory,
+    AppTimeout,
+    DpatUnavailable,
+    SlidehookError,
+)
 from slidehook.geometry import Frame
+from slidehook.hosting.fingerprint import fingerprint, resting_on
 from slidehook.hosting.memory import adopt_orphans
 from slidehook.hosting.plain import in_words, plain
-from slidehook.hosting.registry import load_apps
+from slidehook.hosting.registry import Registry, load_apps
 from slidehook.hosting.running import certain_mpp, run_app
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
@@ -60,7 +70,7 @@ class Task:
     """What a child is to analyse; a `path` is None where the app needs no such thing, or there is none.
 
     `drawn` is what the user drew; `callback_url` and `token` are the way to the job's DPAT, None when there is none.
-    `dependency` is what the app in the app's `depends_on` has found.
+    `dependency` is what the app in the app's `depends_on` has found, and `rests_on` that app's fingerprint.
     """
 
     app_id: str
@@ -72,18 +82,20 @@ class Task:
     callback_url: str | None = None
     token: str = field(default="", repr=False)
     dependency: Result | None = None
+    rests_on: str = ""
 
 
 @dataclass(frozen=True)
 class Found:
     """What an app found, and the slide's extent in level-0 pixels that it counted in.
 
-    `mpp`: µm per such pixel, None when that is not certain.
+    `mpp`: µm per such pixel, None when that is not certain. `rests_on`: the fingerprint of the app that found it.
     """
 
     result: Result
     frame: Frame
     mpp: float | None = None
+    rests_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -313,28 +325,57 @@ def _serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> N
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_with(parent, signal.SIGKILL)
-    apps = load_apps(settings)
+    apps = LoadedApps(load_apps(settings))
     servers = DpatServers(settings)
-    ready: set[str] = set()
     while True:
         try:
             task: Task = pipe.recv()
         except HungUp:
             return
         teller = Teller(pipe)
-        message = _analyse(apps.get(task.app_id), task, ready, servers, teller)
+        message = _analyse(apps, task, servers, teller)
         flush_prints()
         teller.end(message)
 
 
-def _analyse(app: App | None, task: Task, ready: set[str], servers: DpatServers, teller: Teller) -> bytes:
+class LoadedApps:
+    """The apps of one child, each with the fingerprint that it was set up with."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._fingerprints: dict[str, str] = {}
+        self._modules = self._imported()
+
+    def ready(self, app_id: str) -> tuple[App, str]:
+        """Give an app that is set up, and its fingerprint; raises what `setup` raises, and AppChanged."""
+        app = self._registry.get(app_id)
+        if app is None:
+            raise AppChanged(f"the app {app_id} does not load on this worker")
+        if app.id not in self._fingerprints:
+            before = fingerprint(app)
+            app.setup()
+            if fingerprint(app) != before:
+                raise AppChanged(f"a file of the app {app_id} changed while it was set up")
+            self._fingerprints[app.id] = before
+        return app, self._fingerprints[app.id]
+
+    def check(self) -> None:
+        """Raise AppChanged when an app has imported modules of its own late, which may not fit those from before."""
+        late = self._imported() - self._modules
+        if late and (what := self._registry.changed()):
+            raise AppChanged(f"{what} changed while the app was at work")
+        self._modules |= late
+
+    def _imported(self) -> set[str]:
+        watch = self._registry.watch
+        return set() if watch is None else watch.modules & sys.modules.keys()
+
+
+def _analyse(apps: LoadedApps, task: Task, servers: DpatServers, teller: Teller) -> bytes:
     """Analyse one slide, and give what is to be sent: a Found or a _Fault."""
     try:
-        if app is None:
-            raise AppError(f"the app {task.app_id} does not load on this worker")
-        if app.id not in ready:
-            app.setup()
-            ready.add(app.id)
+        app, own = apps.ready(task.app_id)
+        rests_on = resting_on(own, task.rests_on)
         tags = app.input.tags if isinstance(app.input, TaggedPolygon) else ()
         access = None
         if task.callback_url is not None:
@@ -351,8 +392,9 @@ def _analyse(app: App | None, task: Task, ready: set[str], servers: DpatServers,
             dependency=task.dependency,
         )
         with slide:
-            result = plain(run_app(app, slide, teller.progress))
-            return _packed(Found(result, slide.frame, certain_mpp(slide)))
+            result = plain(run_app(app, slide, teller.progress, rests_on=rests_on))
+            apps.check()
+            return _packed(Found(result, slide.frame, certain_mpp(slide), rests_on))
     except SlidehookError as error:
         # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
         kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from slidehook.errors import CannotStore, ClaimLost, QueueError
+from slidehook.hosting.fingerprint import fingerprint_of
 from slidehook.hosting.registry import Registry
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
@@ -69,7 +70,8 @@ class Attempt:
 
         What an earlier attempt found here, and could not store, is stored as it is.
         """
-        finding = kept(self._workspace, self._job.id, self._app)
+        rests_on = fingerprint_of([*self._registry.before(self._app), self._app])
+        finding = kept(self._workspace, self._job.id, self._app, rests_on)
         if finding is None:
             self._publisher.progress(STARTED, "analysis started")
         else:
@@ -96,7 +98,7 @@ class Attempt:
         found = self._analyse(child, info)
         with self._leaving.droppable():  # of a large result this takes seconds
             record = self._publisher.final(self._trimmed(found), found.frame)
-        finding = Finding(record=record, quality=found.result.quality)
+        finding = Finding(record=record, quality=found.result.quality, rests_on=found.rests_on)
         keep(self._workspace, self._job.id, finding)
         return finding
 

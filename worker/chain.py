@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import AppError, AppOutOfMemory
+from slidehook.errors import AppChanged, AppError, AppOutOfMemory, SlidehookError
+from slidehook.hosting.fingerprint import fingerprint_of
 from slidehook.hosting.registry import Registry
 from slidehook.iaapi.models import ImageInfo, WholeSlideInput
 from slidehook.iaapi.tokens import TokenSource
@@ -18,6 +19,13 @@ from worker.gathering import Gathered, needs_files
 from worker.outputs import Outputs, output_key
 
 log = structlog.get_logger()
+
+
+class CodeChanged(SlidehookError):
+    """What the apps are made of has changed on disk: the job goes back to the queue, and this attempt does not count.
+
+    Whoever has the job next runs what is there then.
+    """
 
 
 class Chain:
@@ -40,6 +48,7 @@ class Chain:
         tick: Callable[[], None],
     ) -> None:
         self._job = job
+        self._registry = registry
         self._own = registry[job.app_id]
         self._apps = [*registry.before(self._own), self._own]
         self._wanted = {app.depends_on for app in registry.values()}
@@ -85,7 +94,7 @@ class Chain:
             if app is not self._own:
                 raise type(error)(f"{app.name}, which has to be run first: {error}") from error
             raise
-        if app.id in self._wanted:
+        if app.id in self._wanted and found.rests_on == self._rests_on(app):
             self._outputs.keep(self._key(gathered.info, app), found)
         return found
 
@@ -101,14 +110,16 @@ class Chain:
             callback_url=self._job.callback_url,
             token=self._tokens.token(),
             dependency=before.result if before else None,
+            rests_on=before.rests_on if before else "",
         )
 
     def _analyse(self, app: App, task: Task, progress: Callable[[float, str], None]) -> Found:
         timeout_s = app.timeout or self._settings.job_timeout.total_seconds()
+        other_code = False
         while True:
             process = self._child()
             try:
-                return process.analyse(
+                found = process.analyse(
                     task,
                     timeout_s=timeout_s,
                     memory_gb=app.memory_gb,
@@ -121,6 +132,28 @@ class Chain:
                     raise
                 # Other slides and apps may have left some of it: alone, it may need less.
                 log.warning("out of memory, again in a new process", app=app.id)
+                continue
+            except AppError as error:
+                self._check_unchanged()
+                if other_code or not isinstance(error, AppChanged):
+                    raise
+            else:
+                if found.rests_on == self._rests_on(app):
+                    return found
+                self._check_unchanged()
+                if other_code:
+                    return found
+            # What the process was loaded from came and went: a new one is loaded from what is there now.
+            process.kill()
+            other_code = True
+            log.warning("the app's process has other code than this worker, again in a new process", app=app.id)
+
+    def _check_unchanged(self) -> None:
+        if what := self._registry.changed():
+            raise CodeChanged(f"changed on disk: {what}")
+
+    def _rests_on(self, app: App) -> str:
+        return fingerprint_of(self._apps[: self._apps.index(app) + 1])
 
     def _key(self, info: ImageInfo, app: App) -> str:
         return output_key(self._job.callback_url, info, self._apps[: self._apps.index(app) + 1])

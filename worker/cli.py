@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 
@@ -9,6 +11,7 @@ import click
 import structlog
 
 from slidehook.errors import SlidehookError
+from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.registry import load_apps
 from slidehook.jobs.claimers import Obituaries
 from slidehook.jobs.filequeue import FileQueue
@@ -17,9 +20,9 @@ from slidehook.jobs.probe import check_locks, check_writable
 from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
 from slidehook.settings import Settings, read_settings
-from slidehook.streams import protect_output
+from slidehook.streams import protect_output, write_out
 from worker.analysis import left_behind
-from worker.leaving import Leaving
+from worker.leaving import Leaving, leave_signals
 from worker.leftbehind import end_left_behind
 from worker.loop import Worker
 from worker.supervisor import CANT_START, START_LATER, end_with, say_ready, supervise
@@ -42,17 +45,20 @@ def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) 
     if processes > 1:
         sys.exit(supervise(processes, leaving, drain=drain))
     leaving.listen()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, leave_signals())
+    reap()
     if parent is not None:
         end_with(parent, signal.SIGTERM)
     try:
-        work(read_settings(), leaving, drain=drain, ready=ready)
+        if work(read_settings(), leaving, drain=drain, ready=ready):
+            start_anew(leaving)
     except SlidehookError as error:
         click.echo(f"slidehook: {error}", err=True)
         sys.exit(START_LATER if error.retryable else CANT_START)
 
 
-def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None = None) -> None:
-    """Run one worker in this process."""
+def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None = None) -> bool:
+    """Run one worker in this process; True when the apps changed on disk, so that a new process has to go on."""
     log = structlog.get_logger()
     queue = FileQueue(settings.queue_dir, "work")
     check_writable(settings.queue_dir)
@@ -62,6 +68,8 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None
     registry = load_apps(settings)
     for broken in registry.broken:
         log.error("app does not load", app=broken.entry_point, reason=broken.reason)
+    for app in registry.values():
+        log.info("app loaded", app=app.id, version=app.version, fingerprint=fingerprint(app))
     source = FileSource(queue, max_attempts=settings.max_attempts, apps=frozenset(registry))
     obituaries = Obituaries(settings.queue_dir)
 
@@ -88,7 +96,27 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None
     log.info("worker ready", queue=str(settings.queue_dir), apps=",".join(registry), claimer=queue.claimer.id)
     say_ready(ready)
     try:
-        worker.run(drain=drain)
+        return worker.run(drain=drain)
     finally:
         source.close()
         queue.close()
+
+
+def start_anew(leaving: Leaving) -> None:
+    """Replace this process by a new one of the same command, which loads all anew; returns if it is told to leave."""
+    # What comes from here on is delivered to the new one, as soon as it listens.
+    signal.pthread_sigmask(signal.SIG_BLOCK, leave_signals())
+    if not leaving.asked:
+        command = list(sys.orig_argv)
+        if "--ready" in command:  # that was told, and its file descriptor is another file's by now
+            at = command.index("--ready")
+            del command[at : at + 2]
+        write_out()
+        os.execv(sys.executable, command)  # noqa: S606 - our own command
+
+
+def reap() -> None:
+    """Take the exit statuses of what the process that this one replaces had started."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass

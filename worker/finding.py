@@ -19,12 +19,13 @@ log = structlog.get_logger()
 
 
 class Finding(BaseModel):
-    """The result as it goes to DPAT, and the quality of the slide where the app says it."""
+    """The result as it goes to DPAT, the quality of the slide where the app says it, and the app's fingerprint."""
 
     model_config = ConfigDict(frozen=True)
 
     record: ResultRecord
     quality: Quality | None = None
+    rests_on: str = ""
 
 
 def keep(workspace: Workspace, job_id: str, finding: Finding) -> None:
@@ -35,14 +36,17 @@ def keep(workspace: Workspace, job_id: str, finding: Finding) -> None:
         log.warning("the result is not kept here", reason=str(error))
 
 
-def kept(workspace: Workspace, job_id: str, app: App) -> Finding | None:
-    """Give what an earlier attempt found; None when it came to nothing, or the app is another version now."""
+def kept(workspace: Workspace, job_id: str, app: App, rests_on: str) -> Finding | None:
+    """Give what an earlier attempt found; None when it came to nothing, or the app is another one now.
+
+    `rests_on`: the fingerprint of the app as it is now. Of changed code nothing is kept.
+    """
     content = workspace.kept(job_id, NAME)
     if content is None:
         return None
     with contextlib.suppress(ValidationError):
         finding = Finding.model_validate_json(content)
-        if finding.record.application_version == app.version:
+        if finding.record.application_version == app.version and finding.rests_on == rests_on:
             return finding
     return None
 

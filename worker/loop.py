@@ -28,6 +28,7 @@ from slidehook.jobs.queue import Claim, JobSource
 from slidehook.settings import Settings
 from worker.analysis import AppProcess
 from worker.attempt import Attempt
+from worker.chain import CodeChanged
 from worker.finding import forget
 from worker.leaving import Leaving, WorkerLeaving
 from worker.patientclaim import PatientClaim
@@ -89,15 +90,20 @@ class Worker:
         self._drop_dead = drop_dead
         self._kept_at = float("-inf")
 
-    def run(self, *, drain: bool = False) -> None:
-        """Work until it is to leave; with `drain`, until no job is left that has not ended."""
+    def run(self, *, drain: bool = False) -> bool:
+        """Work until it is to leave; with `drain`, until no job is left that has not ended.
+
+        True when the apps have changed on disk: this process is to be replaced by one that has the new ones.
+        """
         self._child()
         away = False
         try:
             while not self._leaving.asked:
+                if self._apps_changed():
+                    return True
                 try:
                     if not self._step(drain=drain):
-                        return
+                        break
                     away = False
                 except QueueError as error:
                     if not away:
@@ -108,6 +114,14 @@ class Worker:
             if self._process is not None:
                 self._process.kill()
             self._workspace.leave()
+        return False
+
+    def _apps_changed(self) -> bool:
+        """Look for changes right before a job is claimed, so that no job begins with code from before."""
+        what = self._registry.changed()
+        if what is not None:
+            log.warning("apps changed on disk, the worker starts anew with what is there now", changed=what)
+        return what is not None
 
     def _step(self, *, drain: bool) -> bool:
         """Work on one job, or wait for one; False when a draining worker has nothing left to do."""
@@ -157,9 +171,9 @@ class Worker:
                     self._bring_to_an_end(claim, publisher, tokens, began)
                 except TokenExpired as error:
                     self._park(claim, publisher, tokens, str(error))
-        except WorkerLeaving:
+        except (WorkerLeaving, CodeChanged) as why:
             claim.give_back()
-            log.info("given back")
+            log.info("given back", reason=str(why))
 
     def _bring_to_an_end(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         """Try, and say how it ended; raises TokenExpired where nobody can be told that."""
@@ -178,7 +192,7 @@ class Worker:
     def _try_or_fail(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         try:
             self._try(claim, publisher, tokens, began)
-        except (QueueError, WorkerLeaving, TokenExpired, JobCancelled, ResultDeleted):
+        except (QueueError, WorkerLeaving, CodeChanged, TokenExpired, JobCancelled, ResultDeleted):
             raise
         except SlidehookError as error:
             self._failed(claim, publisher, error, began)

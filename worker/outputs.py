@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from slidehook.app import App
 from slidehook.disk import storing
 from slidehook.errors import CannotStore
+from slidehook.hosting.fingerprint import fingerprint
 from slidehook.iaapi.models import ImageInfo
 from worker.analysis import Found
 
@@ -27,22 +28,12 @@ log = structlog.get_logger()
 def output_key(callback_url: str, info: ImageInfo, apps: Sequence[App]) -> str:
     """Name what the last of `apps` finds on a slide of a DPAT, given that it rests on those before.
 
-    Another version, other parameters or changed files of any of them make another name, and so does a slide of
-    another size.
+    Another version, other parameters, changed code or changed files of any of them make another name, and so does a
+    slide of another size.
     """
     slide = info.model_dump(mode="json", include={"id", "image_size", "microns_per_pixel"})
-    said = [[app.id, app.version, app.params.model_dump(mode="json"), _state_of(app.files())] for app in apps]
+    said = [[app.id, app.version, fingerprint(app)] for app in apps]
     return hashlib.sha256(json.dumps([callback_url, slide, said], sort_keys=True).encode()).hexdigest()
-
-
-def _state_of(files: Collection[Path]) -> list[list[str | int]]:
-    """Say by what a change to a file shows: its size and its time. A file that is not there says nothing."""
-    found: list[list[str | int]] = []
-    for path in files:
-        with contextlib.suppress(OSError):
-            stat = path.stat()
-            found.append([str(path), stat.st_size, stat.st_mtime_ns])
-    return found
 
 
 class Outputs:

@@ -9,8 +9,8 @@ from slidehook.pixels.size import PixelSize
 Row = str | int | float
 AREA, READ, SKIPPED = "Analysed area (mm²)", "Tiles read", "Tiles skipped"
 SIZE, SIZE_FROM = "Pixel size (µm)", "Pixel size from"
-VERSION, SECONDS = "App version", "Seconds"
-NAMES = frozenset({AREA, READ, SKIPPED, SIZE, SIZE_FROM, VERSION, SECONDS})
+VERSION, FINGERPRINT, SECONDS = "App version", "App fingerprint", "Seconds"
+NAMES = frozenset({AREA, READ, SKIPPED, SIZE, SIZE_FROM, VERSION, FINGERPRINT, SECONDS})
 """The rows' names in a result's table."""
 
 
@@ -37,13 +37,20 @@ class Receipt:
             self._skipped[why] += tiles
 
     def rows(
-        self, *, pixel_size: PixelSize | None, unknown: str, area_px: float, version: str, seconds: float
+        self,
+        *,
+        pixel_size: PixelSize | None,
+        unknown: str,
+        area_px: float,
+        version: str,
+        fingerprint: str,
+        seconds: float,
     ) -> dict[str, Row]:
         """Give the rows for a result's table.
 
         `pixel_size`: None when it is not certain, for the reason `unknown`. `area_px`: level-0 pixels of what the
-        user asked to be analysed, which counts as analysed unless the app said otherwise. `seconds`: how long
-        it took.
+        user asked to be analysed, which counts as analysed unless the app said otherwise. `fingerprint`: see
+        `slidehook.hosting.fingerprint`. `seconds`: how long it took.
         """
         rows: dict[str, Row] = {}
         analysed = self.analysed_mm2
@@ -58,5 +65,6 @@ class Receipt:
         if pixel_size is not None:
             rows[SIZE_FROM] = pixel_size.source
         rows[VERSION] = version
+        rows[FINGERPRINT] = fingerprint
         rows[SECONDS] = round(seconds, 1)
         return rows

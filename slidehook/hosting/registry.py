@@ -5,18 +5,30 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from pydantic_core import PydanticSerializationError
 
-from slidehook.app import App
-from slidehook.errors import SlidehookError
+from slidehook.app import UNPACKAGED, App
+from slidehook.errors import AppChanged, SlidehookError
 from slidehook.hosting.dependencies import DependencyMissing, apps_before
+from slidehook.hosting.fingerprint import fingerprint
+from slidehook.hosting.ondisk import GROUP, Installed, Watch
 from slidehook.hosting.params import ParamsInvalid, params_path, site_params
+from slidehook.hosting.sources import Code, compile_from_source
 from slidehook.settings import Settings
 
-GROUP = "slidehook.apps"
-"""The entry-point group that third parties register their apps in."""
+__all__ = [
+    "GROUP",
+    "BrokenApp",
+    "Registry",
+    "UnreadyApp",
+    "load_apps",
+    "load_code",
+    "note_code",
+    "set_up",
+    "taken_by",
+]
 APP_PATHS = ("", "/info", "/imagenotification")
 """Where an app answers, below its route."""
 SITE_PATHS = frozenset({"/", "/healthz", "/openapi.json"})
@@ -45,14 +57,25 @@ class UnreadyApp:
 
 
 class Registry(Mapping[str, App]):
-    """The apps by id, those that did not load, and those that lack something; none of them takes another down."""
+    """The apps by id, those that did not load, and those that lack something; none of them takes another down.
+
+    `watch`: what they were loaded from; `origins`: the entry point of each app, by its id.
+    """
 
     def __init__(
-        self, apps: Iterable[App], broken: Iterable[BrokenApp] = (), unready: Iterable[UnreadyApp] = ()
+        self,
+        apps: Iterable[App],
+        broken: Iterable[BrokenApp] = (),
+        unready: Iterable[UnreadyApp] = (),
+        *,
+        watch: Watch | None = None,
+        origins: Mapping[str, str] | None = None,
     ) -> None:
         self._apps = {app.id: app for app in apps}
         self.broken = tuple(broken)
         self.unready = tuple(unready)
+        self.watch = watch
+        self.origins = dict(origins or {})
 
     def __getitem__(self, app_id: str) -> App:
         return self._apps[app_id]
@@ -62,6 +85,10 @@ class Registry(Mapping[str, App]):
 
     def __len__(self) -> int:
         return len(self._apps)
+
+    def changed(self) -> str | None:
+        """Say in a few words what has changed on disk of what the apps were loaded from; None: nothing."""
+        return None if self.watch is None else self.watch.changed()
 
     def before(self, app: App) -> list[App]:
         """Give the apps whose results `app` rests on, in the order in which they have to be run, without itself.
@@ -74,20 +101,29 @@ class Registry(Mapping[str, App]):
 
 def load_apps(settings: Settings, points: Iterable[EntryPoint] | None = None) -> Registry:
     """Load every installed app once, in order of its entry point's name."""
-    found = entry_points(group=GROUP) if points is None else points
+    installed = None
+    if points is None:
+        installed = Installed()
+        points = installed.points
+    watch = Watch(settings, installed)
     apps: dict[str, App] = {}
     origins: dict[str, str] = {}
     broken: list[BrokenApp] = []
     unready: list[UnreadyApp] = []
-    for point in sorted(found, key=lambda each: each.name):
+    for point in sorted(points, key=lambda each: each.name):
         app_id = ""
         try:
-            app = _load(point)
+            app = _load(point, watch)
             app_id = app.id
-            if twin := _twin(app, apps.values()):
+            if twin := taken_by(app, apps.values()):
                 raise TypeError(f"{twin} is taken already")
-            set_up(app, settings)
-            lacks = app.missing()
+            try:
+                set_up(app, settings)
+                lacks = app.missing()
+                if not lacks:
+                    fingerprint(app)  # what can't be told is told now, and large files are read before any job
+            finally:
+                watch.app(point.value, app)
         except (Exception, SystemExit) as error:
             # An author's module may raise anything at import, and some leave the program.
             broken.append(BrokenApp(point.value, _sentence(error), traceback.format_exc(), app_id))
@@ -98,7 +134,7 @@ def load_apps(settings: Settings, points: Iterable[EntryPoint] | None = None) ->
                 apps[app.id], origins[app.id] = app, point.value
     absent = {each.app_id for each in broken} | {each.app.id for each in unready}
     broken += _without_dependency(apps, origins, absent)
-    return Registry(apps.values(), broken, unready)
+    return Registry(apps.values(), broken, unready, watch=watch, origins=origins)
 
 
 def set_up(app: App, settings: Settings) -> None:
@@ -129,14 +165,41 @@ def _without_dependency(apps: dict[str, App], origins: dict[str, str], broken: s
     return found
 
 
-def _load(point: EntryPoint) -> App:
+def load_code(module: str, point: EntryPoint | None = None) -> Code:
+    """Read the code of an app before it is imported, and have it compiled from what was read."""
+    dist = None if point is None else point.dist
+    files = (dist.files if dist is not None else None) or ()
+    own = {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
+    code = Code(module, own)
+    compile_from_source(code.sources)
+    return code
+
+
+def note_code(app: App, code: Code, point: EntryPoint | None) -> None:
+    """Note on an app what it was loaded from, and its distribution's version where it says none itself.
+
+    Raises AppChanged when the code is not what it was before the app was imported.
+    """
+    if changed := code.changed():
+        raise AppChanged(f"{changed[0]} changed while it was loaded")
+    app.code_digest = code.digest
+    if app.version == UNPACKAGED and point is not None and point.dist is not None:
+        app.version = point.dist.version
+
+
+def _load(point: EntryPoint, watch: Watch) -> App:
+    code = load_code(point.module, point)
+    watch.code(point.value, code)
     cls = point.load()
     if not (isinstance(cls, type) and issubclass(cls, App)):
         raise TypeError(f"{point.value} is not a subclass of slidehook.App")
-    return cls()
+    app = cls()
+    note_code(app, code, point)
+    return app
 
 
-def _twin(app: App, others: Iterable[App]) -> str | None:
+def taken_by(app: App, others: Iterable[App]) -> str | None:
+    """Say what of an app another one has already, its id or its route; None: nothing."""
     paths = {app.route + path for path in APP_PATHS}
     if paths & SITE_PATHS:
         return f"the route {app.route}"

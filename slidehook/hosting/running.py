@@ -8,16 +8,19 @@ import shapely
 
 from slidehook.app import App
 from slidehook.errors import PixelSizeUnknown
+from slidehook.hosting.fingerprint import fingerprint
 from slidehook.result import Progress, Result
 from slidehook.slide import Slide
 
 
-def run_app(app: App, slide: Slide, progress: Progress) -> Result:
+def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None = None) -> Result:
     """Have `app` analyse `slide`, and add the receipt to its result's table.
 
-    Raises what the app raises, and TypeError when it gives no Result.
+    `rests_on`: the fingerprint that the receipt bears; None: the app's own, as it is now. Raises what the app raises,
+    and TypeError when it gives no Result.
     """
     began = time.monotonic()
+    rests_on = fingerprint(app) if rests_on is None else rests_on
     result = app.analyze(slide, progress)
     if not isinstance(result, Result):
         raise TypeError(f"analyze gave {type(result).__name__}, not a Result")
@@ -30,7 +33,12 @@ def run_app(app: App, slide: Slide, progress: Progress) -> Result:
     drawn = shapely.union_all([each.polygon for each in slide.regions])
     area_px = float(drawn.area) or slide.frame.width * slide.frame.height
     rows = slide.receipt.rows(
-        pixel_size=size, unknown=unknown, area_px=area_px, version=app.version, seconds=time.monotonic() - began
+        pixel_size=size,
+        unknown=unknown,
+        area_px=area_px,
+        version=app.version,
+        fingerprint=rests_on,
+        seconds=time.monotonic() - began,
     )
     result.properties = {
         **result.properties,

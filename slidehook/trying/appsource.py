@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
 from slidehook.app import App
 from slidehook.errors import AppError, SlidehookError
-from slidehook.hosting.registry import Registry, set_up
+from slidehook.hosting.registry import GROUP, Registry, load_code, note_code, set_up
+from slidehook.hosting.sources import Code, SourceLoader
 from slidehook.settings import Settings
-from slidehook.trying.nobytecode import NoBytecodeLoader, write_no_bytecode_in
+from slidehook.trying.nobytecode import write_no_bytecode_in
 
 
 class AppNotFound(SlidehookError):
@@ -33,11 +35,12 @@ def find_app(reference: str, registry: Registry, settings: Settings) -> App:
         unready = {each.app.id: each.app for each in registry.unready}
         return registry.get(reference) or unready.get(reference) or _not_found(reference, registry)
     try:
-        module = _from_file(Path(module_name)) if module_name.endswith(".py") else _module(module_name)
+        module, code = _from_file(Path(module_name)) if module_name.endswith(".py") else _module(module_name)
         cls = getattr(module, class_name, None)
         if not (isinstance(cls, type) and issubclass(cls, App)):
             raise AppNotFound(f"{module_name} has no app {class_name}{_instead(module)}")
         app = cls()
+        note_code(app, code, _entry_point(module_name))
     except SlidehookError:
         raise
     except (Exception, SystemExit) as error:
@@ -69,25 +72,33 @@ def _not_found(app_id: str, registry: Registry) -> App:
     raise AppNotFound(f"there is no app {app_id!r}; installed are {', '.join(sorted(registry)) or 'none'}")
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str) -> tuple[ModuleType, Code]:
     # As `python -m` does: what lies in the author's folder can be imported.
     _import_from(Path.cwd())
-    return importlib.import_module(name)
+    code = load_code(name, _entry_point(name))
+    return importlib.import_module(name), code
 
 
-def _from_file(path: Path) -> ModuleType:
+def _entry_point(module: str) -> EntryPoint | None:
+    """Give an entry point of an app in the same top-level module, which tells the distribution."""
+    top = module.partition(".")[0]
+    return next((each for each in entry_points(group=GROUP) if each.module.partition(".")[0] == top), None)
+
+
+def _from_file(path: Path) -> tuple[ModuleType, Code]:
     if not path.is_file():
         raise AppNotFound(f"there is no file {path}")
     path = path.resolve()
     name = path.parent.name if path.name == "__init__.py" else path.stem
     _import_from(path.parent.parent if path.name == "__init__.py" else path.parent)
-    spec = importlib.util.spec_from_file_location(name, path, loader=NoBytecodeLoader(name, str(path)))
+    code = load_code(name)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path)))
     if spec is None or spec.loader is None:
         raise AppNotFound(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    return module
+    return module, code
 
 
 def _import_from(folder: Path) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slidehook.app import App, MultiArea, TaggedPolygon, WholeSlide
-from slidehook.errors import BadRequest, SlidehookError
+from slidehook.errors import AppChanged, BadRequest, SlidehookError
 from slidehook.geometry import Frame
+from slidehook.hosting.fingerprint import fingerprint, resting_on
 from slidehook.hosting.plain import in_words, plain
 from slidehook.hosting.running import certain_mpp, run_app
 from slidehook.iaapi.models import Input, Point, ResultData, ResultRecord, WholeSlideInput
@@ -92,9 +93,11 @@ def try_app(
     is what the author's code raised, and errors of slidehook's own.
     """
     result: Result | None = None
+    rests_on = ""
     for each in before:
         with local_slide(path, needs=each.needs, mpp=mpp, dependency=result) as slide:
-            result = _analysed(each, slide, progress(each), limits(each))
+            rests_on = resting_on(fingerprint(each), rests_on)
+            result = _analysed(each, slide, progress(each), limits(each), rests_on)
     with local_slide(
         path,
         needs=app.needs,
@@ -104,15 +107,21 @@ def try_app(
         with_label=app.settings.store_phi,
         dependency=result,
     ) as slide:
-        whole = _analysed(app, slide, progress(app), limits(app))
+        rests_on = resting_on(fingerprint(app), rests_on)
+        whole = _analysed(app, slide, progress(app), limits(app), rests_on)
         return Trial(whole, _record(app, slide, whole), [each.in_result(slide.frame) for each in slide.regions])
 
 
-def _analysed(app: App, slide: Slide, progress: Progress, limits: AbstractContextManager[None]) -> Result:
+def _analysed(
+    app: App, slide: Slide, progress: Progress, limits: AbstractContextManager[None], rests_on: str
+) -> Result:
     try:
         with limits:
             app.setup()
-            return plain(run_app(app, slide, progress))
+            result = plain(run_app(app, slide, progress, rests_on=rests_on))
+            if rests_on.partition(" ")[0] != fingerprint(app):
+                raise AppChanged(f"a file of the app {app.id} changed while it was at work")
+            return result
     except SlidehookError:
         raise
     except (Exception, SystemExit) as error:

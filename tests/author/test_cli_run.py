@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from slidehook import cli_run
 from slidehook.cli import main
 from slidehook.hosting.params import params_path
 from slidehook.iaapi.models import ResultRecord
+from slidehook.iaapi.versions import SOFTWARE_VERSION
 from slidehook.trying import limits
 from tests.author import tried_apps
 from tests.e2e.running import is_alive
@@ -95,7 +97,9 @@ def test_it_leaves_what_dpat_would_get_a_picture_and_geojson() -> None:
     folder = Path("grey-square")
     assert {path.name for path in folder.iterdir()} == FILES
     record = ResultRecord.model_validate_json((folder / "result.json").read_text())
-    assert (record.slide_id, record.display_result, record.application_version) == ("grey", "[a square]", "1.0")
+    assert (record.slide_id, record.display_result) == ("grey", "[a square]")
+    assert record.application_version == "unpackaged"
+    assert re.fullmatch("[0-9a-f]{12}", str(record.display_properties["App fingerprint"]))
     with Image.open(folder / "overlay.png") as picture:
         assert picture.size == (WIDTH, HEIGHT)
         assert picture.getpixel((WIDTH // 2, HEIGHT // 4)) == (0, 255, 0)
@@ -402,10 +406,11 @@ def test_an_author_can_lift_the_limits() -> None:
 def test_apps_tells_programs_all_that_an_app_declares() -> None:
     found = CliRunner().invoke(main, ["apps", "--json"])
     (demo,) = [each for each in json.loads(found.stdout)["apps"] if each["id"] == "wholeslide"]
+    assert re.fullmatch("[0-9a-f]{12}", demo.pop("fingerprint"))
     assert demo == {
         "id": "wholeslide",
         "name": "Whole slide demo",
-        "version": "1.0",
+        "version": SOFTWARE_VERSION,
         "manufacturer": "slidehook",
         "input": "wholeSlide",
         "route": "/dpat_ia_app_demo/wholeslide",

@@ -283,7 +283,7 @@ def test_the_receipt_says_how_many_tiles_were_not_read_and_why(slide: Slide) -> 
     assert len(list(slide.tiles(mpp=0.25, size=512, where=where))) == 54
     list(slide.tiles(mpp=0.25, size=512, where=~where, least=1.0, unread="of no interest"))
     size = slide.pixel_size
-    rows = slide.receipt.rows(pixel_size=size, unknown="", area_px=1, version="1", seconds=1)
+    rows = slide.receipt.rows(pixel_size=size, unknown="", area_px=1, fingerprint="f", version="1", seconds=1)
     assert rows["Tiles read"] == 108
     assert rows["Tiles skipped"] == "54 not marked, 54 of no interest"
 

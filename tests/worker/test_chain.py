@@ -252,7 +252,7 @@ def test_a_new_version_of_any_app_below_is_run_again_and_so_is_what_rests_on_it(
     site.run(registry, job, "top")
     ground = registry["ground"]
     if change == "version":
-        monkeypatch.setattr(type(ground), "version", "1.1")
+        monkeypatch.setattr(ground, "version", "1.1")
     else:
         monkeypatch.setattr(ground, "params", ground.params.model_copy(update={"depth": 2}))
     assert [app.id for app in site.chain(registry, job, "top").left(slide())[0]] == ["ground", "middle", "top"]

@@ -13,6 +13,7 @@ import pytest
 from apps.wholeslide import WholeSlideDemo
 from slidehook.errors import QueueError
 from slidehook.geometry import Frame
+from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.registry import Registry
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, QualityControl, Size
@@ -65,7 +66,7 @@ def bench(tmp_path: Path, settings: Settings, queue: FileQueue, source: FileSour
     app, leaving = WholeSlideDemo(), Leaving()
     workspace = Workspace(tmp_path / "data", queue.claimer.id)
     record = RecordMaker(app, job, FRAME).done(Result("ANSWER: 42"), FRAME)
-    keep(workspace, job.id, Finding(record=record, quality=Quality.REJECTED))
+    keep(workspace, job.id, Finding(record=record, quality=Quality.REJECTED, rests_on=fingerprint(app)))
     worker = Worker(
         settings,
         source,
