@@ -50,7 +50,7 @@ class SafeStream(io.TextIOBase):
         self._ended = False
         self._begin()
         os.register_at_fork(after_in_child=self._begin)
-        atexit.register(self._end)
+        atexit.register(self.end)
 
     def _begin(self) -> None:
         self._waiting: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
@@ -118,7 +118,7 @@ class SafeStream(io.TextIOBase):
         else:
             self._dropped -= dropped
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Wait until all is written, or `END_S` are over; from then on, write only what needs no waiting."""
         if self._thread is not None:
             written = threading.Event()
@@ -131,7 +131,7 @@ def write_out() -> None:
     """Wait until all is written, as at the end of a program, for one that is replaced by another."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, SafeStream):
-            stream._end()
+            stream.end()
 
 
 def _has_room(descriptor: int, seconds: float) -> bool:
