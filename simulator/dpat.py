@@ -155,9 +155,12 @@ class Dpat:
 
     # A test
 
-    def token(self) -> str:
-        """Give a fresh bearer token, as an invocation would bear it."""
-        return self.tokens.give()
+    def token(self, *scope: str) -> str:
+        """Give a fresh bearer token, as an invocation would bear it; with `scope`, for an app and a slide only.
+
+        How far a real DPAT's tokens reach is not known.
+        """
+        return self.tokens.give(*scope)
 
     def expire_tokens(self) -> int:
         """Let all tokens given so far expire, and give their number."""

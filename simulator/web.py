@@ -38,7 +38,9 @@ def create_app(dpat: Dpat) -> Flask:
         if not VERSION.fullmatch(request.headers.get("X-Sectra-ApiVersion", "")):
             raise Malformed("The call lacks the header X-Sectra-ApiVersion.")
         if request.path != f"{PREFIX}/token":
-            dpat.tokens.check(request.headers.get("Authorization"))
+            given = request.view_args or {}
+            about = [given[name] for name in ("application_id", "slide_id") if name in given]
+            dpat.tokens.check(request.headers.get("Authorization"), *about)
 
     @app.after_request
     def name_versions(answer: Response) -> Response:

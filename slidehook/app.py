@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from slidehook.iaapi.models import ImageInfo, InputTemplate
+from slidehook.publishing.limits import MIB, MOST_BODY_BYTES, most_body_bytes, most_record_bytes
 from slidehook.result import Progress, Result
 from slidehook.settings import Settings
 from slidehook.slide import Slide
@@ -78,7 +79,7 @@ class App(ABC):
     is in `slide.dependency`.
     `memory_gb`: how much memory one analysis may take, in GiB; None: no limit.
     `max_polygons`, `max_points`: how many shapes, and corners of shapes, DPAT is sent at most; of more, the largest
-    are shown, and the table says so.
+    are shown, and the table says so. `max_patches`: how many patches of a gallery; of more, the first are shown.
     """
 
     id: ClassVar[str]
@@ -94,6 +95,7 @@ class App(ABC):
     memory_gb: ClassVar[float | None] = None
     max_polygons: ClassVar[int] = 2000
     max_points: ClassVar[int] = 50_000
+    max_patches: ClassVar[int] = 5000
 
     params: BaseModel = NoParams()
     """What a site can tune: an instance of a model of the app's own, with its defaults.
@@ -131,6 +133,13 @@ class App(ABC):
             raise TypeError(f"{cls.__name__}.needs must be some of {', '.join(sorted(NEEDS))}")
         cls.needs = frozenset(cls.needs)
         _check_limits(cls)
+
+    @classmethod
+    def most_record_bytes(cls) -> int:
+        """Say how many bytes of JSON a result of this app may take when it is sent to DPAT."""
+        return most_record_bytes(
+            max_polygons=cls.max_polygons, max_points=cls.max_points, max_patches=cls.max_patches
+        )
 
     @classmethod
     def input_template(cls) -> InputTemplate:
@@ -186,9 +195,14 @@ def _check_limits(cls: type[App]) -> None:
         raise TypeError(f"{cls.__name__}.depends_on must be another app's id, not its own")
     if cls.memory_gb is not None and not 0 < cls.memory_gb < inf:
         raise TypeError(f"{cls.__name__}.memory_gb must be above 0, or None")
-    for name, least in (("max_polygons", 1), ("max_points", 3)):
+    for name, least in (("max_polygons", 1), ("max_points", 3), ("max_patches", 0)):
         limit = getattr(cls, name)
         if not isinstance(limit, int) or limit < least:
             raise TypeError(f"{cls.__name__}.{name} must be a whole number, {least} at least")
+    if (body := most_body_bytes(cls.most_record_bytes())) > MOST_BODY_BYTES:
+        raise TypeError(
+            f"{cls.__name__}.max_polygons, .max_points and .max_patches allow results that may come back from DPAT "
+            f"with {body // MIB} MiB; {MOST_BODY_BYTES // MIB} MiB is the most that is read"
+        )
     if not isinstance(cls.params, BaseModel):
         raise TypeError(f"{cls.__name__}.params must be an instance of a pydantic model, with its defaults")

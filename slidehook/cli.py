@@ -101,6 +101,7 @@ def _as_json(app: App) -> dict[str, Any]:
         "memoryGb": app.memory_gb,
         "maxPolygons": app.max_polygons,
         "maxPoints": app.max_points,
+        "maxPatches": app.max_patches,
         "params": {name: {"default": defaults.get(name), "value": value} for name, value in values.items()},
     }
 

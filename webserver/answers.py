@@ -15,6 +15,7 @@ from slidehook.errors import (
     SlidehookError,
 )
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER
+from slidehook.publishing.limits import MIB
 
 STATUS: dict[type[SlidehookError], int] = {
     BadRequest: 400,
@@ -29,7 +30,6 @@ STATUS: dict[type[SlidehookError], int] = {
 SENTENCES = {
     404: "There is nothing at this address; GET / lists the apps.",
     405: "This address does not take that method.",
-    413: "The body is larger than 1 MiB.",
     415: "A compressed body is not read.",
     500: "slidehook has met a fault of its own; its log says more.",
 }
@@ -74,4 +74,7 @@ def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, st
         cause = getattr(error, "original_exception", None) or error
         structlog.get_logger().error("request failed", path=request.path, exc_info=cause)
     allowed = [header for header in error.get_headers() if header[0] == "Allow"]
-    return jsonify(error=SENTENCES.get(status) or f"{error.description}"), status, allowed
+    sentence = SENTENCES.get(status) or f"{error.description}"
+    if status == 413:
+        sentence = f"The body is larger than {(request.max_content_length or 0) // MIB} MiB."
+    return jsonify(error=sentence), status, allowed

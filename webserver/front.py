@@ -11,6 +11,7 @@ from slidehook.hosting.registry import Registry, load_apps
 from slidehook.hosting.reloading import reloaded
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.logs import set_up_logging
+from slidehook.publishing.limits import PLAIN_BODY_BYTES
 from slidehook.settings import Settings, read_settings
 from webserver.answers import set_up_answers
 from webserver.changedapps import ChangedApps, tell_broken
@@ -18,9 +19,6 @@ from webserver.intake import Intake
 from webserver.openapi import openapi
 from webserver.pages import pages
 from webserver.routes import app_routes
-
-MAX_BODY_BYTES = 1024 * 1024
-"""The largest request body that is read."""
 
 
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> Flask:
@@ -45,7 +43,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
 def _site(settings: Settings, registry: Registry, queue: FileQueue, intake: Intake) -> Flask:
     """Make the application for the apps of one registry."""
     flask = Flask("webserver", static_folder=None)
-    flask.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    flask.config["MAX_CONTENT_LENGTH"] = PLAIN_BODY_BYTES
     flask.json.sort_keys = False  # type: ignore[attr-defined]
     set_up_answers(flask)
     flask.register_blueprint(pages(registry, queue))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from functools import singledispatchmethod
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import cache, singledispatchmethod
+from typing import Any, Literal, TypeVar
 
 import structlog
+from pydantic_core import to_json
 
 from slidehook.app import App, TaggedPolygon
 from slidehook.errors import BadRequest, Conflict, DpatError, DpatTimeout, DpatUnavailable, Malformed, QueueError
@@ -25,6 +27,7 @@ from slidehook.iaapi.models import (
 )
 from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
 from slidehook.jobs.queue import DeletedResult, Hold, JobSink
+from slidehook.publishing.limits import CONTEXT_BYTES
 from slidehook.publishing.onslide import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
 from slidehook.publishing.quality import set_quality
 from slidehook.regions import regions_of, tag_of
@@ -38,6 +41,7 @@ JOINED_WAIT_S = WEBHOOK_S + 5.0
 JOINED_LOOK_S = 0.05
 
 _Call = Create | Modify | Delete | Cancel
+_T = TypeVar("_T")
 log = structlog.get_logger()
 
 
@@ -63,11 +67,9 @@ class Intake:
             log.info("image not wanted", app=app.id)
             return
         job = self._job(app, call, WholeSlideInput(), info, "import")
-        hold, twin = self._hold(job)
-        if twin is not None:
-            log.info("already at work", job=hold.job.id, app=app.id)
-            return
-        self._announce(app, hold, client)
+        hold, _ = self._hold(job, lambda _: client.prove_access(app.id, call.slide_id))
+        if hold is not None:
+            self._announce(app, hold, client)
 
     @singledispatchmethod
     def _act(self, call: _Call, app: App) -> dict[str, Any]:
@@ -84,10 +86,8 @@ class Intake:
         info = client.slide_info(call.slide_id, include_phi=self._settings.store_phi)
         regions_of(call.input, frame_of(info))
         job = self._job(app, call, call.input, info, "user")
-        hold, twin = self._hold(job)
-        if twin is not None:
-            return self._current(app, twin, client)
-        return self._announce(app, hold, client).answer
+        hold, answer = self._hold(job, lambda twin: self._current(app, twin, client))
+        return self._announce(app, hold, client).answer if hold is not None else answer or {}
 
     @_act.register
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
@@ -101,7 +101,8 @@ class Intake:
 
     @_act.register
     def _delete(self, call: Delete, app: App) -> dict[str, Any]:
-        """Let the deletion stand, and stop whatever still works on that result."""
+        """Let the deletion stand, and stop whatever still works on that result, if DPAT knows the caller."""
+        client = self._client(call)
         deleted = DeletedResult(
             callback_url=self._callback_url(call),
             app_id=app.id,
@@ -110,14 +111,31 @@ class Intake:
             whole_slide=app.input.type == "wholeSlide",
             shown_by=shown_by(call.input.data.context if call.input.data else None),
         )
-        stopped = self._queue.result_deleted(deleted)
+        prove = cache(lambda: client.prove_access(app.id, call.slide_id))
+
+        def allow(_: JobRecord) -> bool:
+            prove()
+            return True
+
+        stopped = self._queue.result_deleted(deleted, allow=allow)
         log.info("result deleted", app=app.id, result=call.input.id, stopped=",".join(stopped) or "-")
         return {}
 
     @_act.register
     def _cancel(self, call: Cancel, app: App) -> dict[str, Any]:
-        """Stop the job, and say so on its slide: here where it has no worker, unless DPAT can't be told just now."""
+        """Stop the job, and say so on its slide: here where it has no worker, unless DPAT can't be told just now.
+
+        A job of another slide, app or DPAT is not stopped by its token, and none by a caller whom DPAT does not know.
+        """
         client = self._client(call)
+
+        def allow(record: JobRecord) -> bool:
+            job = record.job
+            if (job.callback_url, job.app_id, job.slide_id) != (self._callback_url(call), app.id, call.slide_id):
+                log.warning("cancellation token of another job", job=job.id)
+                return False
+            client.prove_access(app.id, call.slide_id)
+            return True
 
         def tell(record: JobRecord) -> bool:
             try:
@@ -128,13 +146,17 @@ class Intake:
             return True
 
         key = digest(call.cancellation_token) if call.cancellation_token else None
-        cancelled = self._queue.cancel(key, token=call.callback_info.token, tell=tell) if key else None
+        cancelled = self._queue.cancel(key, token=call.callback_info.token, tell=tell, allow=allow) if key else None
         log.info("cancel", app=app.id, job=cancelled.job_id if cancelled else "-")
         return {}
 
     def _check(self, app: App, call: _Call | Notification) -> None:
         if call.application_id != app.id:
             raise BadRequest(f"This is the app {app.id}; the applicationId is another's.")
+        if isinstance(call, Modify) and call.input.slide_id != call.slide_id:
+            raise BadRequest("The changed result is of another slide than the slideId says.")
+        if isinstance(call, Create | Notification) and len(to_json(call.context)) > CONTEXT_BYTES:
+            raise BadRequest(f"The field 'context' is larger than {CONTEXT_BYTES // 1024} KiB.")
 
     def _callback_url(self, call: _Call | Notification) -> str:
         return check_callback(call.callback_info.url, self._settings.dpat_urls)
@@ -175,20 +197,25 @@ class Intake:
             callback_token=call.callback_info.token,
         )
 
-    def _hold(self, job: Job) -> tuple[Hold, JobRecord | None]:
-        """Hold the job, or join it to the same work already there and give that.
+    def _hold(self, job: Job, prove: Callable[[JobRecord], _T]) -> tuple[Hold | None, _T | None]:
+        """Hold the job, or join it to the same work already there; then the first is None, and the second is proof.
 
-        Another request's work that has no result yet may still be taken back, if DPAT fails that request; then this
-        one stands on its own.
+        `prove` reads something of DPAT with the caller's token, and is given the work that is there. What it raises
+        ends the request, and leaves that work as it was. Another request's work that has no result yet may still be
+        taken back, if DPAT fails that request; then this one stands on its own.
         """
         while True:
-            hold = self._queue.hold(job)
+            hold = self._queue.hold(job, join=False)
             if not hold.coalesced:
                 return hold, None
-            if (twin := self._joined(job)) is not None:
-                return hold, twin
+            if (twin := self._settled(job)) is None:
+                continue
+            proof = prove(twin)
+            if self._queue.join(job):
+                log.info("already at work", job=twin.job.id, app=job.app_id)
+                return None, proof
 
-    def _joined(self, job: Job) -> JobRecord | None:
+    def _settled(self, job: Job) -> JobRecord | None:
         """Read the work that was there already, as soon as nobody can take it back; None when it has gone.
 
         Raises DpatTimeout when that takes too long: what may still be taken back must not be acknowledged.
@@ -246,10 +273,11 @@ class Intake:
         log.info("queued", job=hold.job.id, app=hold.job.app_id, origin=hold.job.origin)
 
     def _current(self, app: App, twin: JobRecord, client: DpatClient) -> dict[str, Any]:
-        """Give the result of the work that was there already."""
+        """Read the result of the work that was there already, which proves the caller's access to it."""
         result = ResultOnSlide(client, app, twin.job)
         if twin.result is not None:
             result.know(twin.result.id, twin.result.version_id)
-        stored = result.current()
-        log.info("already at work", job=twin.job.id, app=app.id)
-        return stored.answer if stored else {}
+        if (stored := result.current()) is None:
+            client.prove_access(app.id, twin.job.slide_id)
+            return {}
+        return stored.answer

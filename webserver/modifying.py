@@ -15,7 +15,7 @@ from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.plain import in_words, plain
 from slidehook.hosting.receipt import FINGERPRINT
 from slidehook.iaapi.models import ImageInfo, StoredResult
-from slidehook.publishing.budget import within_budget
+from slidehook.publishing.budget import check_size, within_limits
 from slidehook.publishing.changes import changed, failed_change, is_notice, result_of
 from slidehook.publishing.onslide import frame_of
 from slidehook.result import Quality, Result
@@ -42,8 +42,9 @@ def answered(
         return failed_change(record, "DPAT does not tell the slide's size"), None
     asked = result_of(record, frame)
     try:
-        answer = within_budget(_ask(app, asked), max_polygons=app.max_polygons, max_points=app.max_points)
+        answer = within_limits(app, _ask(app, asked))
         stored = _saying_which_code(app, changed(record, answer, frame, application_version=app.version))
+        check_size(app, stored)
     except SlidehookError as error:
         log.warning("on_modify failed", app=app.id, reason=in_words(error))
         return failed_change(record, in_words(error)), None

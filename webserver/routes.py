@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -9,7 +11,12 @@ from flask import Blueprint, Response, jsonify, request
 from slidehook.app import App
 from slidehook.iaapi.models import Registration, VersionInfo, parse_invocation, parse_notification
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.publishing.limits import PLAIN_BODY_BYTES, most_body_bytes
 from webserver.intake import Intake
+
+LARGE_AT_ONCE = 2
+"""How many large bodies a process reads at the same time: as objects they take many times their size."""
+_large_bodies = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
 
 def app_routes(app: App, intake: Intake) -> Blueprint:
@@ -32,9 +39,15 @@ def app_routes(app: App, intake: Intake) -> Blueprint:
     def info() -> Response:
         return jsonify(VersionInfo(api_version=API_VERSION, software_version=SOFTWARE_VERSION).to_wire())
 
+    most = most_body_bytes(app.most_record_bytes())
+
     @routes.post("")
     def invocation() -> Response:
-        answer: dict[str, Any] = intake.invocation(app, parse_invocation(request.get_data()))
+        request.max_content_length = most  # a result that this app was let through may come back
+        body = request.get_data(cache=False)
+        with _large_bodies if len(body) > PLAIN_BODY_BYTES else nullcontext():
+            call = parse_invocation(body)
+        answer: dict[str, Any] = intake.invocation(app, call)
         return jsonify(answer)
 
     @routes.post("/imagenotification")

@@ -12,7 +12,7 @@ from slidehook.hosting.registry import Registry
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
 from slidehook.jobs.queue import Claim
-from slidehook.publishing.budget import within_budget
+from slidehook.publishing.budget import within_limits
 from slidehook.publishing.geojson import geojson_of
 from slidehook.publishing.onslide import frame_of
 from slidehook.publishing.quality import set_quality
@@ -55,6 +55,7 @@ class Attempt:
         leaving: Leaving,
     ) -> None:
         self._job = claim.job
+        self._image_info = claim.record.image_info
         self._app = registry[claim.job.app_id]
         self._registry = registry
         self._client = client
@@ -104,12 +105,11 @@ class Attempt:
 
     def _trimmed(self, found: Found) -> Result:
         """Give as much of the result as DPAT can show; all of it is kept here."""
-        app = self._app
         try:
-            self._workspace.keep(self._job.id, "result.geojson", geojson_of(found.result, app.name))
+            self._workspace.keep(self._job.id, "result.geojson", geojson_of(found.result, self._app.name))
         except CannotStore as error:
             log.warning("the whole result is not kept here", reason=str(error))
-        return within_budget(found.result, max_polygons=app.max_polygons, max_points=app.max_points, mpp=found.mpp)
+        return within_limits(self._app, found.result, mpp=found.mpp)
 
     def _analyse(self, child: Callable[[], AppProcess], info: ImageInfo) -> Found:
         """Fetch what the apps need, and run them."""
@@ -135,7 +135,7 @@ class Attempt:
 
     def _metadata(self) -> ImageInfo:
         phi = self._settings.store_phi
-        info = self._job.image_info
+        info = self._image_info
         if info is None:
             with self._leaving.interruptible():
                 info = self._client.slide_info(self._job.slide_id, include_phi=phi)

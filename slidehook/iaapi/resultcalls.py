@@ -33,6 +33,13 @@ class ResultCalls(Calls):
         stored = read(_RESULTS, response, "the list of results")
         return [each.with_answer(answer) for each, answer in zip(stored, json.loads(response.content), strict=True)]
 
+    def prove_access(self, app_id: str, slide_id: str) -> None:
+        """Have DPAT accept the token for this app and slide; raises TokenExpired where it does not.
+
+        The list of results is the one thing to read whose address names both; what is in it does not matter.
+        """
+        self.get(f"/applications/{part(app_id)}/results/slide/{part(slide_id)}")
+
     def result(self, app_id: str, result_id: int | str) -> Stored:
         """Read one stored result."""
         return _stored(self.get(_path(app_id, result_id)))

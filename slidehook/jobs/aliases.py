@@ -15,6 +15,8 @@ from slidehook.errors import JobDamaged
 from slidehook.jobs.durable import link, make_dir, read_whole, remove
 from slidehook.jobs.job import Job, JobRecord, parse_record
 
+MOST_NAMES = 64
+"""How many names a job's file may have. A request that joins it beyond that can't cancel it by its own token."""
 _KEY = re.compile(r"[0-9a-f]{40}")
 
 
@@ -63,10 +65,12 @@ class Aliases:
             return False
         return True
 
-    def add(self, known: str, key: str) -> None:
-        """Make the job that is known by one key known by another too, if both are free to."""
+    def add(self, known: str, key: str) -> bool:
+        """Make the job that is known by one key known by another too; False when that can't be."""
         with contextlib.suppress(FileNotFoundError):
-            self.make(self._path(known), key)
+            path = self._path(known)
+            return os.stat(path).st_nlink < MOST_NAMES and self.make(path, key)
+        return False
 
     def restore(self, source: str, job: Job) -> None:
         """Make the job at `source` known by its own keys again, where no other live job is."""

@@ -23,7 +23,7 @@ from slidehook.jobs.layout import Layout
 from slidehook.jobs.names import NEVER_NS, JobName
 from slidehook.jobs.notes import NoteKind
 from slidehook.jobs.ownedfile import Disk, OwnedFile
-from slidehook.jobs.queue import Cancelled, DeletedResult, Tell, told_elsewhere
+from slidehook.jobs.queue import Allow, Cancelled, DeletedResult, Tell, allowed_already, told_elsewhere
 from slidehook.jobs.stopping import Stopper
 
 
@@ -98,8 +98,11 @@ class FileQueue:
             hold.release()
         return hold.job
 
-    def hold(self, job: Job) -> FileHold:
-        """Make a job durable and keep it from workers, or join it to the same work already there."""
+    def hold(self, job: Job, *, join: bool = True) -> FileHold:
+        """Make a job durable and keep it from workers, or join it to the same work already there.
+
+        Not `join`: see `slidehook.jobs.queue.JobSink`.
+        """
         with queue_errors("can't take the job"):
             name = JobName(JobState.ACTIVE, job.id, job.priority, job.app_id, 0, self.claimer.id)
             file = OwnedFile(self.disk, name)  # where it is this process's own: nobody else reads it yet
@@ -108,8 +111,17 @@ class FileQueue:
                 new.sync(self.layout.active)
             if (twin := self._make_known(file, job, key)) is None:
                 return FileHold(self, file, job)
-            self._join(twin.job, job)
+            if join:
+                self._join(twin.job, job)
             return FileHold(self, None, twin.job)
+
+    def join(self, job: Job) -> bool:
+        """Let the work that `job` asks for profit from it; False when no such work is queued or running."""
+        with queue_errors("can't take the job"):
+            if (twin := self._at_work(job.key)) is None:
+                return False
+            self._join(twin.job, job)
+            return True
 
     def _make_known(self, file: OwnedFile, job: Job, key: str) -> JobRecord | None:
         """Let a durable job be found by what it does; where a live job does that already, take it back and give that.
@@ -174,7 +186,12 @@ class FileQueue:
     # --- stopping
 
     def cancel(
-        self, cancellation_key: str, *, token: str | None = None, tell: Tell = told_elsewhere
+        self,
+        cancellation_key: str,
+        *,
+        token: str | None = None,
+        tell: Tell = told_elsewhere,
+        allow: Allow = allowed_already,
     ) -> Cancelled | None:
         """Stop the job of a cancellation token (its digest); None when no such job is queued or running.
 
@@ -182,7 +199,9 @@ class FileQueue:
         """
         with queue_errors("can't cancel the job"):
             record = self.disk.aliases.live(cancellation_key)
-            return self.cancel_job(record.job.id, token=token, tell=tell) if record else None
+            if record is None or not allow(record):
+                return None
+            return self.cancel_job(record.job.id, token=token, tell=tell)
 
     def cancel_job(
         self, job_id: str, reason: str = "cancelled", *, token: str | None = None, tell: Tell = told_elsewhere
@@ -190,10 +209,10 @@ class FileQueue:
         """Stop a job: at once where it waits, by a note to its worker where it runs. None: it is not live."""
         return Stopper(self).cancel(job_id, reason, token=token, tell=tell)
 
-    def result_deleted(self, deleted: DeletedResult) -> list[str]:
+    def result_deleted(self, deleted: DeletedResult, *, allow: Allow = allowed_already) -> list[str]:
         """Stop the live jobs on a deleted result, see `slidehook.jobs.queue.JobSink`; gives their ids."""
         with queue_errors("can't stop the job"):
-            return Stopper(self).result_deleted(deleted)
+            return Stopper(self).result_deleted(deleted, allow)
 
 
 class FileHold:

@@ -145,6 +145,15 @@ class JobRecord(BaseModel):
     events: list[Event] = []
 
     @property
+    def image_info(self) -> ImageInfo | None:
+        """The image record, as far as it is DPAT's for certain: read from it, or sent with a token that it has taken.
+
+        Of a notification that came while DPAT could not say so, anybody may have made it up.
+        """
+        accepted = any(isinstance(each, ResultNoted) and each.attempt == 0 for each in self.events)
+        return self.job.image_info if self.job.origin == "user" or accepted else None
+
+    @property
     def ended(self) -> bool:
         """Whether the last that was noted is an outcome."""
         return self.outcome is not None

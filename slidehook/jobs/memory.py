@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from threading import Condition
 
 from slidehook.errors import ClaimLost, QueueError
+from slidehook.jobs.aliases import MOST_NAMES
 from slidehook.jobs.job import (
     BLANK,
     ENDED,
@@ -33,7 +34,15 @@ from slidehook.jobs.job import (
 from slidehook.jobs.ledger import LIVE
 from slidehook.jobs.memoryledger import MemoryLedger
 from slidehook.jobs.names import NEVER_NS
-from slidehook.jobs.queue import Cancelled, DeletedResult, JobSummary, Tell, told_elsewhere
+from slidehook.jobs.queue import (
+    Allow,
+    Cancelled,
+    DeletedResult,
+    JobSummary,
+    Tell,
+    allowed_already,
+    told_elsewhere,
+)
 from slidehook.jobs.source import back_off_s, death_of
 from slidehook.jobs.stopping import DELETED
 
@@ -49,8 +58,9 @@ class _Entry:
     hand: object = None
     wake_ns: int | None = None
     events: list[Event] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    """The tokens of later requests for the same work, oldest first."""
+    token: str | None = None
+    """The token of the last of the later requests for the same work."""
+    tokens_came: int = 0
     cancel_wanted: bool = False
     result_deleted: bool = False
     ended_ns: int = 0
@@ -62,6 +72,11 @@ class _Entry:
     @property
     def record(self) -> JobRecord:
         return JobRecord.model_construct(job=self.job, events=list(self.events))
+
+    def take_token(self, token: str) -> None:
+        """Use a later request's token from now on."""
+        self.token = token
+        self.tokens_came += 1
 
     def move(self, state: JobState, *, owner: str | None = None, wake_ns: int | None = None) -> None:
         """Change the state; whoever had the job in hand has it no more."""
@@ -150,7 +165,7 @@ class MemoryQueue:
         entry.events.append(ended)
         entry.ended_ns = self.clock()
         entry.job = entry.job.model_copy(update={"callback_token": BLANK * len(entry.job.callback_token)})
-        entry.tokens, entry.cancel_wanted, entry.result_deleted = [], False, False
+        entry.token, entry.cancel_wanted, entry.result_deleted = None, False, False
         self.forget(entry)
 
     def forget(self, entry: _Entry) -> None:
@@ -169,13 +184,13 @@ class MemoryQueue:
     def cancel(self, entry: _Entry, reason: str, party: str, token: str | None, tell: Tell) -> Cancelled:
         """Stop a live job: at once where it waits, by a word to its worker where it runs."""
         if token is not None:
-            entry.tokens.append(token)
+            entry.take_token(token)
         entry.cancel_wanted = True
         if not self.take(entry, party):
             return Cancelled(entry.job.id, None)
         record, told = entry.record, False
-        if entry.tokens:
-            record.job = entry.job.model_copy(update={"callback_token": entry.tokens[-1]})
+        if entry.token is not None:
+            record.job = entry.job.model_copy(update={"callback_token": entry.token})
         try:
             told = tell(record)
         finally:
@@ -214,13 +229,14 @@ class MemorySink:
         self._queue = queue
         self.id = party
 
-    def hold(self, job: Job) -> MemoryHold:
-        """Keep a job from workers, or join it to the same work already there."""
+    def hold(self, job: Job, *, join: bool = True) -> MemoryHold:
+        """Keep a job from workers, or join it to the same work already there, unless that is done by `join`."""
         queue = self._queue
         with queue.changed:
             twin = queue.aliases.get(job.key)
             if twin is not None:
-                self._join(twin, job)
+                if join:
+                    self._join(twin, job)
                 return MemoryHold(queue, twin, None)
             entry = _Entry(job, JobState.ACTIVE, owner=self.id, hand=object())
             queue.entries[job.id] = queue.aliases[job.key] = entry
@@ -228,10 +244,19 @@ class MemorySink:
                 queue.aliases.setdefault(job.cancellation_key, entry)
             return MemoryHold(queue, entry, entry.hand)
 
+    def join(self, job: Job) -> bool:
+        """Let the work that `job` asks for profit from it; False when no such work is queued or running."""
+        with self._queue.changed:
+            twin = self._queue.aliases.get(job.key)
+            if twin is not None:
+                self._join(twin, job)
+            return twin is not None
+
     def _join(self, twin: _Entry, newer: Job) -> None:
-        twin.tokens.append(newer.callback_token)
+        twin.take_token(newer.callback_token)
         twin.cancel_wanted = False
-        if newer.cancellation_key:
+        names = sum(each is twin for each in self._queue.aliases.values()) + 1
+        if newer.cancellation_key and names < MOST_NAMES:
             self._queue.aliases.setdefault(newer.cancellation_key, twin)
         if twin.state is JobState.PARKED and twin.wake_ns == NEVER_NS:
             self._queue.to_waiting(twin)
@@ -249,24 +274,31 @@ class MemorySink:
             return entry is not None and entry.state is JobState.ACTIVE and entry.attempt == 0
 
     def cancel(
-        self, cancellation_key: str, *, token: str | None = None, tell: Tell = told_elsewhere
+        self,
+        cancellation_key: str,
+        *,
+        token: str | None = None,
+        tell: Tell = told_elsewhere,
+        allow: Allow = allowed_already,
     ) -> Cancelled | None:
         """Stop the job of a cancellation token (its digest); None when no such job is queued or running."""
         with self._queue.changed:
             entry = self._queue.aliases.get(cancellation_key)
-            return self._queue.cancel(entry, "cancelled", self.id, token, tell) if entry else None
+            if entry is None or not allow(entry.record):
+                return None
+            return self._queue.cancel(entry, "cancelled", self.id, token, tell)
 
-    def result_deleted(self, deleted: DeletedResult) -> list[str]:
+    def result_deleted(self, deleted: DeletedResult, *, allow: Allow = allowed_already) -> list[str]:
         """Stop the live jobs on a deleted result, without a word to their slides; gives their ids."""
         queue, stopped = self._queue, []
         with queue.changed:
-            for entry in [each for each in queue.entries.values() if each.state in LIVE]:
-                if deleted.concerns(entry.record):
-                    entry.result_deleted = True
-                    queue.aliases.pop(entry.job.key, None)
-                    if queue.take(entry, self.id):
-                        queue.finish(entry, JobState.CANCELLED, DELETED, None)
-                    stopped.append(entry.job.id)
+            live = [each for each in queue.entries.values() if each.state in LIVE and deleted.concerns(each.record)]
+            for entry in [each for each in live if allow(each.record)]:
+                entry.result_deleted = True
+                queue.aliases.pop(entry.job.key, None)
+                if queue.take(entry, self.id):
+                    queue.finish(entry, JobState.CANCELLED, DELETED, None)
+                stopped.append(entry.job.id)
         return stopped
 
 
@@ -396,9 +428,9 @@ class MemoryClaim(_InHand):
     def token(self) -> str | None:
         """Give the newest callback token for the job; None when it has none any more."""
         with self._queue.changed:
-            tokens = self._entry.tokens
-            self._tokens_seen = len(tokens)
-            return tokens[-1] if tokens else (self._entry.job.callback_token if self._entry.job.has_token else None)
+            entry = self._entry
+            self._tokens_seen = entry.tokens_came
+            return entry.token or (entry.job.callback_token if entry.job.has_token else None)
 
     def cancel_wanted(self) -> bool:
         """Say whether somebody asked for the job to stop."""
@@ -424,7 +456,7 @@ class MemoryClaim(_InHand):
             entry = self._own()
             self._queue.note_attempt_ended(entry, reason)
             self._queue.to_parked(entry, NEVER_NS, self.attempt - 1)
-            if len(entry.tokens) > self._tokens_seen:
+            if entry.tokens_came > self._tokens_seen:
                 self._queue.to_waiting(entry)
 
     def give_back(self) -> None:

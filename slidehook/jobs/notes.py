@@ -6,6 +6,7 @@ under an old name may never be seen.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -24,6 +25,8 @@ class NoteKind(StrEnum):
     DELETED = "deleted"
 
 
+KEPT = 8
+"""How many notes of one kind a job keeps, the newest: more than one, so that who has listed one can still read it."""
 _NAME = re.compile(rf"[0-9a-f]{{16}}-[0-9a-f]{{8}}\.[0-9a-f]{{16}}\.({'|'.join(NoteKind)})")
 
 
@@ -35,14 +38,19 @@ class Notes:
         self._tmp = tmp
 
     def post(self, job_id: str, kind: NoteKind, now_ns: int, content: bytes = b"") -> str:
-        """Leave a note, durably, and give its name; it is newer than all that are there, whatever the clock says."""
-        if last := max(self.of(job_id), default=""):
+        """Leave a note, durably, and give its name; it is newer than all that are there, whatever the clock says.
+
+        Of each kind only the newest stay, however many are posted.
+        """
+        there = self.of(job_id)
+        if last := max(there, default=""):
             now_ns = max(now_ns, int(last.split(".")[1], 16) + 1)
         name = f"{job_id}.{now_ns:016x}.{kind}"
         aside = f"{self._tmp}/{name}.{secrets.token_hex(4)}"
         write_new(aside, content)
         rename(aside, f"{self._root}/{name}")
         sync_dir(self._root)
+        self.take_back([each for each in there if each.endswith(f".{kind}")][: -(KEPT - 1)])
         return name
 
     def of(self, job_id: str, kind: NoteKind | None = None) -> list[str]:
@@ -53,6 +61,13 @@ class Notes:
     def newest(self, job_id: str, kind: NoteKind) -> str:
         """Give the name of the note that came last; empty when none came."""
         return max(self.of(job_id, kind), default="")
+
+    def newest_content(self, job_id: str, kind: NoteKind) -> tuple[str, str | None]:
+        """Give the name and the content of the note that came last; an empty name and None when none came."""
+        while name := self.newest(job_id, kind):
+            with contextlib.suppress(FileNotFoundError):  # so many have come since that it was one too many
+                return name, self.read(name)
+        return "", None
 
     def read(self, name: str) -> str:
         """Read a note."""

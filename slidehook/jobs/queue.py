@@ -15,6 +15,19 @@ The job that it is given bears the newest token.
 """
 
 
+Allow = Callable[[JobRecord], bool]
+"""Says whether a caller may stop a job, before anything is changed; what it raises ends the call.
+
+False: the job is none of the caller's.
+"""
+
+
+def allowed_already(record: JobRecord) -> bool:
+    """Allow it: whoever asks has been proven otherwise."""
+    del record
+    return True
+
+
 def told_elsewhere(record: JobRecord) -> bool:
     """Leave it to the caller to tell the slide: the job ends at once."""
     del record
@@ -76,8 +89,17 @@ class Hold(Protocol):
 class JobSink(Protocol):
     """All that the webserver asks of a queue."""
 
-    def hold(self, job: Job) -> Hold:
-        """Make a job durable and keep it from workers, or join it to the same work already there."""
+    def hold(self, job: Job, *, join: bool = True) -> Hold:
+        """Make a job durable and keep it from workers, or join it to the same work already there.
+
+        Not `join`: the work already there is only named, and left as it is until `join` is called.
+        """
+
+    def join(self, job: Job) -> bool:
+        """Let the work that `job` asks for profit from it: its token, and its cancellation token from now on.
+
+        False when no such work is queued or running. Nothing of a caller whom DPAT has not accepted may come here.
+        """
 
     def peek(self, job: Job) -> JobRecord | None:
         """Read what has happened to the work that `job` asks for; None when none is queued or running."""
@@ -86,18 +108,25 @@ class JobSink(Protocol):
         """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
 
     def cancel(
-        self, cancellation_key: str, *, token: str | None = None, tell: Tell = told_elsewhere
+        self,
+        cancellation_key: str,
+        *,
+        token: str | None = None,
+        tell: Tell = told_elsewhere,
+        allow: Allow = allowed_already,
     ) -> Cancelled | None:
         """Stop the job of a cancellation token (its digest); None when no such job is queued or running.
 
-        A job that waits is kept from workers while `tell` is asked, and ends where that gives True; else a worker
-        tells the slide, as soon as DPAT lets it. `token`: a fresher callback token, to tell it with.
+        `allow` is asked first; None, too, where it gives False. A job that waits is kept from workers while `tell` is
+        asked, and ends where that gives True; else a worker tells the slide, as soon as DPAT lets it. `token`: a
+        fresher callback token, to tell it with.
         """
 
-    def result_deleted(self, deleted: DeletedResult) -> list[str]:
+    def result_deleted(self, deleted: DeletedResult, *, allow: Allow = allowed_already) -> list[str]:
         """Stop the live jobs on a deleted result, without a word to their slides; gives their ids.
 
-        Nobody joins them from then on: who asks for the same work again starts a job of its own.
+        `allow` is asked for each of them before any is stopped. Nobody joins them from then on: who asks for the same
+        work again starts a job of its own.
         """
 
 

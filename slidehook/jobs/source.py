@@ -298,8 +298,7 @@ class FileClaim:
     def token(self) -> str | None:
         """Give the newest callback token for the job; None when it has none any more."""
         with self._acting("can't be read"):
-            self._token_note = self._disk.notes.newest(self.job.id, NoteKind.TOKEN)
-            newest = self._disk.notes.read(self._token_note) if self._token_note else None
+            self._token_note, newest = self._disk.notes.newest_content(self.job.id, NoteKind.TOKEN)
         return newest or (self.job.callback_token if self.job.has_token else None)
 
     def cancel_wanted(self) -> bool:
@@ -329,7 +328,8 @@ class FileClaim:
         """Give the job back until the same work is asked for again, or was since `token`; raises ClaimLost."""
         with self._acting("can't take the job back", last=True):
             if not self._parked:  # else an earlier try came that far
-                self._file.note_attempt_ended(reason)
+                if not self._parked_before(reason):
+                    self._file.note_attempt_ended(reason)
                 self._file.to_parked(NEVER_NS, attempt=self.attempt - 1)
                 self._parked = True
             if self._disk.notes.newest(self.job.id, NoteKind.TOKEN) != self._token_note:
@@ -337,6 +337,13 @@ class FileClaim:
                 with contextlib.suppress(FileNotFoundError):
                     self._disk.entrance.enter(self._file.path, self._file.name.waiting())
             self._parked = False
+
+    def _parked_before(self, reason: str) -> bool:
+        """Say whether the last that happened to the job is this very thing: told once, however often it is woken."""
+        last = self.record.events[-1] if self.record.events else None
+        if self.record.result is None or not isinstance(last, AttemptEnded):
+            return False
+        return (last.attempt, last.reason, last.claimer) == (self.attempt, reason, None)
 
     def give_back(self) -> None:
         """Let another worker have the job at once, as if this attempt had not been; raises ClaimLost."""

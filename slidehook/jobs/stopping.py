@@ -18,7 +18,7 @@ from slidehook.jobs.job import JobRecord, JobState, parse_record, work_key
 from slidehook.jobs.names import JobName
 from slidehook.jobs.notes import NoteKind
 from slidehook.jobs.ownedfile import OwnedFile
-from slidehook.jobs.queue import Cancelled, DeletedResult, Tell
+from slidehook.jobs.queue import Allow, Cancelled, DeletedResult, Tell
 from slidehook.jobs.waiting import find, walk
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ class Stopper:
             record = parse_record(read_whole(file.path))
         except JobDamaged:
             return None
-        if newest := self._disk.notes.newest(record.job.id, NoteKind.TOKEN):
-            record.job = record.job.model_copy(update={"callback_token": self._disk.notes.read(newest)})
+        _, token = self._disk.notes.newest_content(record.job.id, NoteKind.TOKEN)
+        if token is not None:
+            record.job = record.job.model_copy(update={"callback_token": token})
         return record
 
     def _let_go(self, file: OwnedFile) -> None:
@@ -80,10 +81,10 @@ class Stopper:
         except OSError:
             self._queue.release_later(file)
 
-    def result_deleted(self, deleted: DeletedResult) -> list[str]:
+    def result_deleted(self, deleted: DeletedResult, allow: Allow) -> list[str]:
         """Stop the jobs on a deleted result, see `JobSink.result_deleted`."""
         stopped = []
-        for record in self._on(deleted):
+        for record in [each for each in self._on(deleted) if allow(each)]:
             job_id = record.job.id
             note = self._post(job_id, NoteKind.DELETED)
             found = self._take(job_id)

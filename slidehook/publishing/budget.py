@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import LineString, Polygon
 
+from slidehook.app import App
+from slidehook.errors import AppError
 from slidehook.geometry import PixelPoint
+from slidehook.iaapi.models import ResultRecord
 from slidehook.result import Result, Shape, Text
 
 FIRST_UM, LAST_UM = 0.5, 16.0
@@ -22,8 +25,31 @@ FIRST_PX, LAST_PX = 1.0, 64.0
 """The same in level-0 pixels, for a slide whose pixel size is not certain."""
 ENDLESS_PX = 1e6
 """A tolerance that leaves nothing to be simplified, in level-0 pixels."""
-SHAPES_SHOWN = "Shapes shown"
-"""The row of the table that says what was left out."""
+SHAPES_SHOWN, PATCHES_SHOWN = "Shapes shown", "Patches shown"
+"""The rows of the table that say what was left out."""
+
+
+def within_limits(app: App | type[App], result: Result, *, mpp: float | None = None) -> Result:
+    """Give as much of an app's result as the app's own limits let through; see `within_budget`."""
+    fewer = within_budget(result, max_polygons=app.max_polygons, max_points=app.max_points, mpp=mpp)
+    gallery = fewer.gallery
+    if gallery is None or len(gallery.patches) <= app.max_patches:
+        return fewer
+    note = f"{app.max_patches} of {len(gallery.patches)} (first)"
+    return replace(
+        fewer,
+        gallery=replace(gallery, patches=gallery.patches[: app.max_patches]),
+        properties={**fewer.properties, PATCHES_SHOWN: note},
+    )
+
+
+def check_size(app: App | type[App], record: ResultRecord) -> None:
+    """Raise AppError when a record is larger than an app's result may be, as by its texts: it could not come back."""
+    size, most = len(record.model_dump_json(by_alias=True, exclude_none=True).encode()), app.most_record_bytes()
+    if size > most:
+        raise AppError(
+            f"the app's result can't be sent to DPAT: it takes {size / 1e6:.1f} MB, {most / 1e6:.1f} MB is the most"
+        )
 
 
 def within_budget(result: Result, *, max_polygons: int, max_points: int, mpp: float | None = None) -> Result:

@@ -29,6 +29,7 @@ from slidehook.iaapi.models import (
     Style,
 )
 from slidehook.jobs.job import Job, JobRecord
+from slidehook.publishing.budget import check_size
 from slidehook.publishing.records import shown
 from slidehook.result import Result
 
@@ -84,7 +85,9 @@ class RecordMaker:
         Raises AppError when a result can't be made of it, such as of coordinates that are no numbers.
         """
         result = plain(result)
-        return self._record(result.text, {**result.properties}, shown(result, frame))
+        record = self._record(result.text, {**result.properties}, shown(result, frame))
+        check_size(self._app, record)
+        return record
 
     def _framed(self, colour: str, text: str) -> Primitive:
         style = Style(stroke_style=colour, size=3)

@@ -16,7 +16,7 @@ from slidehook.hosting.running import certain_mpp, run_app
 from slidehook.iaapi.models import Input, Point, ResultData, ResultRecord, WholeSlideInput
 from slidehook.iaapi.models.base import Polygon
 from slidehook.iaapi.models.invocations import MultiAreaInput, PolygonContent, PolygonsContent, TaggedPolygonInput
-from slidehook.publishing.budget import within_budget
+from slidehook.publishing.budget import within_limits
 from slidehook.publishing.geojson import Outline
 from slidehook.publishing.records import shown
 from slidehook.regions import regions_of, tag_of
@@ -131,7 +131,7 @@ def _analysed(
 
 def _record(app: App, slide: Slide, whole: Result) -> ResultRecord:
     """Make what DPAT would be sent."""
-    result = within_budget(whole, max_polygons=app.max_polygons, max_points=app.max_points, mpp=certain_mpp(slide))
+    result = within_limits(app, whole, mpp=certain_mpp(slide))
     return ResultRecord(
         slide_id=slide.info.id,
         display_result=result.text,

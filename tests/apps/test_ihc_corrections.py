@@ -16,11 +16,11 @@ from slidehook import AppError, Frame, Result
 from slidehook.iaapi.models import ImageInfo, Size, StoredResult
 from slidehook.jobs.job import Job, new_job_id
 from slidehook.publishing.budget import within_budget
+from slidehook.publishing.limits import PLAIN_BODY_BYTES
 from slidehook.publishing.onslide import RecordMaker
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, WHOLE, analysed, areas, number
 from tests.apps.slides import write_slide
 from tests.apps.stained import MPP, compose, scatter
-from webserver.front import MAX_BODY_BYTES
 from webserver.modifying import answered
 
 
@@ -168,7 +168,7 @@ def test_regions_whose_outlines_would_not_come_back_in_one_request_are_refused(s
     gallery = Gallery(result)
     gallery.content["patches"] *= -(-2 * MOST_PATCHES // len(gallery.content["patches"]))
     assert len(gallery.content["patches"]) >= 2 * MOST_PATCHES
-    assert len(json.dumps(gallery.wire)) < MAX_BODY_BYTES
+    assert len(json.dumps(gallery.wire)) < PLAIN_BODY_BYTES
     with pytest.raises(AppError, match=rf"the regions have {MOST_CORNERS + 4:,} corners: {MOST_CORNERS:,} at most"):
         analysed(section, areas(round_one, WHOLE))
 

@@ -16,6 +16,7 @@ from tests.e2e.conftest import APP, Dpat, Site
 from tests.e2e.running import Program, wait_for
 
 UPDATE_EVERY_S = 1.0
+PROOF = f"GET /applications/{APP}/results/slide/{{}}"
 
 
 def kinds(dpat: Dpat) -> list[str]:
@@ -46,7 +47,7 @@ def test_a_create_costs_three_calls_before_its_answer_and_two_when_the_work_is_t
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_notification_costs_two_calls_before_its_answer_and_none_when_the_work_is_there_already(
+def test_a_notification_costs_two_calls_before_its_answer_and_one_when_the_work_is_there_already(
     quiet_dpat: Dpat, *, old: bool
 ) -> None:
     slide_id = quiet_dpat.add_slide()
@@ -55,19 +56,19 @@ def test_a_notification_costs_two_calls_before_its_answer_and_none_when_the_work
     assert len(kinds(quiet_dpat)) == 2, kinds(quiet_dpat)
     quiet_dpat.clear_calls()
     quiet_dpat.notify(slide_id, old=old)
-    assert kinds(quiet_dpat) == []
+    assert kinds(quiet_dpat) == [PROOF.format(slide_id)]
 
 
-def test_a_deletion_costs_no_call_and_a_cancel_two(quiet_dpat: Dpat) -> None:
+def test_a_deletion_costs_one_call_and_a_cancel_three(quiet_dpat: Dpat) -> None:
     first, second = quiet_dpat.add_slide(), quiet_dpat.add_slide()
     quiet_dpat.create(first)
     quiet_dpat.create(second)
     quiet_dpat.clear_calls()
     quiet_dpat.invoke(APP, first, "cancel")
-    assert len(kinds(quiet_dpat)) == 2, "a look whether it has ended, and the update"
+    assert len(kinds(quiet_dpat)) == 3, "the proof of access, a look whether it has ended, and the update"
     quiet_dpat.clear_calls()
     quiet_dpat.invoke(APP, second, "delete")
-    assert kinds(quiet_dpat) == []
+    assert kinds(quiet_dpat) == [PROOF.format(second)]
 
 
 def test_a_slow_dpat_slows_no_analysis_and_its_updates_do_not_queue_up(

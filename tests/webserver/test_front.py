@@ -8,10 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from slidehook.iaapi.versions import SOFTWARE_VERSION
-from tests.webserver.site import Site
-from webserver.front import MAX_BODY_BYTES
+from slidehook.publishing.limits import MIB, PLAIN_BODY_BYTES, most_body_bytes
+from tests.webserver.site import Site, TissueArea
 
 ROUTE = "/apps/tissue-area"
+MOST_BYTES = {ROUTE: most_body_bytes(TissueArea.most_record_bytes()), f"{ROUTE}/imagenotification": PLAIN_BODY_BYTES}
 
 
 def test_the_registration_says_what_dpat_needs_to_know(site: Site) -> None:
@@ -71,7 +72,7 @@ def test_info_tells_both_versions(site: Site) -> None:
         ("DELETE", ROUTE, b"", 405),
         ("POST", ROUTE, b"{", 400),
         ("POST", f"{ROUTE}/imagenotification", b"{}", 400),
-        ("POST", ROUTE, b" " * (MAX_BODY_BYTES + 1), 413),
+        ("POST", ROUTE, b" " * (MOST_BYTES[ROUTE] + 1), 413),
     ],
 )
 def test_every_answer_bears_both_versions_and_an_error_one_sentence(
@@ -126,10 +127,14 @@ def test_health_fails_when_the_queue_is_gone(site: Site) -> None:
     assert "can't be written" in answer.text
 
 
-@pytest.mark.parametrize("path", [ROUTE, f"{ROUTE}/imagenotification"])
+@pytest.mark.parametrize("path", MOST_BYTES)
 def test_a_body_that_is_too_large_is_refused_also_when_its_length_is_not_told(site: Site, path: str) -> None:
-    body = b'{"context": {"a": "' + b"x" * MAX_BODY_BYTES + b'"}}'
-    assert site.web.post(path, data=body).status_code == 413
+    body = b'{"context": {"a": "' + b"x" * MOST_BYTES[path] + b'"}}'
+    refused = site.web.post(path, data=body)
+    assert (refused.status_code, refused.json) == (
+        413,
+        {"error": f"The body is larger than {MOST_BYTES[path] // MIB} MiB."},
+    )
     # As gunicorn hands over a body that comes in chunks.
     chunked = site.web.post(
         path, input_stream=io.BytesIO(body), environ_overrides={"wsgi.input_terminated": True}, content_length=None

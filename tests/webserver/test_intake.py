@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from slidehook.errors import QueueError
+from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import JobState
 from slidehook.jobs.source import FileSource
 from tests.e2e.running import files_below
@@ -115,7 +116,24 @@ def test_another_input_on_the_same_slide_is_other_work_with_a_result_of_its_own(
     assert len(site.jobs()) == 2
 
 
-def test_two_at_once_are_one_job_and_both_get_the_result(site: Site) -> None:
+@pytest.fixture
+def joins(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when a request waits for what becomes of the same work that is held for another."""
+    asked, is_held = threading.Event(), FileQueue.is_held
+
+    def asks(queue: FileQueue, job_id: str) -> bool:
+        held = is_held(queue, job_id)
+        asked.set()
+        return held
+
+    monkeypatch.setattr(FileQueue, "is_held", asks)
+    return asked
+
+
+def test_two_at_once_are_one_job_and_both_get_the_result(
+    make_site: Callable[..., Site], joins: threading.Event
+) -> None:
+    site = make_site(read_timeout="10s")
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(call: Call) -> Reply:
@@ -129,9 +147,7 @@ def test_two_at_once_are_one_job_and_both_get_the_result(site: Site) -> None:
     threads[0].start()
     begun.wait(10)
     threads[1].start()
-    # The second has joined once its token's note lies there.
-    notes = site.queue.layout.root / "notes"
-    wait_until(lambda: any(notes.iterdir()))
+    joins.wait(10)
     go_on.set()
     for thread in threads:
         thread.join(10)
@@ -141,7 +157,10 @@ def test_two_at_once_are_one_job_and_both_get_the_result(site: Site) -> None:
 
 
 @pytest.mark.parametrize("second", ["create", "notification"])
-def test_a_request_that_joined_work_which_was_taken_back_stands_on_its_own(site: Site, second: str) -> None:
+def test_a_request_that_joined_work_which_was_taken_back_stands_on_its_own(
+    make_site: Callable[..., Site], joins: threading.Event, second: str
+) -> None:
+    site = make_site(read_timeout="10s")
     begun, go_on = threading.Event(), threading.Event()
 
     def refuse(_: Call) -> Reply:
@@ -157,22 +176,12 @@ def test_a_request_that_joined_work_which_was_taken_back_stands_on_its_own(site:
     first.start()
     begun.wait(10)
     joined.start()
-    notes = site.queue.layout.root / "notes"
-    wait_until(lambda: any(notes.iterdir()))
+    joins.wait(10)
     go_on.set()
     first.join(10)
     joined.join(10)
     assert answers == {"first": 502, "joined": 200}
     assert len(site.jobs()) == 1
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    tick = threading.Event()
-    for _ in range(500):
-        if true():
-            return
-        tick.wait(0.01)
-    raise AssertionError("it did not come to that in 5 s")
 
 
 @pytest.mark.parametrize(

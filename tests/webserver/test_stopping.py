@@ -31,6 +31,11 @@ def claimed(source: FileSource) -> FileClaim:
     return claim
 
 
+def stranger(site: Site) -> dict[str, str]:
+    """How somebody calls who knows DPAT's address, and has made up a token."""
+    return {"url": site.dpat.url, "token": "worthless"}
+
+
 def cancel(site: Site) -> None:
     answer = site.post(action="cancel", input=..., callbackInfo={"url": site.dpat.url, "token": FRESH})
     assert (answer.status_code, answer.json) == (200, {})
@@ -48,7 +53,7 @@ def test_the_slide_is_told_with_the_token_that_comes_with_the_cancel(site: Site)
     site.post()
     site.dpat.calls.clear()
     cancel(site)
-    assert [call.method for call in site.dpat.calls] == ["GET", "PATCH"]
+    assert [call.method for call in site.dpat.calls] == ["GET", "GET", "PATCH"]
     assert {call.headers["Authorization"] for call in site.dpat.calls} == {f"Bearer {FRESH}"}
     assert site.dpat.results[1]["displayResult"] == "cancelled"
     assert ended(site) == 1
@@ -68,12 +73,36 @@ def test_a_cancel_that_dpat_can_not_be_told_of_now_is_left_to_a_worker(
     assert claim.token() == FRESH
 
 
-def test_a_cancel_while_dpat_is_away_is_left_to_a_worker(site: Site, source: FileSource) -> None:
+LIST = "/applications/tissue-area/results/slide/S-1"
+AREAS = {"applicationId": "areas"}
+
+
+@pytest.mark.parametrize("reply", [Reply(401), Reply(403), Reply(404), Reply(503)])
+def test_a_cancel_of_a_caller_whom_dpat_does_not_accept_stops_nothing(
+    site: Site, source: FileSource, reply: Reply
+) -> None:
     site.post()
-    away = {"url": "http://127.0.0.1:9/v1", "token": FRESH}
-    answer = site.post(action="cancel", input=..., callbackInfo=away)
+    site.dpat.answer("GET", LIST, reply)
+    assert site.post(action="cancel", input=..., callbackInfo=stranger(site)).status_code == 502
+    claim = claimed(source)
+    assert (claim.cancel_wanted(), claim.token()) == (False, "the-token")
+    assert site.dpat.results[1]["displayResult"] == "analysis queued, 0 %"
+
+
+@pytest.mark.parametrize("changes", [{"slideId": "S-2"}, {"url": "http://127.0.0.1:9/v1"}, AREAS])
+def test_a_guessed_cancellation_token_stops_no_job_of_another_slide_app_or_dpat(
+    site: Site, source: FileSource, changes: dict[str, Any]
+) -> None:
+    site.post()
+    site.dpat.calls.clear()
+    callback = {"url": changes.get("url", site.dpat.url), "token": FRESH}
+    body = {name: value for name, value in changes.items() if name != "url"}
+    path = f"/apps/{body.get('applicationId', 'tissue-area')}"
+    answer = site.post(path, action="cancel", input=..., callbackInfo=callback, **body)
     assert (answer.status_code, answer.json) == (200, {})
-    assert claimed(source).cancel_wanted()
+    claim = claimed(source)
+    assert (claim.cancel_wanted(), claim.token()) == (False, "the-token")
+    assert site.dpat.calls == []
 
 
 @pytest.mark.parametrize("stored_by_now", [False, True])
@@ -100,13 +129,15 @@ def test_a_result_that_the_user_has_deleted_meanwhile_stays_so(site: Site) -> No
     assert ended(site) == 1
 
 
-def test_a_running_jobs_worker_is_told_and_dpat_is_not_called(site: Site, source: FileSource) -> None:
+def test_a_running_jobs_worker_is_told_and_dpat_is_asked_about_the_caller_only(
+    site: Site, source: FileSource
+) -> None:
     site.post()
     claim = claimed(source)
     site.dpat.calls.clear()
     cancel(site)
     assert claim.cancel_wanted()
-    assert not site.dpat.calls
+    assert [(call.method, call.path) for call in site.dpat.calls] == [("GET", LIST)]
 
 
 # --- delete
@@ -123,7 +154,7 @@ def test_a_queued_job_ends_and_the_same_request_again_is_another_job(site: Site,
     site.post()
     site.dpat.calls.clear()
     delete(site, 1)
-    assert not site.dpat.calls
+    assert [(call.method, call.path) for call in site.dpat.calls] == [("GET", LIST)]
     assert ended(site) == 1
     assert source.claim() is None
     again = site.post()
@@ -143,6 +174,19 @@ def test_a_running_job_is_stopped_and_the_same_request_again_does_not_join_it(si
     other = claimed(source)
     assert other.job.id != running.job.id
     assert not other.result_deleted()
+
+
+@pytest.mark.parametrize("reply", [Reply(401), Reply(403), Reply(503)])
+@pytest.mark.parametrize("running", [False, True])
+def test_a_forged_deletion_stops_nothing(site: Site, source: FileSource, reply: Reply, *, running: bool) -> None:
+    site.post()
+    claim = claimed(source) if running else None
+    site.dpat.answer("GET", LIST, reply)
+    answer = site.post(action="delete", input=site.dpat.results[1], callbackInfo=stranger(site))
+    assert answer.status_code == 502
+    claim = claim or claimed(source)
+    assert not claim.result_deleted()
+    assert ended(site) == 0
 
 
 def test_of_several_regions_on_a_slide_only_the_deleted_ones_job_is_stopped(site: Site) -> None:

@@ -1,0 +1,139 @@
+"""Whoever DPAT does not know changes nobody's work, however right the rest of what they send is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slidehook.jobs.aliases import MOST_NAMES
+from slidehook.jobs.notes import KEPT
+from slidehook.jobs.source import FileClaim, FileSource
+from tests.iaapi.little_dpat import Call, Reply
+from tests.webserver.site import Site
+
+WORTHLESS = "worthless"
+MANY = 100
+
+
+@pytest.fixture
+def site(site: Site) -> Site:
+    """A webserver whose DPAT takes every token but one."""
+
+    def answer(call: Call) -> Reply:
+        known = call.headers["Authorization"] != f"Bearer {WORTHLESS}"
+        return site.dpat.usual(call) if known else Reply(401)
+
+    for method in ("GET", "POST", "PATCH", "PUT"):
+        site.dpat.answer(method, "*", answer)
+    return site
+
+
+@pytest.fixture
+def source(site: Site) -> Iterator[FileSource]:
+    source = FileSource(site.queue, max_attempts=3)
+    yield source
+    source.close()
+
+
+def claimed(source: FileSource) -> FileClaim:
+    claim = source.claim()
+    assert claim is not None
+    return claim
+
+
+def stranger(site: Site, **changes: Any) -> dict[str, Any]:
+    return {
+        "callbackInfo": {"url": site.dpat.url, "token": WORTHLESS},
+        "cancellationToken": "the-strangers",
+    } | changes
+
+
+NEW_FILES = {"action": "newImageFiles", "input": {"type": "wholeSlide"}}
+
+
+def unchanged(site: Site, claim: FileClaim) -> None:
+    """Fail unless the job is as its user left it, and can't be cancelled by the stranger's token."""
+    assert (claim.token(), claim.cancel_wanted(), claim.result_deleted()) == ("the-token", False, False)
+    answer = site.post(action="cancel", input=..., cancellationToken="the-strangers")
+    assert answer.status_code == 200
+    assert not claim.cancel_wanted()
+
+
+@pytest.mark.parametrize("ask", ["create", "notification", "new files"])
+def test_a_stranger_joins_no_job(site: Site, source: FileSource, ask: str) -> None:
+    site.post()
+    sent = {} if ask == "notification" else NEW_FILES
+    answer = site.post(**stranger(site)) if ask == "create" else site.notify(**stranger(site), **sent)
+    assert answer.status_code == 502
+    unchanged(site, claimed(source))
+
+
+def test_a_stranger_wakes_no_job_that_waits_for_access(site: Site, source: FileSource) -> None:
+    site.post()
+    claimed(source).park("no token is left")
+    assert site.notify(**stranger(site)).status_code == 502
+    assert source.claim() is None
+    assert site.notify(callbackInfo={"url": site.dpat.url, "token": "fresh"}).status_code == 200
+    assert claimed(source).token() == "fresh"
+
+
+def test_a_strangers_own_request_leaves_nothing(site: Site, source: FileSource) -> None:
+    assert site.notify(**stranger(site)).status_code == 502
+    assert site.post(**stranger(site)).status_code == 502
+    assert source.claim() is None
+    assert site.files() == []
+
+
+def test_a_stranger_modifies_nobodys_result(site: Site) -> None:
+    stored = site.post().json
+    changed = {**(stored or {}), "displayResult": "0 %"}
+    assert site.post(action="modify", input=changed, **stranger(site)).status_code == 502
+    assert site.dpat.results[1] == stored
+
+
+def test_a_result_of_another_slide_is_not_modified(site: Site) -> None:
+    stored = site.post().json
+    answer = site.post(action="modify", input=stored, slideId="S-2")
+    assert answer.status_code == 400
+    assert "another slide" in answer.text
+
+
+def test_what_came_with_a_notification_that_dpat_has_not_confirmed_is_not_believed(
+    site: Site, source: FileSource
+) -> None:
+    forged = {"id": "S-1", "staining": {"displayName": "HE"}, "micronsPerPixel": 9}
+    site.dpat.answer("POST", "/applications/tissue-area/results", Reply(503))
+    assert site.notify(imageInfo=forged).status_code == 502
+    assert claimed(source).record.image_info is None
+
+    site.dpat.answer("POST", "/applications/tissue-area/results", site.dpat.usual)
+    assert site.notify(imageInfo={**forged, "id": "S-2"}, slideId="S-2").status_code == 200
+    told = claimed(source).record.image_info
+    assert told is not None
+    assert told.microns_per_pixel == 9
+
+
+def test_any_number_of_requests_grow_a_jobs_files_to_a_limit_only(site: Site, source: FileSource) -> None:
+    site.post()
+    for number in range(MANY):
+        callback = {"url": site.dpat.url, "token": f"token-{number}"}
+        assert site.notify(callbackInfo=callback, cancellationToken=f"c-{number}").status_code == 200
+    assert len(list(Path(site.queue.layout.notes).iterdir())) == KEPT
+    aliases = [path for path in Path(site.queue.layout.aliases).rglob("*") if path.is_file()]
+    assert len(aliases) < MOST_NAMES < MANY
+    claim = claimed(source)
+    assert claim.token() == f"token-{MANY - 1}"
+    assert site.post(action="cancel", input=..., cancellationToken="the-cancellation").status_code == 200
+    assert claim.cancel_wanted()
+
+
+def test_a_job_that_is_woken_and_parked_again_and_again_tells_it_once(site: Site, source: FileSource) -> None:
+    site.post()
+    for number in range(5):
+        claim = claimed(source)
+        claim.park("DPAT refuses the token")
+        assert site.notify(callbackInfo={"url": site.dpat.url, "token": f"t-{number}"}).status_code == 200
+    assert len(claimed(source).record.events) == 2
