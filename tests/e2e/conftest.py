@@ -78,13 +78,13 @@ class Site:
     def start_web(self) -> Program:
         """Start the webserver, and wait until it answers."""
         web = self.start("flask_run.sh")
-        wait_for(lambda: self._answers(web), "the webserver answers", within_s=30)
+        wait_for(lambda: self._answers(web), "the webserver answers", within_s=90)
         return web
 
     def start_worker(self, *options: str, within: Sequence[str] = (), **settings: str) -> Program:
         """Start a worker, and wait until it is ready."""
         worker = self.start("worker_run.sh", *options, within=within, **settings)
-        wait_for(lambda: self._is_ready(worker), "the worker is ready", within_s=30)
+        wait_for(lambda: self._is_ready(worker), "the worker is ready", within_s=90)
         return worker
 
     def types(self, *words: str) -> str:
