@@ -95,6 +95,12 @@ class Results:
                 if entry.application_id == application_id and entry.body["slideId"] == slide_id
             ]
 
+    def slide_of(self, number: int) -> list[str]:
+        """Give the id of the slide that a result is of; none where there is no such result."""
+        with self._lock:
+            entry = self._entries.get(number)
+            return [] if entry is None else [entry.body["slideId"]]
+
     def all(self, application_id: str | None, slide_id: str | None) -> list[dict[str, Any]]:
         """Give results with `applicationId` and `history`, oldest first; None stands for any."""
         with self._lock:

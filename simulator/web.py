@@ -40,6 +40,8 @@ def create_app(dpat: Dpat) -> Flask:
         if request.path != f"{PREFIX}/token":
             given = request.view_args or {}
             about = [given[name] for name in ("application_id", "slide_id") if name in given]
+            if "number" in given:
+                about += dpat.result_store.slide_of(given["number"])
             dpat.tokens.check(request.headers.get("Authorization"), *about)
 
     @app.after_request

@@ -17,6 +17,17 @@ def test_a_token_is_good_for_its_lifetime() -> None:
         tokens.check(header)
 
 
+def test_a_token_for_an_app_and_a_slide_is_good_for_them_only() -> None:
+    tokens = Tokens(60)
+    header = f"Bearer {tokens.give('app', 'S-1')}"
+    tokens.check(header, "app", "S-1")
+    tokens.check(header, "S-1")
+    for about in (["app", "S-2"], ["other", "S-1"]):
+        with pytest.raises(Unauthorized, match="another app or slide"):
+            tokens.check(header, *about)
+    tokens.check(f"Bearer {tokens.give()}", "other", "S-2")
+
+
 def test_tokens_given_after_an_expiry_are_good() -> None:
     tokens = Tokens(60)
     old = tokens.give()
