@@ -35,7 +35,7 @@ from pydantic import BaseModel, Field, model_validator
 from slidehook import App, AppError, Button, Gallery, ImageInfo, MultiArea, PixelPoint, Progress, Result, Slide
 from slidehook.measuring import calls
 from slidehook.measuring.calls import TAGS, Count, Lot
-from slidehook.measuring.glass import Colour, glass_colour
+from slidehook.measuring.glass import Colour, require_glass
 from slidehook.measuring.measurable import OTHER_STAIN, Examined, Sums
 from slidehook.measuring.nuclei import REACH_UM, Floats, find_nuclei, measure_nuclei
 from slidehook.measuring.stainings import is_special_stain
@@ -218,13 +218,10 @@ def _description(tally: Tally) -> str:
 
 
 def _glass(slide: Slide) -> Colour:
-    """Give the glass's colour; raises AppError when the slide is too dark to tell a stain."""
+    """Give the glass's colour; raises AppError when the slide, or the ground that it was taken on, is dark."""
     longest_um = max(slide.frame.width, slide.frame.height) * slide.mpp
     mpp = max(slide.mpp, min(OVERVIEW_MPP, longest_um / OVERVIEW_PX))
-    colour = glass_colour(overview(slide, mpp=mpp))
-    if colour is None:
-        raise AppError("the slide is too dark: no glass can be told on it, so no stain can be measured")
-    return colour
+    return require_glass(overview(slide, mpp=mpp))
 
 
 def _with_hole(regions: tuple[Region, ...]) -> list[str]:

@@ -217,8 +217,6 @@ def empty_slides() -> dict[str, Pixels]:
         "tinted": np.array((242, 238, 222)) + rng.normal(0, 1, shape),
         "two shades": np.where(np.arange(900)[None, :, None] < 450, 255.0, (240.0, 240.0, 243.0)) + np.zeros(shape),
         "fading": fade + rng.normal(0, 1, shape),
-        "black": np.abs(rng.normal(4, 2, shape)),
-        "grey": 120 + rng.normal(0, 1, shape),
     }
     return {name: np.rint(each).clip(0, 255).astype(np.uint8) for name, each in pictures.items()}
 

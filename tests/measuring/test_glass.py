@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slidehook.measuring.glass import DIMMEST_GLASS, WHITE, Colour, glass_colour
@@ -35,6 +35,7 @@ def test_the_colour_of_glass(picture: Pixels, colour: Colour | None) -> None:
     assert glass_colour(picture) == colour
 
 
+@settings(deadline=None)
 @given(st.integers(DIMMEST_GLASS, 254), st.integers(0, 5))
 def test_noise_does_not_change_the_glass(level: int, deviation: int) -> None:
     noise = np.random.default_rng(0).normal(0, deviation, (100, 100, 1))

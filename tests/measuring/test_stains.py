@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import hdx_from_rgb, separate_stains
 
@@ -26,6 +26,7 @@ def composed(haematoxylin: float, dab: float, white: Colour = WHITE) -> Pixels:
     return pixel
 
 
+@settings(deadline=None)
 @given(densities, st.floats(0, 0.8))
 def test_composed_densities_come_back(haematoxylin: float, dab: float) -> None:
     found = Deconvolution()(composed(haematoxylin, dab))
