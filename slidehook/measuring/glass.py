@@ -108,7 +108,7 @@ def _on_dark_ground(brightest: NDArray[np.int16], darkest: NDArray[np.int16], ev
     if bright < 0.05 * size and np.count_nonzero(stained) < 0.5 * size:
         seen |= filled
     in_the_dark = np.count_nonzero(dark & seen)
-    return in_the_dark > MOST_DARK * np.count_nonzero(seen) and bright < LEAST_BRIGHT * in_the_dark
+    return bool(in_the_dark > MOST_DARK * np.count_nonzero(seen) and bright < LEAST_BRIGHT * in_the_dark)
 
 
 def _rectangles(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

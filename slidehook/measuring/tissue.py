@@ -180,7 +180,8 @@ def _look(pixels: Pixels, mpp: float, glass: Colour, *, pens: bool) -> _Seen:
         red, green, blue = (table[band[..., channel]] for channel, table in enumerate(tables))
         most = np.maximum(np.maximum(red, green), blue)
         least = np.minimum(np.minimum(red, green), blue)
-        mean, colour = (red + green + blue) / 3, most - least
+        mean: NDArray[np.float32] = (red + green + blue) / np.float32(3)
+        colour = most - least
         grain = _grain(mean, _odd(GRAIN_UM / mpp), window)
         even = grain < EVEN * mean
         grey = colour < 0.25 * most

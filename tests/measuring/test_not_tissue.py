@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,7 @@ def padded(pixels: Pixels, part: float, value: int) -> Pixels:
 
 
 BLUE_GREEN = [(20, 40, 255), (30, 255, 60)]
-DARK = {
+DARK: dict[str, Callable[[], Pixels]] = {
     "fluorescence": lambda: bright_on_dark(4, 2, BLUE_GREEN),
     "fluorescence, black ground": lambda: bright_on_dark(0, 0, BLUE_GREEN),
     "fluorescence, grey": lambda: bright_on_dark(5, 2, [(255, 255, 255)]),
