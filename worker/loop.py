@@ -60,6 +60,14 @@ def retry_wait_s(attempt: int, chance: float) -> float:
     return float(min(RETRY_S * 2 ** min(attempt - 1, 30), RETRY_MOST_S) * (0.5 + chance))
 
 
+def _on_the_side(what: str, do: Callable[[], None]) -> None:
+    """Do what no job waits for; where it fails, it is done another time."""
+    try:
+        do()
+    except (OSError, SlidehookError) as error:
+        log.warning("broke off, and is done another time", what=what, reason=str(error))
+
+
 class Worker:
     """Works on the jobs of one queue, one after the other, until it is to leave.
 
@@ -110,6 +118,10 @@ class Worker:
                         log.error("the queue can't be reached, waiting", reason=str(error))
                     away = True
                     self._leaving.wait(QUEUE_AWAY_WAIT_S)
+                except Exception:
+                    # Whatever lies in the queue or in the data, this worker goes on.
+                    log.exception("slidehook has a fault of its own")
+                    self._leaving.wait(QUEUE_AWAY_WAIT_S)
         finally:
             if self._process is not None:
                 self._process.kill()
@@ -127,7 +139,7 @@ class Worker:
         """Work on one job, or wait for one; False when a draining worker has nothing left to do."""
         if time.monotonic() - self._kept_at >= UPKEEP_EVERY_S:
             self._kept_at = time.monotonic()
-            self._upkeep()
+            _on_the_side("upkeep", self._upkeep)
         claim = self._source.claim()
         if claim is not None:
             self._work(claim)
@@ -153,27 +165,36 @@ class Worker:
             log.info("claimed", app=claim.job.app_id, attempt=claim.attempt)
             try:
                 if claim.attempt > 1:
-                    self._drop_dead()
-                self._attempt(PatientClaim(claim, self._leaving), began)
+                    _on_the_side("removing dead workers' data", self._drop_dead)
+                self._attempt_or_end(PatientClaim(claim, self._leaving), began)
             except ClaimLost as error:
                 log.warning("claim lost, the work is dropped", reason=str(error))
             finally:
                 self._workspace.drop_slide(claim.job.id)
+
+    def _attempt_or_end(self, claim: PatientClaim, began: float) -> None:
+        """Attempt the job; one with which that fails in a way that nobody foresaw ends, untold, as failed."""
+        try:
+            self._attempt(claim, began)
+        except (WorkerLeaving, CodeChanged) as why:
+            claim.give_back()
+            log.info("given back", reason=str(why))
+        except QueueError:
+            raise
+        except Exception as error:
+            log.exception("slidehook has a fault of its own")
+            claim.finish(JobState.FAILED, f"slidehook has a fault of its own: {type(error).__name__}: {error}")
 
     def _attempt(self, claim: PatientClaim, began: float) -> None:
         tokens = JobTokens(claim, self._account)
         # When the claim is lost, a call that is tried again must not reach the slide either.
         client = self._client(claim, ProvenTokens(tokens, claim))
         publisher = Publisher(claim, self._registry[claim.job.app_id], client, droppable=self._leaving.droppable)
-        try:
-            with publisher:
-                try:
-                    self._bring_to_an_end(claim, publisher, tokens, began)
-                except TokenExpired as error:
-                    self._park(claim, publisher, tokens, str(error))
-        except (WorkerLeaving, CodeChanged) as why:
-            claim.give_back()
-            log.info("given back", reason=str(why))
+        with publisher:
+            try:
+                self._bring_to_an_end(claim, publisher, tokens, began)
+            except TokenExpired as error:
+                self._park(claim, publisher, tokens, str(error))
 
     def _bring_to_an_end(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         """Try, and say how it ended; raises TokenExpired where nobody can be told that."""

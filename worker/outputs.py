@@ -69,8 +69,8 @@ class Outputs:
         if self._folder.is_dir():
             for path in self._folder.iterdir():
                 # Another worker may be removing it as well.
-                with contextlib.suppress(FileNotFoundError):
-                    if path.stat().st_mtime < before:
+                with contextlib.suppress(OSError):
+                    if path.lstat().st_mtime < before:
                         path.unlink()
 
     def _path(self, key: str) -> Path:

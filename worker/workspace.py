@@ -110,16 +110,23 @@ class Workspace:
 
     def drop_dead(self, obituaries: Obituaries) -> None:
         """Remove the slides of workers that died."""
-        if self._slides.is_dir():
-            others = {path.name for path in self._slides.iterdir()} - {self._mine.name}
-            for claimer in obituaries.dead(others):
-                shutil.rmtree(self._slides / claimer, ignore_errors=True)
+        others = {path.name for path in _entries(self._slides)} - {self._mine.name}
+        for claimer in obituaries.dead(others):
+            shutil.rmtree(self._slides / claimer, ignore_errors=True)
 
     def drop_old(self, keep_days: float) -> None:
         """Remove small data older than `keep_days`."""
         oldest = time.time() - keep_days * 86400
         self.outputs.drop_old(oldest)
-        if self._jobs.is_dir():
-            for folder in self._jobs.iterdir():
-                if folder.stat().st_mtime < oldest:
+        for folder in _entries(self._jobs):
+            with contextlib.suppress(OSError):  # another worker may be removing it as well
+                if folder.lstat().st_mtime < oldest:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """List what lies in a folder; nothing where there is no such folder."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator
 
 from slidehook.errors import JobDamaged
-from slidehook.jobs.durable import link, make_dir, read_whole, remove
+from slidehook.jobs.durable import link, make_dir, read_whole, remove, rename
 from slidehook.jobs.job import Job, JobRecord, parse_record
 
 MOST_NAMES = 64
@@ -40,7 +41,9 @@ class Aliases:
             record = None
         if record is None or record.ended:
             # Left behind by a crash between a job's outcome and its last rename.
-            remove(path)
+            if not remove(path):
+                with contextlib.suppress(FileNotFoundError):  # a folder bars the way
+                    rename(path, f"{path}.{secrets.token_hex(4)}")
             return None
         return record
 
@@ -86,7 +89,7 @@ class Aliases:
 
     def free(self, key: str, job: Job) -> None:
         """Let `key` name another job, if it names this one."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, JobDamaged):
             if job.owns(read_whole(self._path(key))):
                 remove(self._path(key))
 

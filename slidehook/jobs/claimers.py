@@ -64,6 +64,10 @@ def lock_is_free(root: Path, claimer: str) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return False
+    except IsADirectoryError:
+        return True
+    except PermissionError:  # another user's: who can't be asked counts as alive
+        return False
     lock.release()
     return True
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import time
+
+from slidehook.errors import JobDamaged
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
 READ_BYTES = 1 << 16
+MOST_BYTES = 64 << 20
+"""No job's file is larger: what a webhook takes is a fraction of it."""
 OTHER_NAME_S, OTHER_NAME_LOOK_S = 3.0, 0.05
 _UNSYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
 """What file systems answer that can't fsync a folder, and need not."""
@@ -88,9 +93,19 @@ def write_new(path: str, content: bytes) -> None:
 
 
 def read_whole(path: str) -> bytes:
-    """Read a file; raises FileNotFoundError."""
-    fd = _open(path, os.O_RDONLY)
+    """Read a file; raises FileNotFoundError, and JobDamaged for a folder, a link, a pipe, and over `MOST_BYTES`."""
     try:
+        fd = _open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:
+            raise JobDamaged("the job's file is a link or a socket") from error
+        raise
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise JobDamaged("the job's file is not a file")
+        if status.st_size > MOST_BYTES:
+            raise JobDamaged(f"the job's file is larger than {MOST_BYTES >> 20} MiB")
         pieces = []
         while piece := os.read(fd, READ_BYTES):
             pieces.append(piece)
@@ -143,10 +158,10 @@ def link(source: str, target: str) -> None:
 
 
 def remove(path: str) -> bool:
-    """Remove a file; False when it was gone already."""
+    """Remove a file; False when it was gone already, or is a folder that somebody made there."""
     try:
         os.unlink(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return False
     return True
 

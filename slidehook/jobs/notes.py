@@ -12,9 +12,9 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from pathlib import Path
 
-from slidehook.jobs.durable import remove, rename, sync_dir, write_new
+from slidehook.errors import JobDamaged
+from slidehook.jobs.durable import read_whole, remove, rename, sync_dir, write_new
 
 
 class NoteKind(StrEnum):
@@ -70,8 +70,11 @@ class Notes:
         return "", None
 
     def read(self, name: str) -> str:
-        """Read a note."""
-        return Path(f"{self._root}/{name}").read_text(encoding="utf-8")
+        """Read a note; one that can't be read as text says nothing."""
+        try:
+            return read_whole(f"{self._root}/{name}").decode()
+        except (JobDamaged, PermissionError, UnicodeDecodeError):
+            return ""
 
     def drop(self, job_id: str) -> None:
         """Remove a job's notes."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import structlog
+
 from slidehook.errors import ClaimLost, JobDamaged
 from slidehook.jobs.aliases import Aliases
 from slidehook.jobs.durable import append, make_dir, overwrite, read_whole, remove, rename, sync_file
@@ -28,6 +30,8 @@ from slidehook.jobs.names import JobName
 from slidehook.jobs.notes import Notes
 from slidehook.jobs.waiting import Entrance
 from slidehook.jobs.watch import is_remote
+
+log = structlog.get_logger()
 
 
 class Disk:
@@ -144,6 +148,13 @@ class OwnedFile:
         return self._disk.clock() / 1e9
 
 
+def set_aside(disk: Disk, path: str, name: str, why: Exception) -> None:
+    """Move what can't be used out of the way, to `damaged`, and log why."""
+    kept = f"{disk.clock():016x}.{name}"
+    rename(path, f"{disk.layout.damaged}/{kept}")
+    log.error("set aside as damaged", file=f"damaged/{kept}", reason=str(why))
+
+
 def complete(disk: Disk, name: JobName) -> None:
     """Bring an ending job to rest: its aliases, notes and token go, then it gets its last name, durably.
 
@@ -153,11 +164,11 @@ def complete(disk: Disk, name: JobName) -> None:
     path = disk.layout.path(name)
     rest = name.ended()
     check_transition(name.state, rest.state)
-    content = read_whole(path)
     try:
+        content = read_whole(path)
         record = parse_record(content)
-    except JobDamaged:
-        rename(path, f"{disk.layout.damaged}/{disk.clock():016x}.{name}")
+    except JobDamaged as error:
+        set_aside(disk, path, str(name), error)
         return
     if not record.ended:  # lost with the power, though the rename that followed it was not
         OwnedFile(disk, name).note_ended(rest.state, "", None)
@@ -172,6 +183,9 @@ def complete(disk: Disk, name: JobName) -> None:
             if str(name) not in os.listdir(disk.layout.folder(name.state)):
                 raise
             make_dir(folder)
+            continue
+        except NotADirectoryError as error:
+            set_aside(disk, folder, day, error)
             continue
         return
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import time
 from collections.abc import Iterator
 from enum import Enum, auto
+
+import structlog
 
 from slidehook.errors import ClaimLost, JobDamaged, QueueError
 from slidehook.jobs.claimers import Obituaries, rank
@@ -16,7 +19,7 @@ from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import AttemptEnded, Ended, Job, JobRecord, JobState, parse_record
 from slidehook.jobs.names import NEVER_NS, JobName
 from slidehook.jobs.notes import NoteKind
-from slidehook.jobs.ownedfile import Disk, OwnedFile, complete
+from slidehook.jobs.ownedfile import Disk, OwnedFile, complete, set_aside
 from slidehook.jobs.waiting import Lane, WaitingRoom, walk
 from slidehook.jobs.watch import QueueWatch
 
@@ -25,8 +28,13 @@ TAKE_OVER_EVERY_S = 0.5
 BACK_OFF_S = 2.0
 """What the wait after a second attempt that killed its worker is about; it doubles with each further one."""
 BACK_OFF_MOST_S = 300.0
+ATTEMPTS_MOST = 999_999
+"""The largest number of an attempt that a file's name has room for."""
 ASTRAY_WAIT_S = 2.0
 """How long a job waits of which this process does not know what has become of its own steps."""
+
+
+log = structlog.get_logger()
 
 
 def back_off_s(attempt: int, chance: float) -> float:
@@ -73,6 +81,8 @@ class FileSource:
         self._looked_at = float("-inf")
         self._claims: dict[str, FileClaim] = {}
         self._inheriting: set[str] = set()
+        self._refused: set[str] = set()
+        """Paths of files that can't be renamed, as told in the log."""
 
     def close(self) -> None:
         """Stop watching the directory."""
@@ -88,9 +98,13 @@ class FileSource:
             for path, name in self._room.first():
                 if self._apps is not None and name.app_id not in self._apps:
                     continue
-                mine = name.active(self._queue.claimer.id, name.attempt + 1)
-                if not _renamed(path, self._layout.path(mine)):
-                    self._room.lost()
+                mine = name.active(self._queue.claimer.id, min(name.attempt + 1, ATTEMPTS_MOST))
+                renamed = False
+                with self._passing_over(path):
+                    renamed = _renamed(path, self._layout.path(mine))
+                    if not renamed:
+                        self._room.lost()
+                if not renamed:
                     continue
                 self._room.took()
                 if (claim := self._open(mine)) is not None:
@@ -113,22 +127,51 @@ class FileSource:
 
     def _read(self, file: OwnedFile) -> JobRecord | None:
         """Read a job that is ours now; None where there is nothing to work on: then its file is out of the way."""
-        content = read_whole(file.path)
+        content = None
         try:
+            content = read_whole(file.path)
             record = parse_record(content)
-            if record.job.id != file.name.job_id:
-                raise JobDamaged("the job's file has another job's name")
-        except JobDamaged:
-            if file.name.attempt == 0 and b"\n" not in content and os.stat(file.path).st_nlink == 1:
+            if (record.job.id, record.job.app_id) != (file.name.job_id, file.name.app_id):
+                raise JobDamaged(f"the file is of job {record.job.id} for the app {record.job.app_id}")
+            if not os.access(file.path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except JobDamaged as error:
+            begun = content is not None and b"\n" not in content
+            if file.name.attempt == 0 and begun and os.stat(file.path).st_nlink == 1:
                 # Whoever put it died while writing: it has no alias, so it was never acknowledged.
                 remove(file.path)
             else:
-                rename(file.path, f"{self._layout.damaged}/{self._disk.clock():016x}.{file.name}")
+                set_aside(self._disk, file.path, str(file.name), error)
+            return None
+        except PermissionError as error:
+            self._refuse(file, error)
             return None
         if file.name.attempt == 0 and self._was_not_told_of(record):
             file.withdraw()
             return None
         return record
+
+    def _refuse(self, file: OwnedFile, why: PermissionError) -> None:
+        """Try a file later that can't be opened now, as after a lost connection; in the end set it aside."""
+        if file.name.attempt > self._max_attempts:
+            set_aside(self._disk, file.path, str(file.name), why)
+            return
+        log.warning("a job's file can't be opened, again later", job=file.name.job_id, reason=why.strerror)
+        file.to_parked(self._disk.clock() + round(ASTRAY_WAIT_S * 1e9))
+
+    @contextlib.contextmanager
+    def _passing_over(self, path: str) -> Iterator[None]:
+        """Pass over a file that is gone, or can't be renamed though its folder can be written to: log that once."""
+        try:
+            yield
+        except FileNotFoundError:
+            pass  # another worker was faster
+        except PermissionError as error:
+            if not os.access(os.path.dirname(path), os.W_OK):
+                raise
+            if path not in self._refused:
+                log.error("a job's file can't be moved", file=path, reason=error.strerror)
+            self._refused.add(path)
 
     def _was_not_told_of(self, record: JobRecord) -> bool:
         """Say whether a held job has a live twin: whoever put it died before it saw that."""
@@ -142,7 +185,7 @@ class FileSource:
         for name in self._layout.names(JobState.PARKED):
             if name.wake_ns is None or name.wake_ns > now_ns:
                 return
-            with contextlib.suppress(FileNotFoundError):
+            with self._passing_over(self._layout.path(name)):
                 self._disk.entrance.enter(self._layout.path(name), name.waiting())
 
     def _take_over(self) -> None:
@@ -159,7 +202,7 @@ class FileSource:
         for name in left:
             if name.claimer in dead:
                 self._inheriting.add(name.job_id)
-                with contextlib.suppress(FileNotFoundError):  # another worker was faster
+                with self._passing_over(self._layout.path(name)):
                     self._inherit(name, mine)
                 self._inheriting.discard(name.job_id)
 

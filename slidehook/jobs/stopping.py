@@ -69,7 +69,7 @@ class Stopper:
         except JobDamaged:
             return None
         _, token = self._disk.notes.newest_content(record.job.id, NoteKind.TOKEN)
-        if token is not None:
+        if token:  # one that can't be read says nothing
             record.job = record.job.model_copy(update={"callback_token": token})
         return record
 

@@ -40,7 +40,7 @@ class Lane(NamedTuple):
 
     def has(self, job: str) -> bool:
         """Say whether a job is in this lane, by its id; of a name that is no job's too."""
-        return zlib.crc32(job[:25].encode()) % self.of == self.number
+        return zlib.crc32(os.fsencode(job[:25])) % self.of == self.number
 
 
 ALONE = Lane(0, 1)

@@ -227,3 +227,38 @@ def test_a_token_that_only_the_thread_for_progress_has_read_is_tried_at_once(
     again = bench.source.claim()
     assert again is not None
     assert (again.attempt, again.token()) == (1, "newer")
+
+
+def test_a_job_whose_app_is_not_here_ends_as_failed_and_the_worker_goes_on(bench: Bench) -> None:
+    bench.worker._registry = Registry([])
+    bench.work()
+    summary, record = Ledger(bench.queue).show(bench.claim.job.id)
+    assert (summary.state, summary.attempt) == (JobState.FAILED, 1)
+    assert record.events[-1].model_dump()["reason"].startswith("slidehook has a fault of its own: KeyError")
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("gone"), QueueError("the queue can't be purged")])
+def test_upkeep_that_breaks_off_ends_no_worker(bench: Bench, error: Exception) -> None:
+    def upkeep() -> None:
+        raise error
+
+    bench.worker._upkeep = bench.worker._drop_dead = upkeep
+    assert bench.worker._step(drain=False)
+    bench.work()
+    assert bench.state() is JobState.DONE
+
+
+def test_a_fault_while_a_job_is_looked_for_ends_no_worker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "QUEUE_AWAY_WAIT_S", 0.01)
+    looks: list[None] = []
+
+    def claim() -> None:
+        looks.append(None)
+        if len(looks) > 2:
+            bench.leaving.ask()
+            return
+        raise ValueError("nobody foresaw this")
+
+    monkeypatch.setattr(bench.source, "claim", claim)
+    bench.worker.run()
+    assert len(looks) == 3

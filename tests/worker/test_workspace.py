@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +52,30 @@ def test_a_slide_folder_is_empty_each_time(workspace: Workspace) -> None:
     workspace.drop_slide(JOB)
     workspace.leave()
     assert not list(workspace.job_folder(JOB).parent.parent.glob("slides/*"))
+
+
+def test_several_workers_remove_the_same_old_data_at_once(tmp_path: Path) -> None:
+    for number in range(2000):
+        folder = tmp_path / "jobs" / f"job-{number}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (0, 0))
+    program = (
+        "import sys; from pathlib import Path; from worker.workspace import Workspace;"
+        "print('ready', flush=True); sys.stdin.readline(); Workspace(Path(sys.argv[1]), sys.argv[2]).drop_old(7)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    workers = [
+        subprocess.Popen([*command, f"work-{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
+    for each in workers:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in workers:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    for each in workers:
+        each.communicate()
+    assert [each.returncode for each in workers] == [0, 0, 0]
+    assert list((tmp_path / "jobs").iterdir()) == []
