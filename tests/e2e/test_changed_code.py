@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,18 @@ def test_an_app_that_is_installed_while_they_run_is_offered_and_run(edits: Edits
     assert edits.dpat.wait_until(ended, 60), edits.worker.text()[-3000:]
     assert "apps changed on disk" in edits.web.text()
     assert "the installed apps" in edits.worker.text()
+
+
+def test_several_workers_start_anew_one_by_one_and_end_as_told(edits: Edits) -> None:
+    edits.worker.kill(signal.SIGTERM)
+    assert edits.worker.ended() == 0
+    workers = edits.site.start_worker("--processes", "2")
+    wait_for(lambda: times(workers, "worker ready") == 2, "both are ready", within_s=60)
+    before = set(workers.children())
+    edits.edit("first {WORD}", "other {WORD}")
+    wait_for(lambda: times(workers, "worker ready") == 4, "both are ready again", within_s=60)
+    assert edits.result()[0] == "other red small"
+    assert set(workers.children()) == before  # the same processes, in which new programs run
+    workers.kill(signal.SIGTERM)
+    assert workers.ended(60) == 0
+    assert "started again" not in workers.text()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from slidehook import App, AppError, Gallery, PixelPoint, Progress, Quality, Result, Slide
+from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.registry import Registry
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
@@ -160,6 +161,21 @@ def test_the_apps_answer_is_stored_and_answered_as_stored(site: Site) -> None:
     assert stored["displayProperties"] == {"Positive (%)": 100, "Pressed": "recount", "First x (px)": 200}
     assert [each["tag"] for each in content(site)["patches"]] == [0, 0]
     assert [each["state"] for each in content(site)["actions"]] == [0]
+
+
+def test_a_change_by_other_code_than_the_analysis_says_so(site: Site) -> None:
+    def row(before: str) -> Any:
+        answer = modify(site, displayProperties={"Positive (%)": 50, "App fingerprint": before})
+        site.dpat.results[1] = copy.deepcopy(RESULT)
+        return answer.json["displayProperties"]["App fingerprint"]
+
+    app = Recount()
+    app.settings = Settings(_env_file=None)
+    now = fingerprint(app)
+    assert row(now) == now
+    assert row(f"{now} on bbbbbbbbbbbb") == f"{now} on bbbbbbbbbbbb"
+    assert row("aaaaaaaaaaaa") == f"aaaaaaaaaaaa, changed by {now}"
+    assert row("aaaaaaaaaaaa, changed by bbbbbbbbbbbb") == f"aaaaaaaaaaaa, changed by {now}"
 
 
 def test_what_the_app_knows_nothing_of_is_stored_as_it_was(site: Site) -> None:
