@@ -11,7 +11,7 @@ from pathlib import Path
 from slidehook.app import App
 from slidehook.hosting.fingerprint import content_of
 from slidehook.hosting.params import params_path
-from slidehook.hosting.sources import Code, signature
+from slidehook.hosting.sources import Code, Signature, signature
 from slidehook.settings import Settings
 
 GROUP = "slidehook.apps"
@@ -60,6 +60,8 @@ class Watch:
         self._installed = installed
         self._codes: dict[str, Code] = {}
         self._apps: dict[str, tuple[App, dict[Path, str]]] = {}
+        self._fixed: set[str] = set()
+        self._seen: dict[str, Signature | None] | None = None
 
     def code(self, entry_point: str, code: Code) -> None:
         """Watch the code behind an entry point."""
@@ -76,6 +78,21 @@ class Watch:
 
     def changed(self) -> str | None:
         """Say in a few words what has changed since the apps were loaded; None: nothing."""
+        seen = {path: signature(path) for path in self._paths()}
+        if seen == self._seen:
+            return None
+        what = self._changed()
+        self._fixed = {path for code in self._codes.values() for path in code.paths}
+        # A file may have been written while it was looked at: it is looked at once more.
+        self._seen = seen if what is None and seen.keys() == self._paths() else None
+        return what
+
+    def _paths(self) -> set[str]:
+        """Name all that is looked at before each job and request."""
+        named = {str(path) for app, before in self._apps.values() for path in self._named(app, before)}
+        return self._fixed | named | (set() if self._installed is None else set(sys.path))
+
+    def _changed(self) -> str | None:
         found = []
         if self._installed is not None and self._installed.changed():
             found.append("the installed apps")
@@ -90,10 +107,15 @@ class Watch:
     def _name(self, point: str) -> str:
         return self._apps[point][0].id if point in self._apps else point
 
-    def _files(self, app: App, before: dict[Path, str]) -> dict[Path, str]:
+    def _files(self, app: App, before: Iterable[Path]) -> dict[Path, str]:
+        return {path: content_of(path) for path in self._named(app, before)}
+
+    def _named(self, app: App, before: Iterable[Path]) -> list[Path]:
+        """Name what an app's files are now, `before` where it can't, each file in a folder, and its parameters."""
         try:
             named = [Path(each) for each in app.files()]
+            named += [inside for path in named if path.is_dir() for inside in path.rglob("*")]
         except (Exception, SystemExit):
             # An author's code may raise anything; where the files count, it is told.
             named = [*before]
-        return {path: content_of(path) for path in (*named, params_path(self._data_dir, app.id))}
+        return [*named, params_path(self._data_dir, app.id)]

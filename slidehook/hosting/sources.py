@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,10 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 Signature = tuple[int, int, int]
 
 
-def signature(path: Path) -> Signature | None:
+def signature(path: str | Path) -> Signature | None:
     """Give what changes with every write to a file: time in ns, size in bytes, inode; None when it can't be read."""
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116 - at each job and request, and three times as fast
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
@@ -59,6 +60,11 @@ class Code:
         }
         said = "".join(f"{name} {each.digest}\n" for name, each in sorted(self.sources.items()))
         self.digest = hashlib.sha256(said.encode()).hexdigest()
+
+    @property
+    def paths(self) -> set[str]:
+        """The files and folders in which a change shows."""
+        return {str(each) for each in self._seen}
 
     def changed(self) -> list[Path]:
         """Give the files that say something else now, that are new, or that are gone; usually costs a stat each."""

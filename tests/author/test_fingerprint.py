@@ -207,3 +207,16 @@ def test_an_app_that_can_not_name_its_files_is_not_offered(folder: Path, setting
     (folder / "lonely_app.py").write_text(APP.replace('return [Path(__file__).with_name("lonely_model")]', "1 / 0"))
     reasons = {each.reason for each in load(settings).broken}
     assert "the app lonely can't name its files: ZeroDivisionError: division by zero" in reasons
+
+
+def test_a_file_in_a_folder_that_the_app_names_counts(folder: Path, settings: Settings) -> None:
+    (folder / "lonely_model").unlink()
+    (folder / "lonely_model" / "deep").mkdir(parents=True)
+    weights = folder / "lonely_model" / "deep" / "weights"
+    weights.write_text("1")
+    registry = load(settings)
+    before = fingerprint(registry["lonely"])
+    assert [registry.changed() for _ in range(3)] == [None] * 3
+    weights.write_text("2")
+    assert str(weights) in str(registry.changed())
+    assert fingerprint(registry["lonely"]) != before
