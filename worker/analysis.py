@@ -119,10 +119,17 @@ class AppProcess:
         self._marked = Marked(left_behind(settings), self._prints.inode)
         args = (theirs, self._prints.writer, settings, os.getpid())
         self._process = context.Process(target=_serve, args=args, name="app")
-        with self._marked.starting():
-            self._process.start()
-        theirs.close()
-        self._prints.start()
+        try:
+            with self._marked.starting():
+                self._process.start()
+            self._prints.start()
+        except BaseException:  # as when there can be no more processes
+            self._marked.forget()
+            self._prints.close()
+            self._line.close()
+            raise
+        finally:
+            theirs.close()
         self._over = False
         self.analyses = 0
         """How many analyses it has begun; what those before the last have left in its memory is not that one's."""
@@ -268,7 +275,10 @@ class AppProcess:
             end_group(self.pid, self._marked.find)
         self._over = True
         self._process.kill()
-        self._process.join(KILL_S)
+        until = time.monotonic() + KILL_S
+        # Not `join` with a time: that waits for a pipe, which what the child has forked may hold.
+        while self._process.exitcode is None and time.monotonic() < until:
+            time.sleep(0.001)
         if self._process.exitcode is None:
             log.error("an app's process does not die", pid=self.pid)
         else:
