@@ -107,9 +107,9 @@ class Worker:
         away = False
         try:
             while not self._leaving.asked:
-                if self._apps_changed():
-                    return True
                 try:
+                    if self._apps_changed():
+                        return True
                     if not self._step(drain=drain):
                         break
                     away = False
