@@ -8,13 +8,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import click
-from openslide import OpenSlideError
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -29,21 +26,19 @@ from slidehook.hosting.params import changed_params, read_assignments
 from slidehook.hosting.plain import clipped
 from slidehook.hosting.registry import Registry, load_apps
 from slidehook.iaapi.models import ImageInfo, ResultRecord
+from slidehook.pixels.bounds import origin_in_qupath
 from slidehook.publishing.geojson import Outline, geojson_of, read_outlines
 from slidehook.publishing.onslide import frame_of
 from slidehook.result import Progress
 from slidehook.settings import read_settings
-from slidehook.slide import open_slide
 from slidehook.trying.appsource import AppFault, check_complete, find_app
 from slidehook.trying.limits import limited
-from slidehook.trying.localslide import local_file, local_id, local_info
-from slidehook.trying.picture import draw_result
+from slidehook.trying.localslide import local_bounds, local_file, local_id, local_info
+from slidehook.trying.overlay import NoPicture, overlay_png
 from slidehook.trying.trial import Trial, drawn_by, try_app
 
 Limits = Callable[[App], AbstractContextManager[None]]
 """What holds an app to the time and memory that it may take."""
-OVERVIEW_PX = 2048
-"""The longer side of the picture that the result is drawn on."""
 PIPE_WIDTH = 160
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells count."""
@@ -55,7 +50,8 @@ INTERRUPTED = 130
 @click.option(
     "--region",
     type=click.Path(path_type=Path),
-    help="GeoJSON with what a user would draw, in level-0 pixels, as QuPath exports it.",
+    help="GeoJSON with what a user would draw, in level-0 pixels, as QuPath exports it: from the corner of the "
+    "file's bounds, where it states any.",
 )
 @click.option("--tag", help="The tag of that region, for an app with tags.  [default: its class in the GeoJSON]")
 @click.option(
@@ -82,7 +78,7 @@ def run(
     APP: an installed app's id, module:Class, or my_app.py:Class. SLIDE: a file, or the folder of a DICOM series.
 
     Writes result.json (what DPAT would get), overlay.png (the result drawn on the slide) and result.geojson (all that
-    was found, for QuPath).
+    was found, for QuPath, and counted from where QuPath counts). Should drawing fail, the others are there.
 
     The app's timeout (else JOB_TIMEOUT) and its memory_gb hold as they do in a worker.
     """
@@ -93,7 +89,7 @@ def run(
             chosen = find_app(app, registry, settings)
             chosen.params = changed_params(chosen.params, read_assignments(params), source="--param")
             check_complete(chosen)
-        outlines = read_outlines(region) if region else []
+        outlines = read_outlines(region, origin=origin_in_qupath(local_bounds(slide))) if region else []
         before = _before(chosen, registry)
         limits = _unlimited if no_limits else _limited
         folder = out or Path(f"{local_id(slide)}-{chosen.id}")
@@ -203,21 +199,6 @@ def _bar(bars: Bars, app: App) -> Progress:
 # --- what is left behind
 
 
-def _overlay(slide: Path, trial: Trial) -> bytes:
-    """Draw the result on the slide; on white where the file is damaged in a part that the app did not need."""
-    with open_slide(local_file(slide)) as opened:
-        size = opened.dimensions
-        try:
-            overview = opened.get_thumbnail((OVERVIEW_PX, OVERVIEW_PX))
-        except OpenSlideError as error:
-            click.echo(f"The slide's overview can't be read, so the overlay shows none: {error}", err=True)
-            shrink = OVERVIEW_PX / max(size)
-            overview = Image.new("RGB", (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))), "white")
-    picture = BytesIO()
-    draw_result(overview, trial.record, trial.drawn).save(picture, "PNG")
-    return picture.getvalue()
-
-
 def _check_folder(folder: Path) -> None:
     """Raise CannotStore where the folder can't be made or written; leaves nothing, for the analysis may fail."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -234,16 +215,27 @@ def _check_folder(folder: Path) -> None:
 
 
 def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
-    contents = {
-        "result.json": json.dumps(trial.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n",
-        "overlay.png": _overlay(slide, trial),
-        "result.geojson": geojson_of(trial.whole, app.name),
-    }
+    """Write the files; the picture last, since nothing that drawing does may cost the result."""
+    record = json.dumps(trial.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n"
+    picture = folder / "overlay.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [_write(folder / name, content) for name, content in contents.items()]
+        picture.unlink(missing_ok=True)  # that of an earlier run shows another result
+        files = [_write(folder / "result.json", record)]
+        geojson = geojson_of(trial.whole, app.name, origin=origin_in_qupath(trial.bounds))
+        files.append(_write(folder / "result.geojson", geojson))
     except OSError as error:
         raise CannotStore(f"{folder} can't be written: {error.strerror}") from error
+    try:
+        content, amiss = overlay_png(local_file(slide), trial.record, trial.drawn)
+        if amiss:
+            click.echo(amiss, err=True)
+        files.insert(1, _write(picture, content))
+    except NoPicture as error:
+        click.echo(f"The result is complete, but {picture} could not be drawn: {error}.", err=True)
+    except OSError as error:
+        click.echo(f"The result is complete, but {picture} can't be written: {error.strerror}.", err=True)
+    return files
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from math import inf
 from pathlib import Path
 
 import shapely
-from openslide import PROPERTY_NAME_MPP_X, OpenSlide, OpenSlideError
+from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
 from slidehook.access import DpatAccess
@@ -16,7 +15,9 @@ from slidehook.errors import AppError, NotOffered, SlideMismatch, SlideUnreadabl
 from slidehook.geometry import Frame
 from slidehook.hosting.receipt import Receipt
 from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
+from slidehook.pixels.bounds import Bounds, geojson_frame, stated_bounds
 from slidehook.pixels.dpat import DpatPixels
+from slidehook.pixels.overview import thumbnail_of
 from slidehook.pixels.size import PixelSize, pixel_size
 from slidehook.pixels.source import Box, FilePixels, Pixels, PixelSource
 from slidehook.pixels.tiles import Mask, Tile, plan_tiles, read_tiles
@@ -111,6 +112,23 @@ class Slide:
             )
         return Frame(told.width, told.height)
 
+    @property
+    def bounds(self) -> Bounds | None:
+        """The part of the slide that its file says was scanned, in level-0 pixels; None without a sound one."""
+        opened = self._file()
+        return None if opened is None else stated_bounds(opened)
+
+    @property
+    def geojson_frame(self) -> str:
+        """Which frame GeoJSON of this slide is in, in words; empty where there is but one."""
+        opened = self._file()
+        return "" if opened is None else geojson_frame(opened)
+
+    def _file(self) -> OpenSlide | None:
+        if self.path is not None:
+            return self.open()
+        return self._pixels.opened if isinstance(self._pixels, FilePixels) else None
+
     def thumbnail(self) -> Image.Image:
         """Give an RGB overview of the whole slide at about 64 µm per pixel.
 
@@ -119,7 +137,7 @@ class Slide:
         if self._thumbnail is not None:
             with Image.open(self._thumbnail) as image:
                 return image.convert("RGB")
-        return render_thumbnail(self.open())
+        return thumbnail_of(self.open(), self.path)
 
     # --- pixels
 
@@ -226,27 +244,6 @@ def open_slide(path: Path) -> OpenSlide:
         return OpenSlide(path)
     except (OpenSlideError, OSError) as error:
         raise SlideUnreadable(f"OpenSlide cannot read {path.name}: {error}") from error
-
-
-THUMBNAIL_MPP = 64.0
-"""What an overview aims at, in µm per pixel."""
-THUMBNAIL_PIXELS = 512
-"""The longer side of an overview of a slide that does not say its pixel size."""
-
-
-def render_thumbnail(slide: OpenSlide) -> Image.Image:
-    """Render an RGB overview at about `THUMBNAIL_MPP` from an open slide; raises SlideUnreadable."""
-    width, height = slide.dimensions
-    try:
-        mpp = float(slide.properties.get(PROPERTY_NAME_MPP_X, 0))
-    except ValueError:
-        mpp = 0.0
-    shrink = THUMBNAIL_MPP / mpp if 0 < mpp < inf else max(width, height) / THUMBNAIL_PIXELS
-    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    try:
-        return slide.get_thumbnail(size).convert("RGB")
-    except OpenSlideError as error:
-        raise SlideUnreadable(f"OpenSlide cannot read the slide's pixels: {error}") from error
 
 
 def find_slide_file(folder: Path) -> Path:

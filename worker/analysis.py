@@ -39,6 +39,7 @@ from slidehook.hosting.registry import Registry, load_apps
 from slidehook.hosting.running import certain_mpp, run_app
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
+from slidehook.pixels.bounds import Bounds
 from slidehook.regions import tag_of
 from slidehook.result import Result
 from slidehook.settings import Settings
@@ -46,6 +47,7 @@ from slidehook.slide import Slide
 from worker.leftbehind import Marked
 from worker.line import Garbled, HungUp, Line, new_line
 from worker.memory import MemoryGuard, end_group
+from worker.overview import keep_overview
 from worker.prints import Prints, flush_prints, print_into
 from worker.supervisor import end_with
 from worker.telling import ChildTokens, Step, Teller, TokenRefused
@@ -69,6 +71,7 @@ log = structlog.get_logger()
 class Task:
     """What a child is to analyse; a `path` is None where the app needs no such thing, or there is none.
 
+    `thumbnail` is made by the child where it is not there yet: of DPAT's tiles, else of the file `overview_from`.
     `drawn` is what the user drew; `callback_url` and `token` are the way to the job's DPAT, None when there is none.
     `dependency` is what the app in the app's `depends_on` has found, and `rests_on` that app's fingerprint.
     """
@@ -83,6 +86,7 @@ class Task:
     token: str = field(default="", repr=False)
     dependency: Result | None = None
     rests_on: str = ""
+    overview_from: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,14 @@ class Found:
     """What an app found, and the slide's extent in level-0 pixels that it counted in.
 
     `mpp`: µm per such pixel, None when that is not certain. `rests_on`: the fingerprint of the app that found it.
+    `bounds`: what the file says was scanned.
     """
 
     result: Result
     frame: Frame
     mpp: float | None = None
     rests_on: str = ""
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -394,7 +400,7 @@ def _analyse(apps: LoadedApps, task: Task, servers: DpatServers, teller: Teller)
         slide = Slide(
             task.path,
             task.info,
-            thumbnail=task.thumbnail,
+            thumbnail=keep_overview(task.thumbnail, task.info, task.overview_from, access),
             label=task.label,
             drawn=task.drawn,
             tag=tag_of(task.drawn, tags),
@@ -404,7 +410,7 @@ def _analyse(apps: LoadedApps, task: Task, servers: DpatServers, teller: Teller)
         with slide:
             result = plain(run_app(app, slide, teller.progress, rests_on=rests_on))
             apps.check()
-            return _packed(Found(result, slide.frame, certain_mpp(slide), rests_on))
+            return _packed(Found(result, slide.frame, certain_mpp(slide), rests_on, slide.bounds))
     except SlidehookError as error:
         # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
         kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError

@@ -12,6 +12,7 @@ from slidehook.hosting.registry import Registry
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
 from slidehook.jobs.queue import Claim
+from slidehook.pixels.bounds import origin_in_qupath
 from slidehook.publishing.budget import within_limits
 from slidehook.publishing.geojson import geojson_of
 from slidehook.publishing.onslide import frame_of
@@ -106,7 +107,8 @@ class Attempt:
     def _trimmed(self, found: Found) -> Result:
         """Give as much of the result as DPAT can show; all of it is kept here."""
         try:
-            self._workspace.keep(self._job.id, "result.geojson", geojson_of(found.result, self._app.name))
+            geojson = geojson_of(found.result, self._app.name, origin=origin_in_qupath(found.bounds))
+            self._workspace.keep(self._job.id, "result.geojson", geojson)
         except CannotStore as error:
             log.warning("the whole result is not kept here", reason=str(error))
         return within_limits(self._app, found.result, mpp=found.mpp)

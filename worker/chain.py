@@ -105,6 +105,7 @@ class Chain:
             gathered.path if needs_files(app, gathered.info) else None,
             gathered.info,
             gathered.thumbnail if "thumbnail" in app.needs else None,
+            overview_from=gathered.path,
             label=gathered.label if "label" in app.needs else None,
             drawn=self._job.input if app is self._own else WholeSlideInput(),
             callback_url=self._job.callback_url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,10 @@ from slidehook.errors import DownloadIncomplete, DpatError, TokenExpired
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.download import save_files
 from slidehook.iaapi.models import ImageInfo
-from slidehook.slide import THUMBNAIL_MPP, THUMBNAIL_PIXELS
+from slidehook.pixels.dpat import DpatPixels, why_no_tiles
+from slidehook.pixels.overview import THUMBNAIL_MPP, THUMBNAIL_PIXELS
+from slidehook.pixels.size import can_be_scanned
+from slidehook.pixels.source import Box
 
 MAX_THUMBNAIL_PIXELS = 4096
 """The longest side of a thumbnail that is fetched from tiles."""
@@ -28,51 +30,40 @@ log = structlog.get_logger()
 def thumbnail_level(width: int, height: int, mpp: float | None) -> int:
     """Choose the Deep Zoom level nearest to `THUMBNAIL_MPP` µm per pixel (sizes in level-0 pixels).
 
-    Without a pixel size (none, or not above 0): the level whose longer side is nearest to `THUMBNAIL_PIXELS`.
+    Without a pixel size, or with one that no scanner makes: the level whose longer side is nearest to
+    `THUMBNAIL_PIXELS`.
     """
     top = max(0, math.ceil(math.log2(max(width, height))))
-    # Differences of logarithms, since a quotient overflows with a pixel size next to 0.
-    if mpp is not None and mpp > 0:
-        halvings = math.log2(THUMBNAIL_MPP) - math.log2(mpp)
+    if mpp is not None and can_be_scanned(mpp):
+        halvings = math.log2(THUMBNAIL_MPP / mpp)
     else:
         halvings = math.log2(max(width, height)) - math.log2(THUMBNAIL_PIXELS)
     level = top - round(max(0.0, halvings))
     return max(0, min(top, level, math.ceil(math.log2(MAX_THUMBNAIL_PIXELS))))
 
 
-def fetch_thumbnail(client: DpatClient, slide_id: str, info: ImageInfo) -> Image.Image | None:
+def fetch_thumbnail(client: DpatClient, info: ImageInfo) -> Image.Image | None:
     """Put a thumbnail (RGB, about 64 µm per pixel) together from DPAT's tiles.
 
-    None when DPAT has none: a thumbnail is a nicety, which can be made from the file as well. Raises
+    None when DPAT can't give all of it: a thumbnail is a nicety, which can be made from the file as well. Raises
     TokenExpired, which spoils more than a thumbnail.
     """
-    size, tile, mpp = info.image_size, info.tile_size, info.microns_per_pixel
-    if info.is_streamable is False or size is None or min(size.width, size.height) <= 0:
+    size, tile = info.image_size, info.tile_size
+    if why_no_tiles(info) or size is None or tile is None:
         return None
-    if tile is None or min(tile.width, tile.height) <= 0:
-        return None
-    level = thumbnail_level(size.width, size.height, mpp)
+    level = thumbnail_level(size.width, size.height, info.microns_per_pixel)
     shrink = 2 ** (max(0, math.ceil(math.log2(max(size.width, size.height)))) - level)
     width, height = math.ceil(size.width / shrink), math.ceil(size.height / shrink)
-    rows, columns = math.ceil(height / tile.height), math.ceil(width / tile.width)
-    if rows * columns > MAX_THUMBNAIL_TILES:
+    if math.ceil(height / tile.height) * math.ceil(width / tile.width) > MAX_THUMBNAIL_TILES:
         return None
-    picture = Image.new("RGB", (width, height), "white")
     try:
-        for row in range(rows):
-            for column in range(columns):
-                content = client.tile(slide_id, level, column, row, info.tile_extension)
-                if content is None:
-                    return None
-                with Image.open(io.BytesIO(content)) as image:
-                    picture.paste(image.convert("RGB"), (column * tile.width, row * tile.height))
+        pixels = DpatPixels(client, info).read(Box(0, 0, width * shrink, height * shrink), width, height)
     except TokenExpired:
         raise
-    except (DpatError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        # What Pillow raises for a picture that is none, is broken, or says that it is huge.
+    except DpatError as error:
         log.warning("no thumbnail from DPAT", reason=str(error))
         return None
-    return picture
+    return Image.fromarray(pixels)
 
 
 def fetch_label(client: DpatClient, slide_id: str) -> bytes | None:

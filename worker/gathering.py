@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from PIL import Image
 
 from slidehook.app import App
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
 from slidehook.jobs.job import Job
 from slidehook.pixels.dpat import why_no_tiles
-from slidehook.slide import find_slide_file, open_slide, render_thumbnail
-from worker.fetching import fetch_files, fetch_label, fetch_thumbnail
+from slidehook.slide import find_slide_file
+from worker.fetching import fetch_files, fetch_label
 from worker.leaving import Leaving
 from worker.publisher import Publisher
 from worker.workspace import Workspace
 
-METADATA, DOWNLOAD, END = 10, 20, 50
+DOWNLOAD, END = 20, 50
 """The percentages at which the steps begin, and at which all is there."""
 
 log = structlog.get_logger()
@@ -30,7 +28,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Gathered:
-    """What is here of a slide; None is what no app needs, or what there is not."""
+    """What is here of a slide; None is what no app needs, or what there is not.
+
+    `thumbnail`: where the overview lies, or is to be made by the first app's process.
+    """
 
     info: ImageInfo
     path: Path | None = None
@@ -58,36 +59,14 @@ class Gathering:
     def get(self, info: ImageInfo, apps: Sequence[App], *, label: bool) -> Gathered:
         """Get what any of `apps` needs of a slide, the label only if it may be kept."""
         needs = {each for app in apps for each in app.needs}
-        thumbnail = self._thumbnail(info) if "thumbnail" in needs else None
+        thumbnail = self._workspace.job_folder(self._job.id) / "thumbnail.png" if "thumbnail" in needs else None
         picture = self._label() if label and "label" in needs else None
         path = None
         if any(needs_files(app, info) for app in apps):
             if "files" not in needs:
                 log.info("downloaded, not read in tiles", reason=why_no_tiles(info))
             path = self._files()
-        if thumbnail is None and path is not None and "thumbnail" in needs:
-            thumbnail = self._thumbnail_from_file(path)
         return Gathered(info, path, thumbnail, picture)
-
-    def _thumbnail(self, info: ImageInfo) -> Path | None:
-        self._publisher.progress(METADATA, "fetching the overview")
-        with self._leaving.interruptible():
-            picture = fetch_thumbnail(self._client, self._job.slide_id, info)
-        if picture is None:
-            return None
-        log.info("thumbnail fetched", size=f"{picture.width}x{picture.height}")
-        return self._keep_picture(picture)
-
-    def _thumbnail_from_file(self, path: Path) -> Path:
-        with open_slide(path) as slide:
-            picture = render_thumbnail(slide)
-        log.info("thumbnail made from the file", size=f"{picture.width}x{picture.height}")
-        return self._keep_picture(picture)
-
-    def _keep_picture(self, picture: Image.Image) -> Path:
-        content = io.BytesIO()
-        picture.save(content, "PNG")
-        return self._workspace.keep(self._job.id, "thumbnail.png", content.getvalue())
 
     def _label(self) -> Path | None:
         with self._leaving.interruptible():

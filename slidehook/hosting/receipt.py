@@ -9,8 +9,9 @@ from slidehook.pixels.size import PixelSize
 Row = str | int | float
 AREA, READ, SKIPPED = "Analysed area (mm²)", "Tiles read", "Tiles skipped"
 SIZE, SIZE_FROM = "Pixel size (µm)", "Pixel size from"
+GEOJSON_FRAME = "GeoJSON counts from"
 VERSION, FINGERPRINT, SECONDS = "App version", "App fingerprint", "Seconds"
-NAMES = frozenset({AREA, READ, SKIPPED, SIZE, SIZE_FROM, VERSION, FINGERPRINT, SECONDS})
+NAMES = frozenset({AREA, READ, SKIPPED, SIZE, SIZE_FROM, GEOJSON_FRAME, VERSION, FINGERPRINT, SECONDS})
 """The rows' names in a result's table."""
 
 
@@ -45,12 +46,14 @@ class Receipt:
         version: str,
         fingerprint: str,
         seconds: float,
+        geojson_frame: str = "",
     ) -> dict[str, Row]:
         """Give the rows for a result's table.
 
         `pixel_size`: None when it is not certain, for the reason `unknown`. `area_px`: level-0 pixels of what the
         user asked to be analysed, which counts as analysed unless the app said otherwise. `fingerprint`: see
-        `slidehook.hosting.fingerprint`. `seconds`: how long it took.
+        `slidehook.hosting.fingerprint`. `seconds`: how long it took. `geojson_frame`: which frame GeoJSON is in,
+        where a slide has more than one.
         """
         rows: dict[str, Row] = {}
         analysed = self.analysed_mm2
@@ -64,6 +67,8 @@ class Receipt:
         rows[SIZE] = f"unknown: {unknown}" if pixel_size is None else round(pixel_size.mpp, 4)
         if pixel_size is not None:
             rows[SIZE_FROM] = pixel_size.source
+        if geojson_frame:
+            rows[GEOJSON_FRAME] = geojson_frame
         rows[VERSION] = version
         rows[FINGERPRINT] = fingerprint
         rows[SECONDS] = round(seconds, 1)

@@ -39,6 +39,7 @@ def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None 
         version=app.version,
         fingerprint=rests_on,
         seconds=time.monotonic() - began,
+        geojson_frame=slide.geojson_frame,
     )
     result.properties = {
         **result.properties,

@@ -22,9 +22,7 @@ colour that a blur left smooth.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +33,8 @@ from skimage import filters, measure
 
 from slidehook.geometry import Frame
 from slidehook.measuring.glass import Colour, require_glass
-from slidehook.pixels.source import Box, Pixels
+from slidehook.pixels.overview import read_whole
+from slidehook.pixels.source import Pixels
 from slidehook.pixels.tiles import Mask
 from slidehook.slide import Slide
 
@@ -65,8 +64,6 @@ STROKE_UM = 500.0
 """The least extent of a pen mark; smaller ones are blood or dirt."""
 LINE_UM, LINE_LENGTH_UM = 120.0, 2000.0
 """Pieces at most so wide are edges of glass, bubbles or fibres when they are grey, or straight and so long."""
-PART_PX = 4096
-"""An overview is read in parts with this side in level-0 pixels, so that a slide without a pyramid fits in memory."""
 BAND = 512
 """How many rows are looked at together."""
 _STEPS = 10_000
@@ -81,22 +78,7 @@ def overview(slide: Slide, *, mpp: float) -> Pixels:
     frame = slide.frame
     scale = mpp / slide.mpp
     columns, rows = max(1, round(frame.width / scale)), max(1, round(frame.height / scale))
-    across, down = frame.width / columns, frame.height / rows
-    side = max(1, int(PART_PX / scale))
-    places = [(x, y) for y in range(0, rows, side) for x in range(0, columns, side)]
-    whole = np.empty((rows, columns, 3), np.uint8)
-    source = slide.pixels
-
-    def read(place: tuple[int, int]) -> None:
-        x, y = place
-        part = whole[y : y + side, x : x + side]
-        height, width = part.shape[:2]
-        part[...] = source.read(Box(x * across, y * down, width * across, height * down), width, height)
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.map(read, places):
-            pass
-    return whole
+    return read_whole(slide.pixels, (frame.width, frame.height), columns, rows)
 
 
 def tissue_mask(pixels: Pixels, *, mpp: float, pens: bool = True) -> Mask:

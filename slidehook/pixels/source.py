@@ -92,6 +92,11 @@ class FilePixels:
         """The power of the objective as the file states it; None when it states none that is a number."""
         return objective_power(self._slide)
 
+    @property
+    def opened(self) -> OpenSlide:
+        """The slide as it was opened."""
+        return self._slide
+
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
         """See `PixelSource`; taken from the coarsest level that is fine enough, and whose scale its pixels prove."""
         return self._read(box, columns, rows)

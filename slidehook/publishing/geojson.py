@@ -1,10 +1,14 @@
-"""Results as GeoJSON that QuPath opens, and regions out of GeoJSON that QuPath wrote; both in level-0 pixels."""
+"""Results as GeoJSON that QuPath opens, and regions out of GeoJSON that QuPath wrote; both in level-0 pixels.
+
+QuPath shows only the part of a slide that its file states as scanned (`slidehook.pixels.bounds`), and counts from its
+corner. `origin` is that corner in pixels of the whole slide.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from slidehook.errors import SlidehookError
 from slidehook.geometry import PixelPoint
 from slidehook.result import Patch, Result, Shape, Text
 
+CORNER = PixelPoint(0, 0)
 MANY = 1000
 """More shapes than this become detections, which QuPath keeps and draws by the hundred thousand."""
 DECIMALS = 2
@@ -39,11 +44,13 @@ def tag_colour(place: int) -> str:
     return PALETTE[place % len(PALETTE)]
 
 
-def geojson_of(result: Result, name: str) -> bytes:
+def geojson_of(result: Result, name: str, *, origin: PixelPoint = CORNER) -> bytes:
     """Give a result as a GeoJSON FeatureCollection: shapes, labels as points, a gallery's patches as points.
 
-    Shapes without a name of their own have the class `name`, the app's. Patches have their tag for a class.
+    Shapes without a name of their own have the class `name`, the app's. Patches have their tag for a class. Places
+    count from `origin`.
     """
+    result = _from_origin(result, origin)
     kind = "annotation" if len(result.shapes) <= MANY else "detection"
     first: dict[str, str] = {}
     features = [
@@ -56,6 +63,24 @@ def geojson_of(result: Result, name: str) -> bytes:
         features += [_patch(each, classes[each.tag]) for each in result.gallery.patches]
     collection = {"type": "FeatureCollection", "features": features}
     return json.dumps(collection, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _from_origin(result: Result, origin: PixelPoint) -> Result:
+    if origin == CORNER:
+        return result
+
+    def moved(at: PixelPoint) -> PixelPoint:
+        return PixelPoint(at.x - origin.x, at.y - origin.y)
+
+    gallery = result.gallery
+    if gallery is not None:
+        gallery = replace(gallery, patches=[replace(each, at=moved(each.at)) for each in gallery.patches])
+    return replace(
+        result,
+        shapes=[replace(each, points=tuple(map(moved, each.points))) for each in result.shapes],
+        texts=[replace(each, at=moved(each.at)) for each in result.texts],
+        gallery=gallery,
+    )
 
 
 def _class(name: str, colour: str, first: dict[str, str]) -> dict[str, Any]:
@@ -98,8 +123,8 @@ def _place(point: PixelPoint) -> list[float]:
 # --- reading
 
 
-def read_outlines(path: Path) -> list[Outline]:
-    """Read the polygons of a GeoJSON file (level-0 pixels), in its order; a MultiPolygon is several.
+def read_outlines(path: Path, *, origin: PixelPoint = CORNER) -> list[Outline]:
+    """Read the polygons of a GeoJSON file (level-0 pixels from `origin`), in its order; a MultiPolygon is several.
 
     Takes a geometry, a Feature, a FeatureCollection or a list of them, as QuPath exports them. Raises GeoJsonInvalid
     with one sentence on what is no GeoJSON, holds none or something else than polygons, or a polygon with a hole.
@@ -111,7 +136,7 @@ def read_outlines(path: Path) -> list[Outline]:
     except (ValueError, RecursionError) as error:
         raise GeoJsonInvalid(f"{path} is no JSON: {error}") from error
     try:
-        found = list(_outlines(content, ""))
+        found = list(_outlines(content, "", origin))
     except GeoJsonInvalid as error:
         raise GeoJsonInvalid(f"{path}: {error}") from error
     except RecursionError as error:
@@ -125,23 +150,23 @@ def _no_number(word: str) -> float:
     raise ValueError(f"{word} is no number")
 
 
-def _outlines(content: Any, name: str) -> Iterator[Outline]:
+def _outlines(content: Any, name: str, origin: PixelPoint) -> Iterator[Outline]:
     if isinstance(content, list):
         for each in content:
-            yield from _outlines(each, name)
+            yield from _outlines(each, name, origin)
         return
     kind = content.get("type") if isinstance(content, dict) else None
     if kind == "FeatureCollection":
-        yield from _outlines(_list(content.get("features"), "`features`"), name)
+        yield from _outlines(_list(content.get("features"), "`features`"), name, origin)
     elif kind == "GeometryCollection":
-        yield from _outlines(_list(content.get("geometries"), "`geometries`"), name)
+        yield from _outlines(_list(content.get("geometries"), "`geometries`"), name, origin)
     elif kind == "Feature":
-        yield from _outlines(content.get("geometry"), _name(content.get("properties")))
+        yield from _outlines(content.get("geometry"), _name(content.get("properties")), origin)
     elif kind == "Polygon":
-        yield _outline(content.get("coordinates"), name)
+        yield _outline(content.get("coordinates"), name, origin)
     elif kind == "MultiPolygon":
         for each in _list(content.get("coordinates"), "`coordinates`"):
-            yield _outline(each, name)
+            yield _outline(each, name, origin)
     elif kind in ("Point", "MultiPoint", "LineString", "MultiLineString"):
         raise GeoJsonInvalid(f"a {kind} is no region; only polygons are")
     else:
@@ -157,20 +182,20 @@ def _name(properties: Any) -> str:
     return next((each for each in (told, properties.get("name")) if isinstance(each, str)), "")
 
 
-def _outline(rings: Any, name: str) -> Outline:
+def _outline(rings: Any, name: str, origin: PixelPoint) -> Outline:
     outer, *holes = _list(rings, "`coordinates`") or [[]]
     if holes:
         raise GeoJsonInvalid("a polygon has a hole, which no user of DPAT can draw; fill it")
-    points = tuple(_point(each) for each in _list(outer, "a ring"))
+    points = tuple(_point(each, origin) for each in _list(outer, "a ring"))
     return Outline(points[:-1] if len(points) > 1 and points[0] == points[-1] else points, name)
 
 
-def _point(place: Any) -> PixelPoint:
+def _point(place: Any, origin: PixelPoint) -> PixelPoint:
     numbers = _list(place, "a place")[:2]
     sound = len(numbers) == 2 and all(type(each) in {int, float} and abs(each) < FARTHEST_PX for each in numbers)
     if not sound:
         raise GeoJsonInvalid(f"{str(place)[:40]!r} is no place")
-    return PixelPoint(float(numbers[0]), float(numbers[1]))
+    return PixelPoint(origin.x + numbers[0], origin.y + numbers[1])
 
 
 def _list(value: Any, what: str) -> list[Any]:

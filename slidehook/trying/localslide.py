@@ -12,10 +12,12 @@ from openslide import OpenSlide, OpenSlideError
 from slidehook.errors import SlideUnreadable
 from slidehook.iaapi.models import ImageInfo, Input, Size
 from slidehook.iaapi.models.images import FileFormat
+from slidehook.pixels.bounds import Bounds, stated_bounds
+from slidehook.pixels.overview import thumbnail_of
 from slidehook.pixels.size import believable
 from slidehook.pixels.source import FilePixels, objective_power, stated_mpp
 from slidehook.result import Result
-from slidehook.slide import Slide, find_slide_file, open_slide, render_thumbnail
+from slidehook.slide import Slide, find_slide_file, open_slide
 
 CALLER = "the caller"
 """Who says what the slide's file does not say of its pixel size: there is no DPAT."""
@@ -47,6 +49,12 @@ def local_info(path: Path, *, mpp: float | None = None) -> ImageInfo:
         return _info(path, opened, mpp)
 
 
+def local_bounds(path: Path) -> Bounds | None:
+    """Give the part that a slide's file says was scanned; None when it says none. Raises SlideUnreadable."""
+    with open_slide(local_file(path)) as opened:
+        return stated_bounds(opened)
+
+
 @contextmanager
 def local_slide(
     path: Path,
@@ -69,7 +77,7 @@ def local_slide(
         slide = Slide(
             file if "files" in needs else None,
             _info(path, opened, mpp),
-            thumbnail=_thumbnail(opened, Path(folder)) if "thumbnail" in needs else None,
+            thumbnail=_thumbnail(opened, file, Path(folder)) if "thumbnail" in needs else None,
             label=_label(opened, Path(folder)) if with_label and "label" in needs else None,
             drawn=drawn,
             tag=tag,
@@ -96,9 +104,9 @@ def _info(path: Path, opened: OpenSlide, mpp: float | None) -> ImageInfo:
     )
 
 
-def _thumbnail(opened: OpenSlide, folder: Path) -> Path:
+def _thumbnail(opened: OpenSlide, file: Path, folder: Path) -> Path:
     path = folder / "thumbnail.png"
-    render_thumbnail(opened).save(path)
+    thumbnail_of(opened, file).save(path)
     return path
 
 

@@ -16,6 +16,7 @@ from slidehook.hosting.running import certain_mpp, run_app
 from slidehook.iaapi.models import Input, Point, ResultData, ResultRecord, WholeSlideInput
 from slidehook.iaapi.models.base import Polygon
 from slidehook.iaapi.models.invocations import MultiAreaInput, PolygonContent, PolygonsContent, TaggedPolygonInput
+from slidehook.pixels.bounds import Bounds
 from slidehook.publishing.budget import within_limits
 from slidehook.publishing.geojson import Outline
 from slidehook.publishing.records import shown
@@ -28,11 +29,15 @@ from slidehook.trying.localslide import local_slide
 
 @dataclass(frozen=True)
 class Trial:
-    """What an app found: all of it, and as DPAT would be sent it; and the regions drawn, in result coordinates."""
+    """What an app found: all of it, and as DPAT would be sent it; and the regions drawn, in result coordinates.
+
+    `bounds`: the part of the slide that its file says was scanned; None when it says none.
+    """
 
     whole: Result
     record: ResultRecord
     drawn: list[list[Point]]
+    bounds: Bounds | None = None
 
 
 def drawn_by(app: App, outlines: Sequence[Outline], tag: str | None, frame: Frame) -> Input:
@@ -109,7 +114,8 @@ def try_app(
     ) as slide:
         rests_on = resting_on(fingerprint(app), rests_on)
         whole = _analysed(app, slide, progress(app), limits(app), rests_on)
-        return Trial(whole, _record(app, slide, whole), [each.in_result(slide.frame) for each in slide.regions])
+        drawn_regions = [each.in_result(slide.frame) for each in slide.regions]
+        return Trial(whole, _record(app, slide, whole), drawn_regions, slide.bounds)
 
 
 def _analysed(

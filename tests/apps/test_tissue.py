@@ -296,7 +296,7 @@ def test_from_dpats_tiles_it_finds_what_it_finds_in_the_file(sample_slides: Path
 
 
 def test_an_overview_is_read_in_parts_that_fit_together(section_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slidehook.measuring.tissue.PART_PX", 2048)
+    monkeypatch.setattr("slidehook.pixels.overview.SIDE_PX", 2048 // 15)
     with OpenSlide(section_path) as opened:
         source = Watched(opened)
         with Slide(section_path, ImageInfo(id="S-1"), pixels=source) as slide:

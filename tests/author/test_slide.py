@@ -11,7 +11,8 @@ from slidehook import Slide
 from slidehook.errors import SlideUnreadable
 from slidehook.geometry import Frame
 from slidehook.iaapi.models import ImageInfo, Size
-from slidehook.slide import find_slide_file, open_slide, render_thumbnail
+from slidehook.pixels.overview import thumbnail_of
+from slidehook.slide import find_slide_file, open_slide
 
 INFO = ImageInfo(id="immuno")
 
@@ -101,4 +102,4 @@ def test_a_pixel_size_that_makes_no_sense_still_gives_an_overview(
 ) -> None:
     monkeypatch.setattr("slidehook.slide.OpenSlide.properties", {PROPERTY_NAME_MPP_X: mpp})
     with open_slide(tiff) as slide:
-        assert max(render_thumbnail(slide).size) <= 512
+        assert max(thumbnail_of(slide).size) <= 512

@@ -43,3 +43,29 @@ def write_levels(
                 subfiletype=min(number, 1), resolution=(1e4 / mpp, 1e4 / mpp), resolutionunit="CENTIMETER",
             )  # fmt: skip
     return path
+
+
+_SCN = """<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">
+<collection sizeX="{collection[0]}" sizeY="{collection[1]}"><barcode>x</barcode><image name="section">
+<creationDate>2024-01-01T00:00:00Z</creationDate><device model="Leica SCN400" version="1"/>
+<pixels sizeX="{size[0]}" sizeY="{size[1]}"><dimension sizeX="{size[0]}" sizeY="{size[1]}" r="0" ifd="0"/></pixels>
+<view sizeX="{view[0]}" sizeY="{view[1]}" offsetX="{offset[0]}" offsetY="{offset[1]}" spacingZ="0"/><scanSettings>
+<objectiveSettings><objective>40</objective></objectiveSettings><illuminationSettings>
+<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image></collection></scn>"""
+
+
+def write_scn(path: Path, scanned: Pixels, *, at: tuple[int, int], whole: tuple[int, int], mpp: float = 0.25) -> Path:
+    """Write a Leica SCN file: a glass of `whole` pixels, of which `scanned` was scanned, with its corner `at`."""
+    size = scanned.shape[1::-1]
+    nm_per_px = mpp * 1000
+    nanometres = {
+        name: tuple(round(each * nm_per_px) for each in sides)
+        for name, sides in (("collection", whole), ("view", size), ("offset", at))
+    }
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        file.write(
+            scanned, tile=(TILE_PX, TILE_PX), photometric="rgb", metadata=None, software=None,
+            description=_SCN.format(size=size, **nanometres), resolution=(1e4 / mpp, 1e4 / mpp),
+            resolutionunit="CENTIMETER",
+        )  # fmt: skip
+    return path

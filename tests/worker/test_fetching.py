@@ -73,7 +73,7 @@ def test_the_level_is_the_one_nearest_to_64_um_per_pixel(side: int, mpp: float) 
     assert off(chosen) <= min(off(level) for level in range(min(top, 12) + 1)) + 1e-9
 
 
-@pytest.mark.parametrize("mpp", [None, 0.0, -0.25])
+@pytest.mark.parametrize("mpp", [None, 0.0, -0.25, 352.8, 1e-300, math.inf, math.nan])
 def test_without_a_pixel_size_the_level_is_about_512_pixels_wide(mpp: float | None) -> None:
     assert thumbnail_level(65536, 100, mpp) == 9
     assert thumbnail_level(300, 100, mpp) == 9
@@ -84,7 +84,7 @@ def test_without_a_pixel_size_the_level_is_about_512_pixels_wide(mpp: float | No
 
 def test_an_overview_is_put_together_from_its_tiles(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.answer("GET", "*", tile)
-    picture = fetch_thumbnail(client, "S-1", info())
+    picture = fetch_thumbnail(client, info())
     assert picture is not None
     assert (picture.mode, picture.size) == ("RGB", (250, 150))
     places = [(0, 0), (127, 127), (128, 0), (249, 127), (0, 128), (127, 149), (128, 128), (249, 149)]
@@ -106,7 +106,7 @@ def test_an_overview_is_put_together_from_its_tiles(dpat: LittleDpat, client: Dp
 def test_tiles_are_asked_for_in_a_format_that_can_be_read(
     dpat: LittleDpat, client: DpatClient, formats: dict[str, Any], extension: str
 ) -> None:
-    assert fetch_thumbnail(client, "S-1", info(**formats)) is None
+    assert fetch_thumbnail(client, info(**formats)) is None
     assert dpat.calls[0].path == f"/images/S-1_files/8/0_0.{extension}"
 
 
@@ -124,7 +124,7 @@ def test_tiles_are_asked_for_in_a_format_that_can_be_read(
 def test_a_slide_that_has_no_tiles_is_not_asked_for_any(
     dpat: LittleDpat, client: DpatClient, changes: dict[str, Any]
 ) -> None:
-    assert fetch_thumbnail(client, "S-1", info(**changes)) is None
+    assert fetch_thumbnail(client, info(**changes)) is None
     assert not dpat.calls
 
 
@@ -145,17 +145,19 @@ def huge_png() -> bytes:
         Reply(body=b"<html>"),
         Reply(body=png(128, 128, "red")[:60]),
         Reply(body=huge_png()),
+        Reply(body=png(128, 100, "red")),  # cut: what it lacks would be white
+        Reply(body=png(60, 128, "red")),
     ],
 )
 def test_without_a_readable_tile_there_is_no_overview(dpat: LittleDpat, client: DpatClient, reply: Reply) -> None:
     dpat.answer("GET", "*", tile, reply)
-    assert fetch_thumbnail(client, "S-1", info()) is None
+    assert fetch_thumbnail(client, info()) is None
 
 
 def test_an_expired_token_is_not_passed_over(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.answer("GET", "*", Reply(401))
     with pytest.raises(TokenExpired):
-        fetch_thumbnail(client, "S-1", info())
+        fetch_thumbnail(client, info())
     with pytest.raises(TokenExpired):
         fetch_label(client, "S-1")
 
