@@ -231,7 +231,7 @@ def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
         if amiss:
             click.echo(amiss, err=True)
         files.insert(1, _write(picture, content))
-    except NoPicture as error:
+    except (NoPicture, SlideUnreadable) as error:
         click.echo(f"The result is complete, but {picture} could not be drawn: {error}.", err=True)
     except OSError as error:
         click.echo(f"The result is complete, but {picture} can't be written: {error.strerror}.", err=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +35,9 @@ ROUNDED = 100
 
 PART_PX = 2048
 """A larger part is read in parts of about this side, in pixels of the level, so that memory does not grow with it."""
+
+LARGE_TILE_PX, MOST_TILE_PX = 2048**2, 6144**2
+"""A file's tiles with more pixels than the first are decoded one at a time, with more than the second not at all."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,17 @@ class FilePixels:
     def __init__(self, slide: OpenSlide, path: Path | None = None) -> None:
         """Take an open slide and its path, by which it is opened once more to look at its levels (see `Levels`)."""
         self._slide = slide
+        # Asked for now: after one damaged part OpenSlide does not even tell these any more.
         self._stated = slide.level_downsamples
+        self._sizes = slide.level_dimensions
+        self._tiles = [_tile_size(slide, number) for number in range(slide.level_count)]
         self._levels = Levels(slide, path)
+        self._one_at_a_time = threading.Lock()
 
     @property
     def size(self) -> tuple[int, int]:
         """The width and height of the file in level-0 pixels."""
-        width, height = self._slide.dimensions
+        width, height = self._sizes[0]
         return width, height
 
     @property
@@ -117,7 +126,7 @@ class FilePixels:
 
     def _read_level(self, level: Level, x: float, y: float, size: tuple[int, int]) -> Pixels:
         """Give a part of a level, by its corner in level-0 pixels; what was only padded is white."""
-        is_padded = (level.columns, level.rows) != self._slide.level_dimensions[level.number]
+        is_padded = (level.columns, level.rows) != self._sizes[level.number]
         column, row = round(x / level.shrink), round(y / level.shrink)
         at = (round(x), round(y))
         if is_padded:
@@ -125,7 +134,8 @@ class FilePixels:
             stated = self._stated[level.number]
             at = (math.floor(column * stated), math.floor(row * stated))
         try:
-            picture = self._slide.read_region(at, level.number, size)
+            with self._room(level.number):
+                picture = self._slide.read_region(at, level.number, size)
         except OpenSlideError as error:
             raise SlideUnreadable(f"OpenSlide cannot read the slide's pixels: {error}") from error
         pixels = rgb_on_white(picture)
@@ -134,6 +144,18 @@ class FilePixels:
             pixels[max(0, level.rows - row) :] = 255
             pixels[:, max(0, level.columns - column) :] = 255
         return pixels
+
+    def _room(self, number: int) -> AbstractContextManager[object]:
+        """Keep what the file's own tiles take in memory small: of large ones, one is decoded at a time.
+
+        Raises SlideUnreadable where a single one takes too much.
+        """
+        columns, rows = self._tiles[number]
+        if columns * rows > MOST_TILE_PX:
+            raise SlideUnreadable(
+                f"the slide's file stores tiles of {columns} x {rows} pixels, which take too much memory"
+            )
+        return self._one_at_a_time if columns * rows > LARGE_TILE_PX else nullcontext()
 
     def close(self) -> None:
         """Nothing is held."""
@@ -158,6 +180,17 @@ def in_parts(
     ):
         pass
     return whole
+
+
+def _tile_size(slide: OpenSlide, number: int) -> tuple[int, int]:
+    """Give the columns and rows of a level's tiles in the file; 0 x 0 in a format without tiles of one size."""
+    try:
+        columns, rows = (
+            int(slide.properties[f"openslide.level[{number}].tile-{side}"]) for side in ("width", "height")
+        )
+    except (KeyError, ValueError):
+        return 0, 0
+    return columns, rows
 
 
 def stated_mpp(slide: OpenSlide) -> tuple[float, float] | None:

@@ -73,12 +73,13 @@ def _overlay(file: Path, record: ResultRecord, drawn: Sequence[Sequence[Point]])
     """Draw on white where the file is damaged in a part that the app did not need."""
     amiss = ""
     with open_slide(file) as opened:
+        size = opened.dimensions  # asked for now: after a damaged part OpenSlide does not tell it any more
         try:
             overview = picture_of(opened, file, OVERVIEW_PX)
         except SlideUnreadable as error:
             amiss = f"The slide's overview can't be read, so the overlay shows none: {error}"
-            shrink = max(1.0, max(opened.dimensions) / OVERVIEW_PX)
-            width, height = (max(1, round(each / shrink)) for each in opened.dimensions)
+            shrink = max(1.0, max(size) / OVERVIEW_PX)
+            width, height = (max(1, round(each / shrink)) for each in size)
             overview = Image.new("RGB", (width, height), "white")
     content = BytesIO()
     draw_result(overview, record, drawn).save(content, "PNG")

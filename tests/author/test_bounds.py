@@ -114,7 +114,7 @@ class Stating(OpenSlide):
     stated: Mapping[str, str] = {}
 
     @property
-    def properties(self) -> Mapping[str, str]:  # type: ignore[override]
+    def properties(self) -> Mapping[str, str]:
         return self.stated
 
 

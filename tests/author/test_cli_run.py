@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from slidehook.cli import main
 from slidehook.hosting.params import params_path
 from slidehook.iaapi.models import ResultRecord
 from slidehook.iaapi.versions import SOFTWARE_VERSION
-from slidehook.trying import limits
+from slidehook.trying import limits, overlay
 from tests.author import tried_apps
 from tests.e2e.running import is_alive
 
@@ -435,6 +436,59 @@ def test_apps_lists_those_that_work_and_names_those_that_do_not() -> None:
     found = CliRunner().invoke(main, ["apps"])
     assert "/dpat_ia_app_demo/wholeslide" not in found.stdout
     assert f"apps.wholeslide:WholeSlideDemo does not load: {path}: seconds is none of" in found.stderr
+
+
+def dies(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def has_no_memory(*_: object) -> tuple[bytes, str]:
+    raise MemoryError
+
+
+def draws_without_memory(*args: Any) -> None:
+    """Draw in a process of its own, where this changes nobody else's."""
+    vars(overlay)["_overlay"] = has_no_memory
+    overlay._draw(*args)
+
+
+def assert_all_but_the_picture(found: Result, why: str) -> None:
+    assert found.exit_code == 0, found.output
+    assert {path.name for path in Path("out").iterdir()} == FILES - {"overlay.png"}
+    (sentence,) = [line for line in found.stderr.splitlines() if line.startswith("The result is complete")]
+    assert sentence == f"The result is complete, but out/overlay.png could not be drawn: {why}."
+    assert "out/result.json" in found.stdout
+    assert "overlay.png" not in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("ending", "why"),
+    [
+        (dies, "the process that draws it died (SIGKILL)"),
+        (draws_without_memory, "there is not enough memory"),
+    ],
+)
+def test_a_picture_that_fails_costs_nothing_but_the_picture(
+    monkeypatch: pytest.MonkeyPatch, ending: Callable[..., None], why: str
+) -> None:
+    assert done("Square")["displayResult"] == "[a square]"
+    monkeypatch.setattr(overlay, "_draw", ending)
+    found = run("mine.py:Many", "--out", "out")
+    assert_all_but_the_picture(found, why)
+    assert json.loads(Path("out/result.json").read_text())["displayResult"] == "many"
+
+
+def test_a_slide_that_is_gone_after_the_analysis_costs_nothing_but_the_picture() -> None:
+    Path("alone.py").write_text(
+        "from slidehook import App, Result\n"
+        "class Alone(App):\n"
+        "    id = name = 'alone'\n"
+        "    def analyze(self, slide, progress):\n"
+        "        slide.open()\n"
+        "        slide.path.unlink()\n"
+        "        return Result('gone')\n"
+    )
+    assert_all_but_the_picture(run("alone.py:Alone", "--out", "out"), "there is no slide at grey.tiff")
 
 
 def test_a_slide_damaged_where_the_app_did_not_look_still_gives_its_result(desk: Path) -> None:
