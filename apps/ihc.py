@@ -136,14 +136,14 @@ class Ihc(App):
         areas = [slide.pixel_size.mm2(each.area_px) for each in regions]
         whole = slide.pixel_size.mm2(shapely.union_all([each.polygon for each in regions]).area)
         slide.receipt.analysed_mm2 = whole
-        if _refused(result, regions, _with_hole(regions)) or _refused(result, regions, self._too_small(areas)):
+        if _refused(result, regions, self._too_small(areas)):
             return result
         progress(0, "looking at the glass")
         white = _glass(slide)
         tally = self._count(slide, regions, white, progress)
         if _refused(result, regions, [each.complaint for each in tally.each]):
             return result
-        result.properties = self._table(tally, whole, areas)
+        result.properties = self._table(tally, whole, areas) | _holes(regions)
         result.properties["Glass (red, green, blue)"] = ", ".join(f"{each:.0f}" for each in white)
         result.text = calls.summary(result.properties)
         result.gallery = self._gallery(tally)
@@ -224,10 +224,13 @@ def _glass(slide: Slide) -> Colour:
     return require_glass(overview(slide, mpp=mpp))
 
 
-def _with_hole(regions: tuple[Region, ...]) -> list[str]:
-    """Complain of holes where there are several regions: a recount could not tell whose they are."""
-    why = "drawn round a hole: draw it as separate regions"
-    return [why if len(regions) > 1 and each.polygon.interiors else "" for each in regions]
+def _holes(regions: tuple[Region, ...]) -> dict[str, calls.Row]:
+    """Give rows that tell a recount which of the outlines are holes, and of which region; none without any."""
+    holes = [len(each.polygon.interiors) for each in regions]
+    if len(regions) == 1 or not any(holes):
+        return {}
+    each_one = {f"{calls.of_region(number)}{calls.HOLES}": of for number, of in enumerate(holes[:MOST_ROWS], 1) if of}
+    return {calls.HOLES: sum(holes), **each_one}
 
 
 def _refused(result: Result, regions: tuple[Region, ...], complaints: list[str]) -> bool:

@@ -8,6 +8,7 @@ was moved.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import shapely
@@ -29,6 +30,8 @@ BLURRED_AREA = "Blurred or without detail (%)"
 FROM = "Positive from DAB density"
 SHOWN = "Nuclei shown"
 REGIONS = "Regions"
+HOLES = "Holes"
+"""How many holes several regions have, if any; each is a shape of its own that follows its region's."""
 MOVED = "Corrected by the user"
 BY_APP = "Positive, by the app"
 TAGS = ["positive", "negative"]
@@ -129,12 +132,15 @@ def recount(result: Result) -> Result:
     moved = [each for each in result.gallery.patches if each.tag != _called(each, limit)]
     _correct(table, moved)
     if REGIONS in table:
-        if len(result.shapes) != _number(table, REGIONS):
-            raise AppError(f"there are {len(result.shapes)} regions, but {table[REGIONS]} were counted")
-        for number, shape in enumerate(result.shapes, 1):
-            if f"{of_region(number)}{NUCLEI}" in table:
-                region = Polygon([(point.x, point.y) for point in shape.points])
-                _correct(table, [each for each in moved if _lies_in(each, region)], of_region(number))
+        expected = _number(table, REGIONS) + _holes(table)
+        if len(result.shapes) != expected:
+            raise AppError(f"there are {len(result.shapes)} outlines, but {expected} were drawn")
+        rings = iter([(point.x, point.y) for point in shape.points] for shape in result.shapes)
+        for number in range(1, int(_number(table, REGIONS)) + 1):
+            if f"{of_region(number)}{NUCLEI}" not in table:
+                break
+            region = Polygon(next(rings), list(islice(rings, _holes(table, of_region(number)))))
+            _correct(table, [each for each in moved if _lies_in(each, region)], of_region(number))
     table.pop(MOVED, None)
     if moved:
         table[MOVED] = len(moved)
@@ -167,6 +173,11 @@ def _correct(table: dict[str, Row], moved: list[Patch], prefix: str = "") -> Non
         table[f"{prefix}{PERCENT}"] = _percent(positive, nuclei)
     if moved:
         table[f"{prefix}{BY_APP}"] = by_app
+
+
+def _holes(table: dict[str, Row], prefix: str = "") -> int:
+    """Give how many holes a region has, or all have; there is no row of none."""
+    return int(_number(table, f"{prefix}{HOLES}")) if f"{prefix}{HOLES}" in table else 0
 
 
 def _number(table: dict[str, Row], name: str) -> int | float:

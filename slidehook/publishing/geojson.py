@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import shapely
+from shapely import Polygon
+
 from slidehook.errors import SlidehookError
 from slidehook.geometry import PixelPoint
 from slidehook.result import Patch, Result, Shape, Text
@@ -23,6 +26,8 @@ DECIMALS = 2
 """What places are rounded to, as QuPath does itself."""
 FARTHEST_PX = 1e12
 """How far from the slide's corner a place may be that is read, in level-0 pixels."""
+SLIT_PX = 0.02
+"""How wide the slit is that joins a hole to the outside, in level-0 pixels."""
 PALETTE = ("#D13438", "#0078D4", "#107C10", "#FF8C00", "#881798", "#00B7C3", "#986F0B", "#E3008C")
 """The colours of a gallery's tags, in their order: DPAT gives them none. Positive, the usual first, is red."""
 
@@ -33,7 +38,10 @@ class GeoJsonInvalid(SlidehookError):
 
 @dataclass(frozen=True)
 class Outline:
-    """A polygon of a GeoJSON file: its corners, the first not repeated, and its class or name (empty: none)."""
+    """A polygon of a GeoJSON file: its corners, the first not repeated, and its class or name (empty: none).
+
+    Its holes are cut open by a slit of `SLIT_PX`, since DPAT's regions have an outer line only.
+    """
 
     points: tuple[PixelPoint, ...]
     name: str = ""
@@ -127,7 +135,7 @@ def read_outlines(path: Path, *, origin: PixelPoint = CORNER) -> list[Outline]:
     """Read the polygons of a GeoJSON file (level-0 pixels from `origin`), in its order; a MultiPolygon is several.
 
     Takes a geometry, a Feature, a FeatureCollection or a list of them, as QuPath exports them. Raises GeoJsonInvalid
-    with one sentence on what is no GeoJSON, holds none or something else than polygons, or a polygon with a hole.
+    with one sentence on what is no GeoJSON, holds none or something else than polygons, or a hole beside its polygon.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_number)
@@ -183,11 +191,29 @@ def _name(properties: Any) -> str:
 
 
 def _outline(rings: Any, name: str, origin: PixelPoint) -> Outline:
-    outer, *holes = _list(rings, "`coordinates`") or [[]]
-    if holes:
-        raise GeoJsonInvalid("a polygon has a hole, which no user of DPAT can draw; fill it")
-    points = tuple(_point(each, origin) for each in _list(outer, "a ring"))
-    return Outline(points[:-1] if len(points) > 1 and points[0] == points[-1] else points, name)
+    outer, *holes = [_ring(each, origin) for each in _list(rings, "`coordinates`") or [[]]]
+    holes = [each for each in holes if len(set(each)) > 2]
+    if not holes or len(set(outer)) < 3:
+        return Outline(tuple(outer), name)
+    whole, missing = _area(outer), [_area(each) for each in holes]
+    if not all(shapely.covers(whole, each) for each in missing):
+        raise GeoJsonInvalid("a polygon has a hole that does not lie within it")
+    left = shapely.difference(whole, shapely.union_all(missing))
+    while isinstance(left, Polygon) and left.interiors:
+        shortest = shapely.shortest_line(left.interiors[0], left.exterior)
+        left = shapely.difference(left, shapely.buffer(shortest, SLIT_PX / 2, cap_style="square", join_style="mitre"))
+    if not isinstance(left, Polygon) or left.is_empty:
+        raise GeoJsonInvalid("a polygon's holes leave nothing of it, or several parts: write each as a polygon")
+    return Outline(tuple(PixelPoint(x, y) for x, y in left.exterior.coords[:-1]), name)
+
+
+def _area(ring: list[PixelPoint]) -> shapely.Geometry:
+    return shapely.make_valid(Polygon([(each.x, each.y) for each in ring]))
+
+
+def _ring(places: Any, origin: PixelPoint) -> list[PixelPoint]:
+    points = [_point(each, origin) for each in _list(places, "a ring")]
+    return points[:-1] if len(points) > 1 and points[0] == points[-1] else points
 
 
 def _point(place: Any, origin: PixelPoint) -> PixelPoint:

@@ -136,6 +136,25 @@ def test_a_correction_counts_in_the_regions_that_it_lies_in(section: Path) -> No
         assert table[f"{prefix}Positive (%)"] > before[f"{prefix}Positive (%)"]
 
 
+def test_a_correction_in_a_hole_counts_only_in_what_else_it_lies_in(section: Path) -> None:
+    low, high = (0.1, 0.3), (0.9, 0.7)
+    ring = [(low[0], low[0]), (high[0], low[0]), (high[0], high[0]), (low[0], high[0]), (low[0], low[0])]
+    ring += [(low[1], low[1]), (low[1], high[1]), (high[1], high[1]), (high[1], low[1]), (low[1], low[1])]
+    gallery = Gallery(analysed(section, areas(ring, WHOLE, ring)))
+    before = {**gallery.wire["displayProperties"]}
+    assert (before["Regions"], before["Holes"]) == (3, 2)
+    inside = [
+        patch
+        for patch in gallery.content["patches"]
+        if patch["tag"] == 1 and all(low[1] < patch["position"][axis] < high[1] for axis in "xy")
+    ]
+    for patch in inside[:4]:
+        patch["tag"] = 0
+    _, table = gallery.press()
+    for prefix, more in (("", 4), ("Region 1: ", 0), ("Region 2: ", 4), ("Region 3: ", 0)):
+        assert table[f"{prefix}Positive"] == before[f"{prefix}Positive"] + more
+
+
 def grid_of(columns: int, rows: int) -> list[list[tuple[float, float]]]:
     """Give the rectangles of a grid over the whole slide, row by row."""
     x, y = np.linspace(0, 1, columns + 1).tolist(), np.linspace(0, 1, rows + 1).tolist()

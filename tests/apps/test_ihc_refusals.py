@@ -148,12 +148,16 @@ RING = [*OUTER, (0.1, 0.1), (0.3, 0.3), (0.3, 0.7), (0.7, 0.7), (0.7, 0.3), (0.3
 """A line that touches itself: a square with a hole."""
 
 
-def test_a_hole_is_shown_and_not_counted_and_refused_beside_other_regions(section: Path) -> None:
+def test_a_hole_is_shown_and_not_counted(section: Path) -> None:
     inside = [(0.35, 0.35), (0.65, 0.35), (0.65, 0.65), (0.35, 0.65)]
     alone = analysed(section, areas(RING))
     assert [each.name for each in alone.shapes] == ["", "hole"]
     assert number(alone, "Nuclei") < number(analysed(section, areas(OUTER)), "Nuclei")
-    assert_not_counted(analysed(section, areas(inside, RING)), "region 2 is drawn round a hole: draw it as separate")
+    both = analysed(section, areas(inside, RING))
+    assert number(both, "Region 2: Nuclei") == number(alone, "Nuclei")
+    assert number(both, "Nuclei") == number(alone, "Nuclei") + number(analysed(section, areas(inside)), "Nuclei")
+    assert (both.properties["Holes"], both.properties["Region 2: Holes"]) == (1, 1)
+    assert "Region 1: Holes" not in both.properties
 
 
 def test_the_light_that_stains_are_measured_by_is_told(section: Path) -> None:

@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
+from shapely import Polygon
 from shapely.geometry import shape
 
-from slidehook import Gallery, PixelPoint, Result
+from slidehook import Frame, Gallery, PixelPoint, Result
+from slidehook.iaapi.models import MultiAreaInput
 from slidehook.publishing.geojson import MANY, GeoJsonInvalid, geojson_of, read_outlines
+from slidehook.regions import regions_of
 from slidehook.result import Shape
 
 A, B, C, D = PixelPoint(0, 0), PixelPoint(10, 0), PixelPoint(10, 8), PixelPoint(0, 8)
@@ -168,7 +172,7 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
         ({"type": "Point", "coordinates": [1, 2]}, "a Point is no region"),
         (feature({"type": "LineString", "coordinates": SQUARE}), "a LineString is no region"),
         ({"type": "Polygon"}, "`coordinates` is no list"),
-        (polygon(SQUARE, [[2, 2], [3, 2], [3, 3], [2, 2]]), "has a hole"),
+        (polygon(SQUARE, [[-2, -2], [3, 2], [3, 3], [-2, -2]]), "a hole that does not lie within it"),
         (polygon([[0], [1, 2], [3, 4]]), "is no place"),
         (polygon([["0", 0], [1, 2], [3, 4]]), "is no place"),
         (polygon([[True, 0], [1, 2], [3, 4]]), "is no place"),
@@ -189,3 +193,51 @@ def test_a_missing_file_and_one_in_another_encoding_are_refused(tmp_path: Path) 
     (tmp_path / "latin.geojson").write_bytes(b'{"type": "\xe4"}')
     with pytest.raises(GeoJsonInvalid, match="is no JSON"):
         read_outlines(tmp_path / "latin.geojson")
+
+
+def region_of(folder: Path, *rings: Any) -> shapely.Polygon:
+    """Read a polygon as `slidehook run --region` does, and draw it as DPAT's user would."""
+    (outline,) = read_outlines(write(folder, polygon(*rings)))
+    points = FRAME.points(outline.points)
+    content = {"polygons": [{"points": [{"x": each.x, "y": each.y} for each in points]}]}
+    (region,) = regions_of(MultiAreaInput.model_validate({"type": "multiArea", "content": content}), FRAME)
+    return region.polygon
+
+
+FRAME = Frame(100, 80)
+BIG = [[10, 10], [90, 10], [90, 70], [10, 70], [10, 10]]
+
+
+def square(x: float, y: float, side: float) -> list[list[float]]:
+    return [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+
+
+@pytest.mark.parametrize("clockwise", [True, False])
+@pytest.mark.parametrize(
+    "holes",
+    [
+        [square(20, 20, 10)],
+        [square(20, 20, 10), square(50, 45, 20), square(35, 33, 5), square(80, 60, 3)],
+        [square(20, 20, 30), square(50, 50, 10)],  # they touch at a corner
+        [square(20, 20, 30), square(40, 40, 20)],  # they overlap
+        [square(10, 20, 5)],  # it touches the edge
+    ],
+)
+def test_a_polygon_with_holes_is_the_region_without_them(
+    holes: list[list[list[float]]], clockwise: bool, tmp_path: Path
+) -> None:
+    drawn = [each[::-1] if clockwise else each for each in holes]
+    expected = Polygon(BIG).difference(shapely.union_all([Polygon(each) for each in holes]))
+    found = region_of(tmp_path, BIG, *drawn)
+    assert found.symmetric_difference(expected).area < 2
+
+
+def test_a_hole_without_an_area_is_none(tmp_path: Path) -> None:
+    assert region_of(tmp_path, BIG, [[20, 20], [30, 20], [20, 20]]).equals(Polygon(BIG))
+
+
+def test_holes_that_leave_several_parts_are_refused(tmp_path: Path) -> None:
+    across = [[10, 30], [90, 30], [90, 40], [10, 40], [10, 30]]
+    for hole in (across, BIG):
+        with pytest.raises(GeoJsonInvalid, match="leave nothing of it, or several parts"):
+            read_outlines(write(tmp_path, polygon(BIG, hole)))

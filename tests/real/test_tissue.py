@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from PIL import Image, ImageDraw
+from shapely import Polygon
 
 from apps.tissue import Tissue
 from slidehook import Slide
@@ -17,6 +20,7 @@ from slidehook.measuring.glass import glass_colour
 from slidehook.measuring.tissue import tissue_mask
 from slidehook.pixels.source import Pixels
 from slidehook.pixels.tiles import Mask
+from slidehook.publishing.geojson import read_outlines
 
 TISSUE = (
     [
@@ -114,3 +118,14 @@ def test_no_bright_field_picture_passes_for_one_on_a_dark_ground(real_slides: Pa
     high, wide = pixels.shape[:2]
     assert glass_colour(pixels) is not None
     assert glass_colour(np.pad(pixels, ((high, high), (wide, 0), (0, 0)))) is not None
+
+
+def test_a_region_with_a_hole_is_read_without_the_hole(real_slides: Path) -> None:
+    path = real_slides / "odd" / "region-with-hole.geojson"
+    drawn = shapely.from_geojson(json.dumps(json.loads(path.read_text())["geometry"]))
+    assert isinstance(drawn, Polygon)
+    assert drawn.interiors
+    (outline,) = read_outlines(path)
+    found = Polygon([(each.x, each.y) for each in outline.points])
+    assert found.is_valid
+    assert found.symmetric_difference(drawn).area < 0.001 * drawn.area
