@@ -21,7 +21,7 @@ from slidehook.hosting.running import run_app
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo
 from slidehook.measuring.tissue import overview, tissue_mask
-from slidehook.pixels.source import FilePixels, Pixels
+from slidehook.pixels.source import FilePixels, Pixels, stated_mpp
 from slidehook.settings import Settings
 from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, write_slide
 
@@ -51,7 +51,10 @@ def section_path(section: Pixels, tmp_path_factory: pytest.TempPathFactory) -> P
 def analysed(path: Path, info: ImageInfo | None = None, **params: Any) -> Result:
     app = Tissue()
     app.params = TissueParams(**params)
-    with Slide(path, info or ImageInfo(id="S-1")) as slide:
+    with OpenSlide(path) as opened:
+        # Exactly 1 µm counts only where the record says so too.
+        told = MPP if stated_mpp(opened) == (MPP, MPP) else None
+    with Slide(path, info or ImageInfo(id="S-1", microns_per_pixel=told)) as slide:
         return run_app(app, slide, lambda *_: None)
 
 
@@ -273,9 +276,10 @@ def test_without_a_pixel_size_there_is_no_number(section_path: Path) -> None:
         Tissue().analyze(slide, lambda *_: None)
 
 
-def test_where_file_and_record_disagree_there_is_no_number(section_path: Path) -> None:
-    with pytest.raises(PixelSizeUnknown, match=r"file says 1 µm per pixel, but DPAT says 0\.5"):
-        analysed(section_path, ImageInfo(id="S-1", microns_per_pixel=0.5))
+def test_where_file_and_record_disagree_there_is_no_number(tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "slide.tiff", glass(300, 300), mpp=0.8)
+    with pytest.raises(PixelSizeUnknown, match=r"file says 0\.8 µm per pixel, but DPAT says 0\.5"):
+        analysed(path, ImageInfo(id="S-1", microns_per_pixel=0.5))
 
 
 # --- reading
@@ -296,10 +300,10 @@ def test_from_dpats_tiles_it_finds_what_it_finds_in_the_file(sample_slides: Path
 
 
 def test_an_overview_is_read_in_parts_that_fit_together(section_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slidehook.pixels.overview.SIDE_PX", 2048 // 15)
+    monkeypatch.setattr("slidehook.pixels.overview.SIDE_PX", int(2048 / 3.7))
     with OpenSlide(section_path) as opened:
         source = Watched(opened)
-        with Slide(section_path, ImageInfo(id="S-1"), pixels=source) as slide:
+        with Slide(section_path, ImageInfo(id="S-1", microns_per_pixel=MPP), pixels=source) as slide:
             parts = overview(slide, mpp=3.7)
             whole = slide.read(0, 0, COLUMNS, ROWS, mpp=3.7)
     assert parts.shape == whole.shape
