@@ -9,6 +9,10 @@ import pytest
 import tifffile
 from openslide import OpenSlide
 
+from apps.tissue import Tissue, TissueParams
+from slidehook import Slide
+from slidehook.hosting.running import run_app
+from slidehook.iaapi.models import ImageInfo
 from slidehook.pixels.levels import Levels
 from slidehook.pixels.source import Box, FilePixels, Pixels
 from tests.apps.slides import tissue
@@ -73,6 +77,22 @@ def test_levels_that_are_padded_to_whole_tiles_are_used_at_their_true_scale(
     assert found == pytest.approx({number: 2.0**number for number in found})
     assert {0, 1, 2, 3} <= found.keys()
     assert_in_place(path)
+
+
+def test_tissue_on_a_padded_pyramid_lies_where_it_is_and_has_its_area(picture: Pixels, tmp_path: Path) -> None:
+    first, *lower = halves(picture, 4)
+    path = write_levels(tmp_path / "padded.tiff", [first, *(padded(each) for each in lower)], mpp=0.5)
+    app = Tissue()
+    app.params = TissueParams(smallest_mm2=0)
+    with Slide(path, ImageInfo(id="S-1")) as slide:
+        result = run_app(app, slide, lambda *_: None)
+    area_mm2 = (RIGHT - LEFT) * (BOTTOM - TOP) * 0.5**2 * 1e-6
+    assert result.properties["Tissue (mm²)"] == pytest.approx(area_mm2, rel=0.15)
+    corners = [point for shape in result.shapes for point in shape.points]
+    found = (min(each.x for each in corners), min(each.y for each in corners))
+    assert found == pytest.approx((LEFT, TOP), abs=40)
+    found = (max(each.x for each in corners), max(each.y for each in corners))
+    assert found == pytest.approx((RIGHT, BOTTOM), abs=40)
 
 
 def test_level_0_may_be_padded_as_well(picture: Pixels, tmp_path: Path) -> None:
