@@ -37,7 +37,8 @@ from slidehook.measuring import calls
 from slidehook.measuring.calls import TAGS, Count, Lot
 from slidehook.measuring.glass import Colour, require_glass
 from slidehook.measuring.measurable import OTHER_STAIN, Examined, Sums
-from slidehook.measuring.nuclei import REACH_UM, Floats, find_nuclei, measure_nuclei
+from slidehook.measuring.nuclei import REACH_UM, Dab, find_nuclei, measure_nuclei
+from slidehook.measuring.overlaps import Floats
 from slidehook.measuring.stainings import is_special_stain
 from slidehook.measuring.stains import DAB, HAEMATOXYLIN, Deconvolution, Density, Stained
 from slidehook.measuring.tissue import overview
@@ -72,6 +73,8 @@ class IhcParams(BaseModel, frozen=True, extra="forbid"):
     """The density of DAB from which on a pixel counts to the DAB-positive area."""
     nucleus_contrast: float = Field(0.1, gt=0, le=1)
     """By how much a nucleus is denser than its surroundings, at least; less finds paler ones, and other things."""
+    pale_contrast: float = Field(0.04, gt=0, le=1)
+    """The same for pale nuclei, which need a nucleus's edge and shape besides. Not for `cell`."""
     smallest_um2: float = Field(10.0, gt=0)
     largest_um2: float = Field(400.0, gt=0, le=1000)
     """The smallest and the largest area of a nucleus."""
@@ -261,14 +264,16 @@ def _refuse(result: Result, sentence: str) -> None:
 class Found:
     """What one tile gave.
 
-    Of each nucleus its place in level-0 pixels, the density of its DAB, whether the picture is sharp there, and in
-    which regions it lies, bool (nuclei, regions). `sums`: of all regions together first, then of each.
+    Of each nucleus its place in level-0 pixels, the density of its DAB, whether the picture is sharp there, whether
+    it has hardly any haematoxylin, and in which regions it lies, bool (nuclei, regions). `sums`: of all regions
+    together first, then of each.
     """
 
     x: Floats
     y: Floats
     density: Floats
     sharp: NDArray[np.bool_]
+    pale: NDArray[np.bool_]
     regions: NDArray[np.bool_]
     sums: tuple[Sums, ...]
 
@@ -292,6 +297,7 @@ class Looker:
             contrast=params.nucleus_contrast,
             smallest_um2=params.smallest_um2,
             largest_um2=params.largest_um2,
+            dab=self._dab(stained),
         )
         ring_px = params.ring_um / params.mpp if params.compartment == "cell" else None
         nuclei = measure_nuclei(labels, stained.second, ring_px=ring_px)
@@ -311,7 +317,15 @@ class Looker:
         )
         sharp = examined.sharp[nuclei.row.astype(int), nuclei.column.astype(int)]
         density = np.round(nuclei.density, calls.DECIMALS)
-        return Found(x[own], y[own], density[own], sharp[own], member[own], self._sums(tile, size, examined))
+        pale = measure_nuclei(labels, stained.first).density < calls.PALE
+        sums = self._sums(tile, size, examined)
+        return Found(x[own], y[own], density[own], sharp[own], pale[own], member[own], sums)
+
+    def _dab(self, stained: Stained) -> Dab | None:
+        """Give the DAB that may lie in the nuclei; None where it lies round them."""
+        if self._params.compartment == "cell":
+            return None
+        return Dab(stained.second, self._params.positive_from, self._params.pale_contrast)
 
     def _nuclear(self, stained: Stained) -> Density:
         """Give what nuclei have more of. DAB round a nucleus would hide it, DAB in it belongs to it."""
@@ -354,6 +368,7 @@ class Tally:
         ):
             count.positive += int(np.count_nonzero(positive & member))
             count.negative += int(np.count_nonzero(~positive & member))
+            count.pale += int(np.count_nonzero(found.pale & ~positive & member))
             count.unsharp += int(np.count_nonzero(~found.sharp & member))
             count.sums += sums
         nuclei = np.stack([found.x, found.y, found.density], axis=1)

@@ -16,7 +16,7 @@ from shapely import Polygon
 
 from slidehook.errors import AppError
 from slidehook.measuring.measurable import BLURRED, Sums, complaint
-from slidehook.measuring.nuclei import Floats
+from slidehook.measuring.overlaps import Floats
 from slidehook.result import Patch, Result
 
 Row = str | int | float
@@ -26,6 +26,7 @@ DECIMALS = 3
 NUCLEI, POSITIVE, NEGATIVE = "Nuclei", "Positive", "Negative"
 PERCENT, DAB_AREA, PER_MM2 = "Positive (%)", "DAB area (%)", "Nuclei per mm²"
 UNSHARP = "Nuclei where it is blurred"
+FAINT = "Haematoxylin"
 BLURRED_AREA = "Blurred or without detail (%)"
 FROM = "Positive from DAB density"
 SHOWN = "Nuclei shown"
@@ -35,6 +36,8 @@ HOLES = "Holes"
 MOVED = "Corrected by the user"
 BY_APP = "Positive, by the app"
 TAGS = ["positive", "negative"]
+PALE, MOST_PALE = 0.1, 1 / 3
+"""A nucleus with less haematoxylin is pale, and where more of the negative ones are pale, others may be missed."""
 NO_NUCLEI = "no nuclei found"
 
 
@@ -42,12 +45,15 @@ NO_NUCLEI = "no nuclei found"
 class Count:
     """Nuclei counted in one region, or in all. `unsharp`: those that lie where the picture is not sharp.
 
+    `pale`: how many of the negative ones have hardly any haematoxylin.
+
     `own_colours`: the stains' colours are the site's own.
     """
 
     positive: int = 0
     negative: int = 0
     unsharp: int = 0
+    pale: int = 0
     sums: Sums = field(default_factory=Sums)
     own_colours: bool = False
 
@@ -55,6 +61,13 @@ class Count:
     def nuclei(self) -> int:
         """All of them."""
         return self.positive + self.negative
+
+    @property
+    def is_faint(self) -> bool:
+        """Whether haematoxylin is so weak that negative nuclei may be missed."""
+        if not self.negative:
+            return bool(self.positive) and not self.sums.hues.haematoxylin
+        return self.pale > MOST_PALE * self.negative
 
     @property
     def complaint(self) -> str:
@@ -102,6 +115,8 @@ def rows(count: Count, area_mm2: float, *, prefix: str = "") -> dict[str, Row]:
     }
     if not nuclei:
         del table[PERCENT]
+    if count.is_faint:
+        table[FAINT] = "weak: pale nuclei may be missed, and the percentage be too high"
     if count.unsharp:
         table[UNSHARP] = count.unsharp
     if blurred := _percent(count.sums.blurred, count.sums.pixels):

@@ -1,8 +1,9 @@
 """Finds cell nuclei in a picture of stain density, and measures a stain in them or in a ring round them.
 
-Method: the density is smoothed; what is denser than its surroundings is a nucleus or several. Where several touch,
-the distance to their common outline has a maximum in each (watershed of the distance transform, Vincent and Soille
-1991; parts that hardly narrow where they meet are one: h-maxima, Soille 2003). All sizes are in µm, so the result
+Method: the density is smoothed; what is denser than its surroundings is a nucleus or several, dense or pale.
+Where several touch, the distance to their common outline has a maximum in each (watershed of the distance transform, Vincent and Soille
+1991; parts that hardly narrow where they meet are one: h-maxima, Soille 2003). Then dense nuclei are parted from pale
+ones, and pale streaks dropped (`slidehook.measuring.overlaps`). All sizes are in µm, so the result
 does not hang on the pixel size.
 
 Limits: nuclei that lie over each other, and pale ones in dark surroundings, are missed or taken for one.
@@ -18,16 +19,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure, segmentation
 
+from slidehook.measuring.overlaps import Floats, Labels, part_by_density, without_streaks
 from slidehook.measuring.stains import Density
 from slidehook.pixels.tiles import Mask
 
-Labels = NDArray[np.int32]
-"""Shape (rows, columns): 0 where there is no nucleus, else its number, from 1."""
-Floats = NDArray[np.float64]
-
 REACH_UM = 40.0
 """How far from a nucleus's middle the picture has a say in how it is found: the margin that tiles need."""
-SMOOTH_UM = 0.4
+SMOOTH_UM, PALE_SMOOTH_UM = 0.4, 0.7
+"""Pale nuclei stand out from noise and texture over a larger width."""
 WINDOW_UM = 25.0
 """What is darker than its surroundings over a square as wide as this is no nucleus but background."""
 DARKEST_BACKGROUND = 0.2
@@ -44,21 +43,44 @@ SPLIT_UM = 0.1
 """How much narrower the neck between two nuclei is than the smaller one, at least: half the difference."""
 
 
-def find_nuclei(density: Density, *, mpp: float, contrast: float, smallest_um2: float, largest_um2: float) -> Labels:
+@dataclass(frozen=True)
+class Dab:
+    """A stain that may lie in nuclei, and the mean density from which on one is positive.
+
+    `pale_contrast`: by how much a nucleus is denser than its surroundings, at least, if it has a nucleus's edge and
+    shape.
+    """
+
+    density: Density
+    positive_from: float
+    pale_contrast: float
+
+
+def find_nuclei(
+    density: Density, *, mpp: float, contrast: float, smallest_um2: float, largest_um2: float, dab: Dab | None = None
+) -> Labels:
     """Find and number the nuclei in a picture of `mpp` µm per pixel.
 
     `density` is what nuclei have more of than their surroundings, by `contrast` at least. Areas in µm²: what is
-    smaller or larger is dropped.
+    smaller or larger is dropped. `dab`: of which stain, if any, `density` holds a part; with it, paler nuclei are
+    found too.
     """
-    mask = _fill(_mark(density, mpp, contrast), mpp, 2 * largest_um2)
+    smallest_px, largest_px = smallest_um2 / mpp**2, largest_um2 / mpp**2
+    least, smooth_um = (contrast, SMOOTH_UM) if dab is None else (min(contrast, dab.pale_contrast), PALE_SMOOTH_UM)
+    mask = _fill(_mark(density, mpp, least, smooth_um), mpp, 2 * largest_um2)
     inside = ndimage.distance_transform_edt(mask).astype(np.float32) * np.float32(mpp)
     inside = _blurred(inside, SPLIT_SMOOTH_UM / mpp) * mask
-    return _of_size(_split(inside, mask), smallest_um2 / mpp**2, largest_um2 / mpp**2)
+    if dab is None:
+        return _of_size(_split(inside, mask), smallest_px, largest_px)
+    found = _of_size(_split(inside, mask), smallest_px, 2 * largest_px)
+    fine = _blurred(density, SMOOTH_UM / mpp)
+    found = part_by_density(found, fine, dab.density, mpp=mpp, positive_from=dab.positive_from)
+    return _of_size(without_streaks(found, fine, mpp=mpp, clear=contrast), smallest_px, largest_px)
 
 
-def _mark(density: Density, mpp: float, contrast: float) -> Mask:
+def _mark(density: Density, mpp: float, contrast: float, smooth_um: float) -> Mask:
     """Mark what is denser than its surroundings."""
-    smooth = _blurred(density, SMOOTH_UM / mpp)
+    smooth = _blurred(density, smooth_um / mpp)
     width = 2 * math.ceil(WINDOW_UM / mpp / 2) + 1
     background = ndimage.maximum_filter(ndimage.minimum_filter(smooth, width), width)
     smooth -= np.clip(background, 0, DARKEST_BACKGROUND)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from slidehook import Result
 from slidehook.measuring.glass import glass_colour
+from slidehook.measuring.stains import HAEMATOXYLIN, Deconvolution
 from slidehook.pixels.source import Pixels
 from tests.apps.ihc_runs import WHOLE, analysed, areas
 from tests.apps.slides import write_slide
@@ -75,3 +76,26 @@ def test_real_dab_is_never_refused_nor_is_a_part_of_it_without_any(
         ):
             result = counted(tmp_path, np.ascontiguousarray(shifted[rows, columns]), quality=quality)
             assert "Positive (%)" in result.properties, result.text
+
+
+@pytest.mark.parametrize(("name", "percent", "within"), [("22_2", 7.5, 1.0), ("34_3", 21.2, 5.0)])
+def test_the_percentage_of_a_real_field_is_near_the_counted_one(
+    real_slides: Path, tmp_path: Path, name: str, percent: float, within: float
+) -> None:
+    found = counted(tmp_path, field(real_slides, name), quality=95).properties["Positive (%)"]
+    assert found == pytest.approx(percent, abs=within)
+    assert "Haematoxylin" not in counted(tmp_path, field(real_slides, name)).properties
+
+
+def test_where_haematoxylin_is_too_weak_a_row_says_so_or_there_is_no_number(
+    real_slides: Path, tmp_path: Path
+) -> None:
+    pixels = field(real_slides, "34_3")
+    white = np.array(glass_colour(pixels))
+    stained = Deconvolution(white=(float(white[0]), float(white[1]), float(white[2])))(pixels)
+    blue = np.array(HAEMATOXYLIN) / np.linalg.norm(HAEMATOXYLIN)
+    for left in (0.4, 0.2, 0.0):
+        without = ((1 - left) * stained.first.clip(0))[..., None] * blue
+        weak = np.rint(pixels * 10**without).clip(0, 255).astype(np.uint8)
+        table = counted(tmp_path, weak).properties
+        assert "Positive (%)" not in table or str(table["Haematoxylin"]).startswith("weak"), (left, table)

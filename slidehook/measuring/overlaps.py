@@ -1,0 +1,153 @@
+"""Parts nuclei that lie over each other by their density, and tells pale nuclei from streaks by edge and shape.
+
+Method: within each thing that was found, Otsu's threshold ("A threshold selection method from gray-level histograms",
+IEEE Transactions on Systems, Man, and Cybernetics 9 (1979), 62-66) parts a dense nucleus from a pale one beneath it,
+where the two classes differ clearly and what is left of the pale one is shaped like a nucleus. An ellipse's area is
+4π times the root of the determinant of its pixels' covariance; that of any other shape is less.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import measure, segmentation
+
+from slidehook.measuring.stains import Density
+from slidehook.pixels.tiles import Mask
+
+Labels = NDArray[np.int32]
+"""Shape (rows, columns): 0 where there is no nucleus, else its number, from 1."""
+Floats = NDArray[np.float64]
+
+BINS, DENSEST = 48, 1.2
+"""How many bins the histograms have, and the density up to which they reach."""
+LEAST_RATIO, LEAST_STEP, LEAST_PARTED = 1.35, 0.05, 0.6
+"""By how much the dense class exceeds the pale one, as a ratio and as a density; and which part of the variance
+lies between the two."""
+SMALLEST_UM2 = (10.0, 12.0)
+"""The smallest dense and pale part."""
+OPEN_UM, GAP_UM, RIM_UM = 0.75, 0.5, 1.25
+"""Radii: of specks in the dense part, of the blurred edge round it, and of rims that are no pale part."""
+GROW_UM = 2.0
+"""How far what was cut off between the parts is given back to them."""
+ELLIPSE, ROUGH_ELLIPSE = 0.8, 0.6
+"""How much of an ellipse a pale nucleus fills, at least; and one as large as `LARGE_UM2`."""
+PART_ELLIPSE = 0.85
+SMALL_UM2, LARGE_UM2 = 15.0, 30.0
+"""The smallest pale nucleus, and from which size on it may be of a rough shape."""
+RING_UM = 2.0
+EDGE_UM, LEAST_STEEP = 1.0, 0.017
+"""Within and without a pale nucleus's outline, over this width, the density differs by so much, at least; that of a
+cloud in the ground does not."""
+
+
+def part_by_density(labels: Labels, density: Density, stain: Density, *, mpp: float, positive_from: float) -> Labels:
+    """Part what holds a dense and a pale nucleus; `density` should be smooth.
+
+    A part is not taken for a nucleus of its own when its mean density of `stain` reaches `positive_from` and it is
+    the paler one: such a stain is often patchy.
+    """
+    count = int(labels.max(initial=0))
+    limit, doubtful = _otsu(labels, density, count)
+    parts = doubtful[labels]
+    dense = ndimage.binary_opening(parts & (density > limit[labels]), _disk(OPEN_UM / mpp))
+    dense_parts = _large(np.where(dense, labels, 0), SMALLEST_UM2[0] / mpp**2)
+    pale = parts & ~ndimage.binary_dilation(dense_parts > 0, _disk(GAP_UM / mpp))
+    pale = ndimage.binary_opening(pale, _disk(RIM_UM / mpp))
+    pale_parts = _large(np.where(pale, labels, 0), SMALLEST_UM2[1] / mpp**2)
+    shaped = roundness(pale_parts) >= PART_ELLIPSE
+    shaped &= _means(pale_parts, stain) < positive_from
+    shaped[0] = False
+    pale_parts = np.where(shaped[pale_parts], pale_parts, 0)
+    both = np.isin(np.arange(count + 1), labels[dense_parts > 0]) & np.isin(
+        np.arange(count + 1), labels[pale_parts > 0]
+    )
+    both[0] = False
+    inside = both[labels]
+    first = int(dense_parts.max(initial=0))
+    seeds = np.where(dense_parts > 0, dense_parts, np.where(pale_parts > 0, pale_parts + first, 0))
+    grown = segmentation.expand_labels(np.where(inside, seeds, 0), GROW_UM / mpp)
+    parted: Labels = np.where(inside, np.where(grown > 0, grown + count, 0), labels).astype(np.int32)
+    return parted
+
+
+def without_streaks(labels: Labels, density: Density, *, mpp: float, clear: float) -> Labels:
+    """Drop what is pale and has no edge or not the shape of a nucleus; the other numbers stay.
+
+    What is denser than its surroundings by `clear` is not pale.
+    """
+    count = int(labels.max(initial=0))
+    around = np.where(labels == 0, segmentation.expand_labels(labels, RING_UM / mpp), 0)
+    contrast = _means(labels, density, count) - _means(around, density, count)
+    width = 2 * max(1, round(EDGE_UM / mpp)) + 1
+    rim = np.where(ndimage.minimum_filter(labels, width) == ndimage.maximum_filter(labels, width), 0, labels)
+    near = np.where(labels == 0, segmentation.expand_labels(labels, EDGE_UM / mpp), 0)
+    step = _means(rim, density, count) - _means(near, density, count)
+    shape = roundness(labels)
+    area = np.bincount(labels.ravel(), minlength=count + 1) * mpp**2
+    shaped = ((shape >= ELLIPSE) & (area >= SMALL_UM2)) | ((shape >= ROUGH_ELLIPSE) & (area >= LARGE_UM2))
+    wanted = (contrast >= clear) | (shaped & (step >= LEAST_STEEP))
+    wanted[0] = False
+    return np.where(wanted[labels], labels, 0).astype(np.int32)
+
+
+def roundness(labels: Labels) -> Floats:
+    """Give for each number from 0 which part of an ellipse of the same extent it fills: 1 for an ellipse."""
+    count = int(labels.max(initial=0))
+    rows, columns = np.nonzero(labels)
+    numbers = labels[rows, columns]
+    area = np.maximum(np.bincount(numbers, minlength=count + 1), 1)
+
+    def mean(values: NDArray[np.generic]) -> Floats:
+        return np.bincount(numbers, values, count + 1) / area
+
+    row, column = mean(rows), mean(columns)
+    by_pixel = 1 / 12  # what a pixel of width 1 varies in itself
+    down, right = mean(rows * rows) - row**2 + by_pixel, mean(columns * columns) - column**2 + by_pixel
+    both = mean(rows * columns) - row * column
+    return area / (4 * math.pi * np.sqrt(np.maximum(down * right - both**2, by_pixel**2)))
+
+
+def _otsu(labels: Labels, density: Density, count: int) -> tuple[Floats, Mask]:
+    """Give Otsu's threshold for each number from 0, and whether the two classes differ enough."""
+    inside = labels > 0
+    bins = np.minimum((density[inside].clip(0, DENSEST) * (BINS / DENSEST)).astype(np.int64), BINS - 1)
+    counts = np.bincount(labels[inside] * BINS + bins, minlength=(count + 1) * BINS).reshape(-1, BINS)
+    middle = (np.arange(BINS) + 0.5) * DENSEST / BINS
+    below, sums = counts.cumsum(axis=1), (counts * middle).cumsum(axis=1)
+    above, whole = below[:, -1:] - below, np.maximum(below[:, -1:], 1)
+    pale = sums / np.maximum(below, 1)
+    dense = (sums[:, -1:] - sums) / np.maximum(above, 1)
+    between = (below / whole) * (above / whole) * (dense - pale) ** 2
+    variance = (counts * middle**2).sum(axis=1) / whole[:, 0] - (sums[:, -1] / whole[:, 0]) ** 2
+    best = between.argmax(axis=1)
+    at = (np.arange(count + 1), best)
+    doubtful = between[at] > LEAST_PARTED * np.maximum(variance, 1e-9)
+    doubtful &= (dense[at] > LEAST_RATIO * pale[at]) & (dense[at] - pale[at] > LEAST_STEP)
+    doubtful[0] = False
+    return (best + 1) * DENSEST / BINS, doubtful
+
+
+def _large(labels: Labels, smallest_px: float) -> Labels:
+    """Give each connected part of each number a number of its own, and drop the small ones."""
+    parts = measure.label(labels)
+    wanted = np.bincount(parts.ravel()) >= smallest_px
+    wanted[0] = False
+    return np.where(wanted[parts], parts, 0).astype(np.int32)
+
+
+def _means(labels: Labels, values: Density, count: int | None = None) -> Floats:
+    """Give the mean of `values` over each number from 0 to `count`; 0 where a number has no pixel."""
+    most = int(labels.max(initial=0)) if count is None else count
+    flat = labels.ravel()
+    return np.bincount(flat, values.ravel(), most + 1) / np.maximum(np.bincount(flat, minlength=most + 1), 1)
+
+
+def _disk(radius: float) -> Mask:
+    reach = math.ceil(radius)
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disk: Mask = rows * rows + columns * columns <= radius * radius + 0.1
+    return disk
