@@ -43,6 +43,7 @@ from slidehook.measuring.stainings import is_special_stain
 from slidehook.measuring.stains import DAB, HAEMATOXYLIN, Deconvolution, Density, Stained
 from slidehook.measuring.tissue import overview
 from slidehook.pixels.ahead import in_order
+from slidehook.pixels.source import Pixels
 from slidehook.pixels.tiles import Tile
 from slidehook.regions import Region
 
@@ -297,7 +298,7 @@ class Looker:
             contrast=params.nucleus_contrast,
             smallest_um2=params.smallest_um2,
             largest_um2=params.largest_um2,
-            dab=self._dab(stained),
+            dab=self._dab(tile.pixels, stained),
         )
         ring_px = params.ring_um / params.mpp if params.compartment == "cell" else None
         nuclei = measure_nuclei(labels, stained.second, ring_px=ring_px)
@@ -321,11 +322,12 @@ class Looker:
         sums = self._sums(tile, size, examined)
         return Found(x[own], y[own], density[own], sharp[own], pale[own], member[own], sums)
 
-    def _dab(self, stained: Stained) -> Dab | None:
+    def _dab(self, pixels: Pixels, stained: Stained) -> Dab | None:
         """Give the DAB that may lie in the nuclei; None where it lies round them."""
         if self._params.compartment == "cell":
             return None
-        return Dab(stained.second, self._params.positive_from, self._params.pale_contrast)
+        scanned = pixels.min(axis=2) < 255  # pure white is beyond the slide, or where the scanner has not looked
+        return Dab(stained.second, self._params.positive_from, self._params.pale_contrast, scanned)
 
     def _nuclear(self, stained: Stained) -> Density:
         """Give what nuclei have more of. DAB round a nucleus would hide it, DAB in it belongs to it."""

@@ -1,10 +1,10 @@
 """Finds cell nuclei in a picture of stain density, and measures a stain in them or in a ring round them.
 
-Method: the density is smoothed; what is denser than its surroundings is a nucleus or several, dense or pale.
-Where several touch, the distance to their common outline has a maximum in each (watershed of the distance transform, Vincent and Soille
-1991; parts that hardly narrow where they meet are one: h-maxima, Soille 2003). Then dense nuclei are parted from pale
-ones, and pale streaks dropped (`slidehook.measuring.overlaps`). All sizes are in µm, so the result
-does not hang on the pixel size.
+Method: the density is smoothed; what is denser than its surroundings is a nucleus or several, dense or pale. Where
+several touch, the distance to their common outline has a maximum in each (watershed of the distance transform,
+Vincent and Soille 1991; parts that hardly narrow where they meet are one: h-maxima, Soille 2003). Then dense nuclei
+are parted from pale ones, and pale streaks dropped (`slidehook.measuring.overlaps`). All sizes are in µm, so the
+result does not hang on the pixel size.
 
 Limits: nuclei that lie over each other, and pale ones in dark surroundings, are missed or taken for one.
 """
@@ -48,12 +48,13 @@ class Dab:
     """A stain that may lie in nuclei, and the mean density from which on one is positive.
 
     `pale_contrast`: by how much a nucleus is denser than its surroundings, at least, if it has a nucleus's edge and
-    shape.
+    shape. `scanned`: where the picture shows anything; what lies beyond has neither nuclei nor an edge.
     """
 
     density: Density
     positive_from: float
     pale_contrast: float
+    scanned: Mask
 
 
 def find_nuclei(
@@ -65,9 +66,14 @@ def find_nuclei(
     smaller or larger is dropped. `dab`: of which stain, if any, `density` holds a part; with it, paler nuclei are
     found too.
     """
+    if dab is not None and dab.scanned.any() and not dab.scanned.all():
+        row, column = ndimage.distance_transform_edt(~dab.scanned, return_distances=False, return_indices=True)
+        density = density[row, column]
     smallest_px, largest_px = smallest_um2 / mpp**2, largest_um2 / mpp**2
     least, smooth_um = (contrast, SMOOTH_UM) if dab is None else (min(contrast, dab.pale_contrast), PALE_SMOOTH_UM)
     mask = _fill(_mark(density, mpp, least, smooth_um), mpp, 2 * largest_um2)
+    if dab is not None:
+        mask &= dab.scanned
     inside = ndimage.distance_transform_edt(mask).astype(np.float32) * np.float32(mpp)
     inside = _blurred(inside, SPLIT_SMOOTH_UM / mpp) * mask
     if dab is None:

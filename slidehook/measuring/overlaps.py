@@ -80,11 +80,12 @@ def without_streaks(labels: Labels, density: Density, *, mpp: float, clear: floa
     What is denser than its surroundings by `clear` is not pale.
     """
     count = int(labels.max(initial=0))
-    around = np.where(labels == 0, segmentation.expand_labels(labels, RING_UM / mpp), 0)
+    away, (row, column) = ndimage.distance_transform_edt(labels == 0, return_indices=True)
+    nearest = np.where(labels == 0, labels[row, column], 0)
+    around, near = (np.where(away <= each / mpp, nearest, 0) for each in (RING_UM, EDGE_UM))
     contrast = _means(labels, density, count) - _means(around, density, count)
     width = 2 * max(1, round(EDGE_UM / mpp)) + 1
     rim = np.where(ndimage.minimum_filter(labels, width) == ndimage.maximum_filter(labels, width), 0, labels)
-    near = np.where(labels == 0, segmentation.expand_labels(labels, EDGE_UM / mpp), 0)
     step = _means(rim, density, count) - _means(near, density, count)
     shape = roundness(labels)
     area = np.bincount(labels.ravel(), minlength=count + 1) * mpp**2
