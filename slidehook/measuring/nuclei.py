@@ -66,9 +66,6 @@ def find_nuclei(
     smaller or larger is dropped. `dab`: of which stain, if any, `density` holds a part; with it, paler nuclei are
     found too.
     """
-    if dab is not None and dab.scanned.any() and not dab.scanned.all():
-        row, column = ndimage.distance_transform_edt(~dab.scanned, return_distances=False, return_indices=True)
-        density = density[row, column]
     smallest_px, largest_px = smallest_um2 / mpp**2, largest_um2 / mpp**2
     least, smooth_um = (contrast, SMOOTH_UM) if dab is None else (min(contrast, dab.pale_contrast), PALE_SMOOTH_UM)
     mask = _fill(_mark(density, mpp, least, smooth_um), mpp, 2 * largest_um2)
@@ -81,7 +78,7 @@ def find_nuclei(
     found = _of_size(_split(inside, mask), smallest_px, 2 * largest_px)
     fine = _blurred(density, SMOOTH_UM / mpp)
     found = part_by_density(found, fine, dab.density, mpp=mpp, positive_from=dab.positive_from)
-    return _of_size(without_streaks(found, fine, mpp=mpp, clear=contrast), smallest_px, largest_px)
+    return _of_size(without_streaks(found, fine, dab.scanned, mpp=mpp, clear=contrast), smallest_px, largest_px)
 
 
 def _mark(density: Density, mpp: float, contrast: float, smooth_um: float) -> Mask:

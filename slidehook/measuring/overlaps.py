@@ -74,14 +74,14 @@ def part_by_density(labels: Labels, density: Density, stain: Density, *, mpp: fl
     return parted
 
 
-def without_streaks(labels: Labels, density: Density, *, mpp: float, clear: float) -> Labels:
+def without_streaks(labels: Labels, density: Density, scanned: Mask, *, mpp: float, clear: float) -> Labels:
     """Drop what is pale and has no edge or not the shape of a nucleus; the other numbers stay.
 
-    What is denser than its surroundings by `clear` is not pale.
+    What is denser than its surroundings by `clear` is not pale; only what is `scanned` belongs to them.
     """
     count = int(labels.max(initial=0))
     away, (row, column) = ndimage.distance_transform_edt(labels == 0, return_indices=True)
-    nearest = np.where(labels == 0, labels[row, column], 0)
+    nearest = np.where((labels == 0) & scanned, labels[row, column], 0)
     around, near = (np.where(away <= each / mpp, nearest, 0) for each in (RING_UM, EDGE_UM))
     contrast = _means(labels, density, count) - _means(around, density, count)
     width = 2 * max(1, round(EDGE_UM / mpp)) + 1
