@@ -15,6 +15,7 @@ import threading
 
 MOST_WAITING = 4096
 """How many texts may wait to be written; what comes while so many wait is dropped."""
+_FLUSH = threading.Event()
 END_S = 1.0
 """How long a program that ends waits for its last texts to be written, in seconds."""
 
@@ -40,8 +41,9 @@ def protect_output() -> None:
 class SafeStream(io.TextIOBase):
     """A text stream to a file descriptor, which a thread of its own writes to.
 
-    What can't be written is dropped. When writing works again, one line tells how many lines are missing. `write`
-    takes no lock: a signal handler may call it at any point. A process that is forked off writes for itself.
+    Whole lines are written, the rest of one at `flush`. What can't be written is dropped; when writing works again,
+    one line tells how many lines are missing. `write` takes no lock, so a signal handler may call it at any point.
+    A process that is forked off writes for itself.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -93,14 +95,25 @@ class SafeStream(io.TextIOBase):
                 self._thread.start()
         return count
 
+    def flush(self) -> None:
+        """Have the rest of a line written soon, too."""
+        if self._thread is not None and not self._ended and self._waiting.qsize() < MOST_WAITING:
+            self._waiting.put(_FLUSH)
+
     def _run(self) -> None:
-        waiting = self._waiting
+        waiting, rest = self._waiting, ""
         while True:
             text = waiting.get()
             if isinstance(text, threading.Event):
-                text.set()
+                lines, rest = rest, ""
             else:
-                self._write(text)
+                # `print` writes a text and the end of its line one by one, and another process may write meanwhile.
+                lines, end, rest = (rest + text).rpartition("\n")
+                lines += end
+            if lines:
+                self._write(lines)
+            if isinstance(text, threading.Event):
+                text.set()
 
     def _write(self, text: str) -> None:
         if dropped := self._dropped:
