@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import cache, singledispatchmethod
+from functools import cache, partial, singledispatchmethod
 from typing import Any, Literal, TypeVar
 
 import structlog
@@ -29,10 +29,12 @@ from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
 from slidehook.jobs.queue import DeletedResult, Hold, JobSink
 from slidehook.publishing.limits import CONTEXT_BYTES
 from slidehook.publishing.onslide import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
-from slidehook.publishing.quality import set_quality
 from slidehook.regions import regions_of, tag_of
 from slidehook.settings import Settings
+from webserver.asking import Asker
+from webserver.changing import change
 from webserver.modifying import answered
+from webserver.versions import Versions
 
 WEBHOOK_S = 20.0
 """How long DPAT's callbacks for one request may take, in seconds: DPAT, and a person, wait for the answer."""
@@ -52,6 +54,12 @@ class Intake:
         self._settings = settings
         self._queue = queue
         self._servers = DpatServers(settings)
+        self._versions = Versions(settings.data_dir / "versions")
+        self._asker = Asker()
+
+    def close(self) -> None:
+        """End what waits for users' changes."""
+        self._asker.close()
 
     def invocation(self, app: App, call: _Call) -> dict[str, Any]:
         """Do what a user asked for; gives the stored result as DPAT answered it, or `{}`."""
@@ -93,11 +101,7 @@ class Intake:
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
         """Store the result as the user changed it, and as the app answers that."""
         client = self._client(call)
-        changed, quality = answered(app, call.input, lambda: client.slide_info(call.slide_id))
-        stored = client.update_result(app.id, changed, changed.id, changed.version_id)
-        if quality is not None:
-            set_quality(client, app, *quality)
-        return stored.answer
+        return change(app, client, call, self._versions, partial(answered, self._asker)).answer
 
     @_act.register
     def _delete(self, call: Delete, app: App) -> dict[str, Any]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
-from contextvars import copy_context
 
 import structlog
 
 from slidehook.app import App
-from slidehook.errors import AppError, AppTimeout, SlidehookError
+from slidehook.errors import SlidehookError
 from slidehook.hosting.fingerprint import fingerprint
-from slidehook.hosting.plain import in_words, plain
+from slidehook.hosting.plain import in_words
 from slidehook.hosting.receipt import FINGERPRINT
 from slidehook.iaapi.models import ImageInfo, StoredResult
 from slidehook.publishing.budget import check_size, within_limits
 from slidehook.publishing.changes import changed, failed_change, is_notice, result_of
 from slidehook.publishing.onslide import frame_of
-from slidehook.result import Quality, Result
+from slidehook.result import Quality
+from webserver.asking import Asker
 
 MODIFY_S = 10.0
 """How long an app may take to answer a user's change, in seconds: DPAT waits, and the answer has yet to be stored."""
@@ -27,7 +25,7 @@ log = structlog.get_logger()
 
 
 def answered(
-    app: App, record: StoredResult, read_info: Callable[[], ImageInfo]
+    asker: Asker, app: App, record: StoredResult, read_info: Callable[[], ImageInfo]
 ) -> tuple[StoredResult, tuple[ImageInfo, Quality] | None]:
     """Give what is to be stored of a user's change, and the quality that the slide is to have, if the app says one.
 
@@ -42,7 +40,7 @@ def answered(
         return failed_change(record, "DPAT does not tell the slide's size"), None
     asked = result_of(record, frame)
     try:
-        answer = within_limits(app, _ask(app, asked))
+        answer = within_limits(app, asker.ask(app, asked, within_s=MODIFY_S))
         stored = _saying_which_code(app, changed(record, answer, frame, application_version=app.version))
         check_size(app, stored)
     except SlidehookError as error:
@@ -60,32 +58,3 @@ def _saying_which_code(app: App, stored: StoredResult) -> StoredResult:
     now = fingerprint(app)
     row = analysis if analysis.partition(" ")[0] == now else f"{analysis}{_CHANGED_BY}{now}"
     return stored.model_copy(update={"display_properties": stored.display_properties | {FINGERPRINT: row}})
-
-
-def _ask(app: App, asked: Result) -> Result:
-    """Ask the app; raises a SlidehookError whatever it raises, AppTimeout when it is not quick."""
-    answer: Future[Result] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(app.on_modify(asked))
-        except (Exception, SystemExit) as error:
-            answer.set_exception(error)
-
-    # A daemon: one that hangs can't be ended, but keeps neither the user waiting nor the webserver from leaving.
-    threading.Thread(target=copy_context().run, args=(ask,), name="on_modify", daemon=True).start()
-    wait([answer], MODIFY_S)
-    if not answer.done():
-        log.error("on_modify goes on unheard", app=app.id)
-        raise AppTimeout(f"the app needed longer than {MODIFY_S:g} s to answer the change")
-    try:
-        result = answer.result()
-    except SlidehookError:
-        raise
-    except (Exception, SystemExit) as error:
-        # An app may raise anything: the slide gets one sentence, the log the traceback.
-        log.exception("the app has a fault", app=app.id)
-        raise AppError(f"the app has a fault: {type(error).__name__}: {in_words(error)}") from error
-    if not isinstance(result, Result):
-        raise AppError(f"the app has a fault: on_modify gave {type(result).__name__}, not a Result")
-    return plain(result)

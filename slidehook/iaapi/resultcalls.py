@@ -8,9 +8,11 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
-from pydantic import TypeAdapter
+import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from slidehook.errors import Conflict, DpatNotReached, DpatTimeout, DpatUnavailable, Malformed
+from slidehook.iaapi.beside import beside
 from slidehook.iaapi.framing import check_end_is_told
 from slidehook.iaapi.models import ResultRecord, Stored
 from slidehook.iaapi.wire import Calls, checked, part, read
@@ -21,17 +23,25 @@ NO_SUCH_METHOD = frozenset({405, 501})
 CONFLICT_ROUNDS = 5
 """How often an update is applied anew to a result that somebody else keeps changing."""
 _STORED: TypeAdapter[Stored] = TypeAdapter(Stored)
-_RESULTS: TypeAdapter[list[Stored]] = TypeAdapter(list[Stored])
+_RESULTS: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
+log = structlog.get_logger()
 
 
 class ResultCalls(Calls):
     """What an app can do with results."""
 
     def results_on_slide(self, app_id: str, slide_id: str) -> list[Stored]:
-        """Read the app's results on a slide."""
+        """Read the app's results on a slide, but for those without an id or a version: others' results may be odd."""
         response = self.get(f"/applications/{part(app_id)}/results/slide/{part(slide_id)}")
-        stored = read(_RESULTS, response, "the list of results")
-        return [each.with_answer(answer) for each, answer in zip(stored, json.loads(response.content), strict=True)]
+        found = []
+        read(_RESULTS, response, "the list of results")
+        for answer in json.loads(response.content):
+            try:
+                found.append(_STORED.validate_python(answer).with_answer(answer))
+            except ValidationError:
+                number = answer.get("id") if isinstance(answer, dict) else None
+                log.warning("a result that can't be updated is passed over", app=app_id, result=number)
+        return found
 
     def prove_access(self, app_id: str, slide_id: str) -> None:
         """Have DPAT accept the token for this app and slide; raises TokenExpired where it does not.
@@ -81,28 +91,35 @@ class ResultCalls(Calls):
         self,
         app_id: str,
         record: ResultRecord,
-        result_id: int | str,
-        version_id: int | str,
+        stored: Stored,
         *,
         unless: Callable[[Stored], bool] = lambda _: False,
     ) -> Stored:
-        """Replace a stored result; on a conflict its present version is read and the update applied to that.
+        """Put a record in the place of a stored result; its attachments, and fields of others, stay.
 
-        Where `unless` says so of that version, it stands, and is given. Raises NotFound when the user has deleted
-        the result, Conflict when it changes again and again.
+        `stored` is the result as it was read last. On a conflict its present version is read and the update applied
+        to that; where `unless` says so of that version, it stands, and is given. Raises NotFound when the user has
+        deleted the result, Conflict when it changes again and again.
         """
         for failed in range(CONFLICT_ROUNDS):
             if failed > 1:  # the first conflict is with somebody who was faster by chance
-                self._patience.wait(failed - 1)
-            body = record.to_wire() | {"id": result_id, "versionId": version_id}
+                self.wait(failed - 1)
+            body = beside(stored.answer, record.to_wire()) | {"id": stored.id, "versionId": stored.version_id}
             try:
-                return _stored(self._patience.call(self._update, app_id, result_id, body))
+                return self.replace_result(app_id, stored.id, body)
             except Conflict:
-                present = self.result(app_id, result_id)
-                if unless(present):
-                    return present
-                version_id = present.version_id
-        raise Conflict(f"result {result_id} is changed by somebody else again and again")
+                stored = self.result(app_id, stored.id)
+                if unless(stored):
+                    return stored
+        raise Conflict(f"result {stored.id} is changed by somebody else again and again")
+
+    def replace_result(self, app_id: str, result_id: int | str, body: dict[str, Any]) -> Stored:
+        """Send a whole result in the place of the version that it names; raises Conflict when that is stale."""
+        return _stored(self._patience.call(self._update, app_id, result_id, body))
+
+    def wait(self, tries: int) -> None:
+        """Wait before a change is tried again that somebody else was faster than so many times."""
+        self._patience.wait(tries)
 
     def _update(self, app_id: str, result_id: int | str, body: dict[str, Any]) -> requests.Response:
         path = _path(app_id, result_id)

@@ -14,7 +14,7 @@ from slidehook.geometry import Frame
 from slidehook.hosting.plain import plain
 from slidehook.hosting.receipt import NAMES
 from slidehook.iaapi.models import Item, PatchCollection, PatchContent, Polygon, Primitive, StoredResult
-from slidehook.publishing.onslide import PROGRESS, STATUS
+from slidehook.publishing.marks import PROGRESS, STATUS
 from slidehook.publishing.records import gallery_content, items_of, shown
 from slidehook.result import BLUE, Button, Gallery, Patch, Result, Shape, Text, is_colour
 

@@ -30,6 +30,7 @@ from slidehook.iaapi.models import (
 )
 from slidehook.jobs.job import Job, JobRecord
 from slidehook.publishing.budget import check_size
+from slidehook.publishing.marks import JOB_MARK, PROGRESS, STATUS
 from slidehook.publishing.records import shown
 from slidehook.result import Result
 
@@ -37,13 +38,11 @@ ORANGE = "#FF8C00"
 RED = "#D13438"
 QUEUED = "analysis queued"
 CANCELLED = "cancelled"
-STATUS, PROGRESS = "Status", "Progress (%)"
-"""The rows of the table beside a result that is not there yet, or never will be."""
-JOB_MARK = "slidehookJob"
-"""The word of a result's context under which the job's id stands: so a result is found of which DPAT said nothing."""
 PROGRESS_WITHIN_S = 5.0
 """How long DPAT may take for a progress update: the next one comes soon, and the final result must not wait."""
 
+FRESH_S = 1.0
+"""For how long what DPAT answered last is taken for what it has stored, when the final result is put in its place."""
 STORED_WITHIN_S = 10.0
 """How long after it was sent a new result may still appear, at least; `READ_TIMEOUT` where that is longer."""
 
@@ -122,6 +121,9 @@ class ResultOnSlide:
         self._app = app
         self._job = job
         self._known: tuple[int | str, int | str] | None = None
+        self._stored: Stored | None = None
+        """The result as DPAT answered it last: what others keep in it goes back with each update."""
+        self._stored_at = float("-inf")
         # A whole-slide app has one result on each slide, whichever job made it; one with regions has many.
         self._looked = fresh and not isinstance(app.input, WholeSlide)
         self._was_in_doubt = in_doubt
@@ -138,12 +140,17 @@ class ResultOnSlide:
         """Give the same result for another client; what this one still does is not told to the other."""
         other = ResultOnSlide(client, self._app, self._job)
         other._known, other._looked, other._was_in_doubt = self._known, self._looked, self._was_in_doubt
+        other._stored, other._stored_at = self._stored, self._stored_at
         other.unanswered, other._doubted_until = self.unanswered, self._doubted_until
         return other
 
     def know(self, result_id: int | str, version_id: int | str) -> None:
-        """Take over what was noted of the result: no call is needed to find it."""
-        self._known = (result_id, version_id)
+        """Take over what was noted of the result: no call is needed to find it, but one to read it."""
+        self._known, self._stored = (result_id, version_id), None
+
+    def _learn(self, stored: Stored) -> None:
+        self._known, self._stored = (stored.id, stored.version_id), stored
+        self._stored_at = time.monotonic()
 
     def doubt(self, since: float) -> None:
         """Believe no look that finds nothing until what was sent at `since` (s since 1970) is stored, if ever."""
@@ -161,8 +168,8 @@ class ResultOnSlide:
             # Not cut short: while the server is still at it, the next look does not find it, and makes a second one.
             stored = self._create(self.client.once(math.inf) if once else self.client, record)
         else:
-            stored = self._update(client, record, *self._known)
-        self._known = (stored.id, stored.version_id)
+            stored = self._update(client, record, self._known)
+        self._learn(stored)
         return stored
 
     def _create(self, client: DpatClient, record: ResultRecord) -> Stored:
@@ -184,6 +191,8 @@ class ResultOnSlide:
             # First, since what fails here must not put "waiting to try again" in the final result's place.
             self.find()
             self._end_others(record)
+        if time.monotonic() - self._stored_at > FRESH_S:
+            self._stored = None  # something may have been added to it since
         return self.show(record)
 
     def cancel(self, record: ResultRecord) -> Stored | None:
@@ -202,8 +211,8 @@ class ResultOnSlide:
             present = self.client.result(self._app.id, self._known[0])
             if _has_ended(present):
                 return present
-            self._known = (present.id, present.version_id)
-        return self._update(self.client, record, *self._known, unless=_has_ended)
+            self._learn(present)
+        return self._update(self.client, record, self._known, unless=_has_ended)
 
     def _end_others(self, record: ResultRecord) -> None:
         try:
@@ -211,7 +220,7 @@ class ResultOnSlide:
                 another = self._known is None or str(each.id) != str(self._known[0])
                 if another and _bears(each.answer, self._job.id) and not _has_ended(each):
                     with contextlib.suppress(NotFound):
-                        self.client.update_result(self._app.id, record, each.id, each.version_id, unless=_has_ended)
+                        self.client.update_result(self._app.id, record, each, unless=_has_ended)
                         log.warning("a second result, which DPAT stored late, shows the same", result=each.id)
         except (NotFound, Refused, Malformed) as error:
             log.warning("no look for a second result", reason=str(error))
@@ -220,22 +229,30 @@ class ResultOnSlide:
         self,
         client: DpatClient,
         record: ResultRecord,
-        result_id: int | str,
-        version_id: int | str,
+        known: tuple[int | str, int | str],
         *,
         unless: Callable[[Stored], bool] = lambda _: False,
     ) -> Stored:
         try:
-            return client.update_result(self._app.id, record, result_id, version_id, unless=unless)
+            return client.update_result(self._app.id, record, self._read(client, known), unless=unless)
         except NotFound as error:
             # A server that is being installed, or a proxy, answers 404 to everything: no user deleted that.
             try:
                 there = client.results_on_slide(self._app.id, self._job.slide_id)
             except NotFound:
                 raise Refused("DPAT knows neither the result nor its slide any more.") from error
-            if any(str(each.id) == str(result_id) for each in there):
-                raise Refused(f"DPAT lists result {result_id}, but answers 404 to its update.") from error
+            if any(str(each.id) == str(known[0]) for each in there):
+                raise Refused(f"DPAT lists result {known[0]}, but answers 404 to its update.") from error
             raise
+
+    def _read(self, client: DpatClient, known: tuple[int | str, int | str]) -> Stored:
+        """Give the result with all that is in it, as far as DPAT tells."""
+        if self._stored is None:
+            try:
+                self._learn(client.result(self._app.id, known[0]))
+            except Malformed:
+                return Stored(id=known[0], version_id=known[1])
+        return self._stored or Stored(id=known[0], version_id=known[1])
 
     def find(self) -> None:
         """Look for the result to update, unless that is known or was done."""
@@ -247,14 +264,14 @@ class ResultOnSlide:
         stored = self._mine(client.results_on_slide(self._app.id, self._job.slide_id))
         self._looked = True
         if stored is not None:
-            self._known = (stored.id, stored.version_id)
+            self._learn(stored)
 
     def is_shown(self) -> bool:
         """Say whether anything of this very job is on its slide; looks for it where it is not known."""
         if self._known is None:
             there = self.client.results_on_slide(self._app.id, self._job.slide_id)
             if (mine := newest([each for each in there if _bears(each.answer, self._job.id)])) is not None:
-                self.know(mine.id, mine.version_id)
+                self._learn(mine)
         return self._known is not None
 
     def _mine(self, results: list[Stored]) -> Stored | None:

@@ -21,7 +21,10 @@ from slidehook.publishing.onslide import RecordMaker
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, WHOLE, analysed, areas, number
 from tests.apps.slides import write_slide
 from tests.apps.stained import MPP, compose, scatter
+from webserver.asking import Asker
 from webserver.modifying import answered
+
+ASKER = Asker()
 
 
 class Gallery:
@@ -52,7 +55,7 @@ class Gallery:
         """Press the button; gives the text and the table that stand on the slide then."""
         (button,) = self.content["actions"]
         button["state"] = 1
-        stored, quality = answered(Ihc(), StoredResult.model_validate(self.wire), lambda: self.info)
+        stored, quality = answered(ASKER, Ihc(), StoredResult.model_validate(self.wire), lambda: self.info)
         self.wire = stored.to_wire()
         assert quality is None
         assert self.content["actions"][0]["state"] == 0

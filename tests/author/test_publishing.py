@@ -7,7 +7,8 @@ from slidehook.errors import AppError
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.iaapi.models import ImageInfo, Item, Point, Primitive, ResultRecord, Size, Stored
 from slidehook.jobs.job import Job
-from slidehook.publishing.onslide import JOB_MARK, ORANGE, RED, RecordMaker, frame_of, newest
+from slidehook.publishing.marks import JOB_MARK
+from slidehook.publishing.onslide import ORANGE, RED, RecordMaker, frame_of, newest
 from slidehook.result import Result
 
 

@@ -26,7 +26,7 @@ from slidehook.errors import (
     TokenExpired,
 )
 from slidehook.iaapi.client import DpatClient, DpatServer, DpatServers
-from slidehook.iaapi.models import ResultRecord
+from slidehook.iaapi.models import ResultRecord, Stored
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import BASE, Call, LittleDpat, Reply
 
@@ -41,7 +41,7 @@ def stored(client: DpatClient, record: ResultRecord) -> dict[str, Any]:
 
 
 def update(client: DpatClient, record: ResultRecord, version: str = "v1") -> dict[str, Any]:
-    return client.update_result("app", record, 1, version).answer
+    return client.update_result("app", record, Stored(id=1, version_id=version)).answer
 
 
 def test_every_call_bears_the_token_and_the_version(
@@ -255,7 +255,7 @@ def test_an_update_whose_answer_was_lost_is_applied_once_more(
         return Reply(502)
 
     dpat.answer("PATCH", ONE, lost, dpat.usual)
-    assert server.client("t", tries=2).update_result("app", record, 1, "v1").version_id == "v3"
+    assert server.client("t", tries=2).update_result("app", record, Stored(id=1, version_id="v1")).version_id == "v3"
 
 
 @pytest.mark.parametrize(
@@ -477,7 +477,7 @@ def test_between_conflicts_the_waits_grow(dpat: LittleDpat, server: DpatServer, 
     waits: list[float] = []
     dpat.answer("PATCH", ONE, Reply(409))
     with pytest.raises(Conflict):
-        server.client("t", sleep=waits.append).update_result("app", record, 1, "v1")
+        server.client("t", sleep=waits.append).update_result("app", record, Stored(id=1, version_id="v1"))
     assert len(waits) == 3
     assert waits[0] < 0.31
     assert waits[2] > 0.39

@@ -165,7 +165,7 @@ def test_a_gone_result_is_not_found_on_a_server_that_takes_patch_alone(
 ) -> None:
     dpat.answer("PUT", "*", Reply(405))
     with pytest.raises(NotFound):
-        client.update_result("app", record, 1, "v1")
+        client.update_result("app", record, Stored(id=1, version_id="v1"))
 
 
 def test_a_server_that_takes_put_no_more_is_asked_with_patch(
@@ -174,6 +174,6 @@ def test_a_server_that_takes_put_no_more_is_asked_with_patch(
     client.create_result("app", record)
     server.update_method = "PUT"
     dpat.answer("PUT", "*", Reply(405))
-    assert client.update_result("app", record, 1, "v1").version_id == "v2"
-    assert client.update_result("app", record, 1, "v2").version_id == "v3"
+    assert client.update_result("app", record, Stored(id=1, version_id="v1")).version_id == "v2"
+    assert client.update_result("app", record, Stored(id=1, version_id="v2")).version_id == "v3"
     assert [call.method for call in dpat.calls] == ["POST", "PUT", "PATCH", "PATCH"]

@@ -102,7 +102,7 @@ def test_an_update_is_sent_again_in_the_way_that_the_server_takes(
     one = f"/applications/{APP}/results/1"
     dpat.answer("PATCH", one, lambda call: Reply(405 if "new" in call.headers["Authorization"] else 401))
     dpat.answer("PUT", one, taking(dpat, "new"))
-    updated = server.client(Purse("old", "new")).update_result(APP, record, stored.id, stored.version_id)
+    updated = server.client(Purse("old", "new")).update_result(APP, record, stored)
     assert updated.version_id == "v2"
     assert [call.method for call in dpat.calls] == ["POST", "PATCH", "PATCH", "PUT"]
 

@@ -15,7 +15,7 @@ from slidehook.cli import main
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job, JobState
 from slidehook.jobs.source import FileClaim, FileSource
-from slidehook.publishing.onslide import JOB_MARK, PROGRESS
+from slidehook.publishing.marks import JOB_MARK, PROGRESS
 from tests.jobs.making import make_job
 from tests.simulator.tiny_app import TinyApp
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import multiprocessing
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,7 +56,11 @@ RESULT: dict[str, Any] = {
 }
 
 
-GO_ON = threading.Event()
+MARK = os.environ.setdefault("RECOUNT_MARK", f"recount-{os.getpid()}")
+"""What an app that hangs starts bears this; a child has it from its parent."""
+
+
+ACCOUNT: dict[str, Any] = {"dpat_user": "image-analysis", "dpat_password": "secret"}
 
 
 class Recount(App):
@@ -97,8 +107,16 @@ class Recount(App):
         raise Unspeakable
 
     def do_hang(self, result: Result) -> Result:
-        GO_ON.wait(20)
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", MARK])
+        time.sleep(600)
         return Result("too late")
+
+    def do_crash(self, result: Result) -> Result:
+        os._exit(3)
+
+    def do_remember(self, result: Result) -> Result:
+        self.remembered = getattr(self, "remembered", 0) + 1
+        return Result(f"{self.remembered}, {self.settings.dpat_password}, {os.getpid()}")
 
     def do_nan(self, result: Result) -> Result:
         return Result("x", {"n": float("nan")})
@@ -128,7 +146,7 @@ def site(dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setattr("webserver.front.set_up_logging", lambda: None)
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr("webserver.front.atexit", SimpleNamespace(register=at_exit.append))
-    settings = Settings(_env_file=None, queue_dir=tmp_path / "queue", data_dir=tmp_path / "data")
+    settings = Settings(_env_file=None, queue_dir=tmp_path / "queue", data_dir=tmp_path / "data", **ACCOUNT)
     app = Recount()
     app.settings = settings
     site = Site(create_app(settings, Registry([app])), tmp_path / "queue", dpat)
@@ -187,9 +205,10 @@ def test_what_the_app_knows_nothing_of_is_stored_as_it_was(site: Site) -> None:
     assert [each["position"] for each in content(site)["patches"]] == [each["position"] for each in before["patches"]]
 
 
-def test_a_change_costs_two_calls(site: Site) -> None:
+def test_a_change_costs_three_calls(site: Site) -> None:
     modify(site)
     assert [(call.method, call.path) for call in site.dpat.calls] == [
+        ("GET", "/applications/recount/results/1"),
         ("GET", "/slides/S-1/info"),
         ("PATCH", "/applications/recount/results/1"),
     ]
@@ -215,6 +234,7 @@ def test_an_answer_with_more_shapes_than_dpat_can_show_is_cut_as_an_analysis_is(
         ("nan", "the app's result can't be sent to DPAT: properties.n is nan, which is no number"),
         ("mumble", "it can't say what it is"),
         ("spoil", "the app has a fault: ValueError: halfway"),
+        ("crash", "the app ended its process instead of answering the change"),
     ],
 )
 def test_an_authors_fault_costs_nobody_their_change_and_leaves_no_old_number(
@@ -232,19 +252,42 @@ def test_an_authors_fault_costs_nobody_their_change_and_leaves_no_old_number(
     assert [each["state"] for each in content(site)["actions"]] == [0]
 
 
-def test_an_app_that_hangs_keeps_no_user_waiting_and_what_it_says_later_is_not_heard(
+def test_an_app_that_hangs_keeps_no_user_waiting_and_leaves_neither_a_thread_nor_a_process(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modifying, "MODIFY_S", 0.1)
-    hung = set(threading.enumerate())
+    monkeypatch.setattr(modifying, "MODIFY_S", 1.0)
+    before = left()
     assert modify(site, text="hang").status_code == 200
-    reason = "update failed: the app needed longer than 0.1 s to answer the change"
+    reason = "update failed: the app needed longer than 1 s to answer the change"
     assert site.dpat.results[1]["displayResult"] == reason
-    GO_ON.set()
-    for each in set(threading.enumerate()) - hung:
-        if each.name == "on_modify":
-            each.join(10)
-    assert site.dpat.results[1]["displayResult"] == reason
+    assert left() == before
+    for _ in range(200):
+        if not started_by_the_app():
+            break
+        time.sleep(0.05)
+    assert started_by_the_app() == []
+
+
+def left() -> set[object]:
+    """Give the threads and the child processes that there are, but for the threads that serve DPAT's answers."""
+    threads = [each for each in threading.enumerate() if "process_request" not in each.name]
+    return {*threads, *multiprocessing.active_children()}
+
+
+def started_by_the_app() -> list[str]:
+    """Give the command lines of what an app that hangs has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_text())
+    return [each for each in found if MARK in each]
+
+
+def test_an_app_that_answers_changes_needs_no_account_and_its_process_is_used_again(site: Site) -> None:
+    answers = [modify(site, text="remember", versionId=f"v{number}").json for number in (4, 5)]
+    first, again = [answer["displayResult"].split(", ") for answer in answers]
+    assert first[:2] == again[:2] == ["1", "None"]
+    assert first[2] == again[2] != str(os.getpid())
 
 
 def test_a_change_after_a_failed_one_is_answered_as_if_nothing_had_been(site: Site) -> None:
@@ -268,14 +311,72 @@ def test_progress_and_failures_do_not_come_to_the_app(site: Site) -> None:
     answer = site.post("/apps/recount", applicationId="recount", action="modify", input=body)
     assert answer.json is not None
     assert answer.json["displayResult"] == "fail"
-    assert [call.method for call in site.dpat.calls] == ["PATCH"]
+    assert [call.method for call in site.dpat.calls] == ["GET", "PATCH"]
 
 
-def test_a_change_that_somebody_else_was_faster_than_is_applied_to_theirs(site: Site) -> None:
+def move(site: Site, number: int, tag: int, version: str = "v4") -> Any:
+    """Move one patch, as a user who looks at that version."""
+    body = copy.deepcopy(RESULT) | {"versionId": version}
+    body["data"]["result"]["content"]["patches"][number]["tag"] = tag
+    return site.post("/apps/recount", applicationId="recount", action="modify", input=body)
+
+
+def tags(site: Site) -> list[int]:
+    return [each["tag"] for each in content(site)["patches"]]
+
+
+def test_two_users_who_change_one_gallery_do_not_undo_each_other(site: Site) -> None:
+    first = move(site, 0, 1)
+    assert (first.status_code, first.json["displayResult"]) == (200, "0 % positive")
+    second = move(site, 1, 0)
+    assert second.status_code == 200
+    assert tags(site) == [1, 0]
+    assert second.json == site.dpat.results[1]
+    assert (second.json["displayResult"], second.json["versionId"]) == ("50 % positive", "v6")
+
+
+def test_a_change_that_meets_another_on_its_way_is_merged_and_counted_anew(site: Site) -> None:
+    def faster(call: Call) -> Reply:
+        content(site)["patches"][0]["tag"] = 1
+        site.dpat.results[1] |= {"versionId": "v5", "displayResult": "0 % positive"}
+        return Reply(409)
+
+    site.dpat.answer("PATCH", "/applications/recount/results/1", faster, site.dpat.usual)
+    assert move(site, 1, 0).json["displayResult"] == "50 % positive"
+    assert tags(site) == [1, 0]
+
+
+def test_a_change_of_a_version_that_nobody_knows_any_more_is_refused_and_undoes_nothing(site: Site) -> None:
     site.dpat.results[1]["versionId"] = "v8"
+    before = copy.deepcopy(site.dpat.results[1])
     answer = modify(site)
-    assert (answer.status_code, answer.json["versionId"]) == (200, "v9")
-    assert answer.json["displayResult"] == "100 % positive"
+    assert answer.status_code == 502
+    assert "changed by somebody else; look at it again" in answer.text
+    assert site.dpat.results[1] == before
+
+
+def test_a_change_of_what_is_being_analysed_anew_is_refused(site: Site) -> None:
+    assert move(site, 0, 1).status_code == 200
+    progress = {"Status": "analysis queued", "Progress (%)": 0}
+    queued = {"context": {}, "result": {"type": "primitive", "content": []}}
+    site.dpat.results[1] |= {"displayProperties": progress, "data": queued}
+    assert move(site, 1, 0).status_code == 502
+    assert site.dpat.results[1]["data"] == queued
+
+
+def test_what_nobody_here_knows_of_a_stored_result_survives_though_it_was_not_sent(site: Site) -> None:
+    stored = site.dpat.results[1]
+    stored["newer"] = {"a": None}
+    stored["data"]["newer"] = 1
+    content(site)["newer"] = [1]
+    content(site)["patches"][0]["newer"] = "x"
+    stored["attachments"] = [{"name": "b.csv", "state": "stored", "newer": 2}]
+    assert modify(site, attachments=None).status_code == 200
+    now = site.dpat.made("PATCH")[-1].json
+    assert (now["newer"], now["data"]["newer"]) == ({"a": None}, 1)
+    assert now["attachments"] == [{"name": "b.csv", "state": "stored", "newer": 2}]
+    shown = now["data"]["result"]["content"]
+    assert (shown["newer"], shown["patches"][0]["newer"]) == ([1], "x")
 
 
 def test_a_change_that_makes_no_sense_is_refused(site: Site) -> None:

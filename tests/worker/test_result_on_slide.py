@@ -11,7 +11,8 @@ from slidehook.errors import DpatTimeout, DpatUnavailable
 from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.jobs.job import Job, new_job_id
 from slidehook.publishing import onslide
-from slidehook.publishing.onslide import JOB_MARK, RecordMaker, ResultOnSlide
+from slidehook.publishing.marks import JOB_MARK
+from slidehook.publishing.onslide import RecordMaker, ResultOnSlide
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
 

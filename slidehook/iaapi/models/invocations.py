@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, field_validator
 
 from slidehook.errors import BadRequest
 from slidehook.iaapi.models.base import Exact, Polygon, Record, or_missing
@@ -83,6 +84,12 @@ class Modify(_Call):
 
     action: Literal["modify"]
     input: StoredResult
+    _sent: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The result exactly as it came, with the fields that only DPAT knows."""
+        return self._sent or self.input.to_wire()
 
 
 class DeletedData(Record):
@@ -128,9 +135,12 @@ _INVOCATION: TypeAdapter[Create | Modify | Delete | Cancel] = TypeAdapter(Invoca
 def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
     """Read the body of `POST R`; raises BadRequest with one sentence that names what is wrong first."""
     try:
-        return read_leniently(_INVOCATION.validate_json, body, "invocation")
+        call = read_leniently(_INVOCATION.validate_json, body, "invocation")
     except ValidationError as error:
         raise BadRequest(_first_fault(error)) from error
+    if isinstance(call, Modify):
+        call._sent = json.loads(body, parse_constant=lambda _: None)["input"]  # noqa: SLF001 - ours
+    return call
 
 
 def parse_notification(body: bytes) -> Notification:
