@@ -102,13 +102,6 @@ class Asker:
         for _, each in over:
             each.end()
 
-    def close(self) -> None:
-        """End the children that wait."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for _, child in idle:
-            child.end()
-
 
 class _Child:
     """One process, which leads a group of its own and dies with this one."""
@@ -154,6 +147,10 @@ class _Child:
         self._process.kill()
         self._process.join(END_S)
         self._pipe.close()
+
+
+ASKER = Asker()
+"""The one of this process. Its children end with it."""
 
 
 def _serve(pipe: Connection, parent: int) -> None:

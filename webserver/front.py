@@ -30,7 +30,6 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     queue = FileQueue(settings.queue_dir, "web")
     atexit.register(queue.close)
     intake = Intake(settings, queue)
-    atexit.register(intake.close)
     flask = _site(settings, registry, queue, intake)
     flask.wsgi_app = ChangedApps(  # type: ignore[method-assign]
         flask.wsgi_app,

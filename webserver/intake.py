@@ -31,7 +31,7 @@ from slidehook.publishing.limits import CONTEXT_BYTES
 from slidehook.publishing.onslide import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
 from slidehook.regions import regions_of, tag_of
 from slidehook.settings import Settings
-from webserver.asking import Asker
+from webserver.asking import ASKER
 from webserver.changing import change
 from webserver.modifying import answered
 from webserver.versions import Versions
@@ -55,11 +55,6 @@ class Intake:
         self._queue = queue
         self._servers = DpatServers(settings)
         self._versions = Versions(settings.data_dir / "versions")
-        self._asker = Asker()
-
-    def close(self) -> None:
-        """End what waits for users' changes."""
-        self._asker.close()
 
     def invocation(self, app: App, call: _Call) -> dict[str, Any]:
         """Do what a user asked for; gives the stored result as DPAT answered it, or `{}`."""
@@ -101,7 +96,7 @@ class Intake:
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
         """Store the result as the user changed it, and as the app answers that."""
         client = self._client(call)
-        return change(app, client, call, self._versions, partial(answered, self._asker)).answer
+        return change(app, client, call, self._versions, partial(answered, ASKER)).answer
 
     @_act.register
     def _delete(self, call: Delete, app: App) -> dict[str, Any]:

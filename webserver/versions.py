@@ -33,7 +33,7 @@ class Versions:
         try:
             self._folder.mkdir(0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                json.dump(answer, file)
+                file.write(json.dumps(answer))
             aside.rename(path)
             self._make_room()
         except OSError as error:

@@ -25,15 +25,17 @@ def merged(base: Mapping[str, Any], users: Mapping[str, Any], newest: Mapping[st
     Fields that `users` lacks count as unchanged. Where both changed the same thing, the user's change is taken. The
     patches of a gallery are told apart by their place, so moves of different patches are all kept.
     """
-    versions = [copy.deepcopy(dict(each)) for each in (base, users, newest)]
-    contents = [_gallery(each) for each in versions]
-    galleries = [each for each in contents if each is not None]
-    if len(galleries) == len(versions):
-        for each in galleries:
-            _name_tags(each)
+    versions = [dict(each) for each in (base, users, newest)]
+    galleries = [each for each in map(_gallery, versions) if each is not None]
+    tags = [each.get("tags") for each in galleries]
+    renumbered = len(tags) == len(versions) and any(each != tags[0] for each in tags)
+    if renumbered:
+        versions = copy.deepcopy(versions)
+        for content in map(_gallery, versions):
+            _name_tags(content or {})
     result: dict[str, Any] = _merged(*versions)
-    if (gallery := _gallery(result)) is not None:
-        _number_tags(gallery)
+    if renumbered:
+        _number_tags(_gallery(result) or {})
     return result
 
 
@@ -92,6 +94,8 @@ def _merged_lists(base: list[Any], users: list[Any], newest: list[Any]) -> list[
 
 
 def _over(old: Any, new: Any) -> Any:
+    if old == new:
+        return old
     if isinstance(old, dict) and isinstance(new, dict):
         return {**old, **{name: _over(old.get(name), value) for name, value in new.items()}}
     if isinstance(old, list) and isinstance(new, list):

@@ -21,10 +21,8 @@ from slidehook.publishing.onslide import RecordMaker
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, WHOLE, analysed, areas, number
 from tests.apps.slides import write_slide
 from tests.apps.stained import MPP, compose, scatter
-from webserver.asking import Asker
+from webserver.asking import ASKER
 from webserver.modifying import answered
-
-ASKER = Asker()
 
 
 class Gallery:
