@@ -22,7 +22,7 @@ DIGITS = 7
 def merged(base: Mapping[str, Any], users: Mapping[str, Any], newest: Mapping[str, Any]) -> dict[str, Any]:
     """Give `newest` with what the user changed between `base` and `users`: a three-way merge.
 
-    Fields that `users` lacks count as unchanged. Where both changed the same thing, the user's change is taken. The
+    Fields that `users` lacks, or has as null, count as unchanged. Where both changed the same thing, the user's change is taken. The
     patches of a gallery are told apart by their place, so moves of different patches are all kept.
     """
     versions = [dict(each) for each in (base, users, newest)]
@@ -72,8 +72,8 @@ def _merged(base: Any, users: Any, newest: Any) -> Any:
         found = dict(newest)
         for name, value in users.items():
             before, now = known.get(name, MISSING), newest.get(name, MISSING)
-            if now is MISSING and value == before:
-                continue  # somebody else removed it
+            if (now is MISSING and value == before) or (now is not MISSING and value is None):
+                continue  # somebody else removed it, or it was not sent
             found[name] = value if now is MISSING else _merged(before, value, now)
         return found
     if isinstance(users, list) and isinstance(newest, list):

@@ -311,6 +311,7 @@ def test_without_the_slides_extent_the_app_can_not_be_asked(site: Site) -> None:
 def test_progress_and_failures_do_not_come_to_the_app(site: Site) -> None:
     data = {"context": {}, "result": {"type": "primitive", "content": []}}
     body = RESULT | {"displayResult": "fail", "displayProperties": {"Status": "cancelled"}, "data": data}
+    site.dpat.results[1] = copy.deepcopy(body)
     answer = site.post("/apps/recount", applicationId="recount", action="modify", input=body)
     assert answer.json is not None
     assert answer.json["displayResult"] == "fail"
@@ -407,7 +408,7 @@ def test_an_app_may_set_the_slides_quality(site: Site) -> None:
     put = site.dpat.calls[-1]
     assert put.path == "/slides/S-1/qualityControl"
     assert put.json == {"applicationVersion": "2.0", "qualityControl": {"status": "Rejected", "versionId": "q1"}}
-    assert len(site.dpat.calls) == 3
+    assert len(site.dpat.calls) == 4
 
 
 @pytest.mark.parametrize("known", [None, {"status": "NotSet"}])
