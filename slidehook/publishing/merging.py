@@ -22,7 +22,7 @@ DIGITS = 7
 def merged(base: Mapping[str, Any], users: Mapping[str, Any], newest: Mapping[str, Any]) -> dict[str, Any]:
     """Give `newest` with what the user changed between `base` and `users`: a three-way merge.
 
-    Fields that `users` lacks, or has as null, count as unchanged. Where both changed the same thing, the user's change
+    Fields that `users` lacks, or has as null, are unchanged. Where both changed the same thing, the user's change
     is taken. The patches of a gallery are told apart by their place, so moves of different patches are all kept.
     """
     versions = [dict(each) for each in (base, users, newest)]
