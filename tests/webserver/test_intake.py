@@ -504,3 +504,19 @@ def test_a_request_that_joined_is_not_acknowledged_while_its_job_may_be_taken_ba
 def test_a_deletion_stands_whatever_the_result_held(site: Site, deleted: dict[str, Any]) -> None:
     answer = site.post(action="delete", input=deleted)
     assert (answer.status_code, answer.json) == (200, {})
+
+
+def test_odd_results_of_others_on_the_slide_block_nothing(site: Site) -> None:
+    odd = [{"id": 9, "slideId": "S-1"}, None, {"versionId": "v1"}, [1]]
+    site.dpat.answer("GET", f"{RESULTS}/slide/S-1", Reply(body=odd))
+    assert site.post().status_code == 200
+    assert len(site.jobs()) == 1
+
+
+def test_what_others_keep_in_the_result_on_the_slide_survives_a_new_analysis(site: Site) -> None:
+    kept = {"attachments": [{"name": "a.csv", "state": "stored", "newer": 1}], "newer": {"a": 1}}
+    site.dpat.results[1] = {**RESULT, **kept, "id": 1, "versionId": "v4", "data": {**RESULT["data"], "newer": 2}}
+    assert site.post().status_code == 200
+    sent = site.dpat.made("PATCH")[-1].json
+    assert {name: sent[name] for name in kept} == kept
+    assert (sent["data"]["newer"], sent["displayResult"]) == (2, "analysis queued, 0 %")
