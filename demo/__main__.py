@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.json import JSON
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from demo.dpat import DemoFailed, SimulatedDpat
+from demo.dpat import DemoFailed, SimulatedDpat, direct_session
 from demo.stage import PYTHON, Stage, free_port
 from slidehook.errors import SlidehookError
 from slidehook.iaapi.models import ResultRecord
@@ -151,7 +151,8 @@ def _url_in(text: str) -> str | None:
 
 def _answers(url: str) -> bool:
     try:
-        return requests.get(url, timeout=5).ok
+        with direct_session() as session:
+            return session.get(url, timeout=5).ok
     except requests.RequestException:
         return False
 

@@ -15,11 +15,19 @@ class DemoFailed(SlidehookError):
     """The demo did not end as it should."""
 
 
+def direct_session() -> requests.Session:
+    """Give a session for calls to this host, which no proxy of the environment's is asked to make."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
 class SimulatedDpat:
     """The simulator's own endpoints, below `/sim`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._session = direct_session()
 
     def register(self, app_url: str) -> dict[str, Any]:
         """Do as an administrator does: retrieve the registration, enable the app and its notifications."""
@@ -47,7 +55,7 @@ class SimulatedDpat:
         return results[-1] if results else None
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        response = requests.request(method, f"{self.url}/sim/{path}", json=body, timeout=TIMEOUT_S)
+        response = self._session.request(method, f"{self.url}/sim/{path}", json=body, timeout=TIMEOUT_S)
         if not response.ok:
             raise DemoFailed(f"the simulator answered {response.status_code} to {method} {path}: {response.text}")
         return response.json()

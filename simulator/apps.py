@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import requests
 from pydantic import ValidationError
 
+from simulator.direct import call
 from simulator.errors import AppAnsweredWrong, Malformed, NotFound, first_fault
 from slidehook.iaapi.models import Record, Registration, VersionInfo
 
@@ -116,7 +117,7 @@ def is_address(url: str) -> bool:
 
 def _ask(url: str, headers: Mapping[str, str], timeout_s: float, model: type[R]) -> R:
     try:
-        answer = requests.get(url, headers=headers, timeout=timeout_s)
+        answer = call("GET", url, headers=headers, timeout_s=timeout_s)
     except requests.RequestException as error:
         raise AppAnsweredWrong(f"GET {url} got no answer: {type(error).__name__}.") from error
     if answer.status_code != 200:

@@ -11,6 +11,7 @@ from typing import Any
 import requests
 
 from simulator.apps import RegisteredApp, missing_headers
+from simulator.direct import call
 from simulator.errors import Malformed
 
 ACTIONS = ("create", "modify", "delete", "cancel")
@@ -68,8 +69,8 @@ def call_app(
         return Answer(app.id, status, content, seconds, body.get("cancellationToken"), fault)
 
     try:
-        response = requests.post(
-            app.registration.url.rstrip("/") + path, json=body, headers=dict(headers), timeout=timeout_s
+        response = call(
+            "POST", app.registration.url.rstrip("/") + path, headers=headers, timeout_s=timeout_s, body=body
         )
     except requests.Timeout:
         return answer(None, None, f"The app did not answer within {timeout_s:g} s.")

@@ -70,7 +70,7 @@ class DpatNotReached(DpatUnavailable):
 
 
 class NotFromDpat(DpatUnavailable):
-    """A web page came with a status of success: a proxy, or a sign-in page, answered in DPAT's place."""
+    """A proxy, or a sign-in page, answered in DPAT's place: that says nothing about the token or the slide."""
 
 
 class TokenExpired(DpatError):

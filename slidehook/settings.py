@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -59,6 +60,8 @@ class Settings(BaseSettings):
     dpat_urls: Annotated[tuple[str, ...], NoDecode] = ()
     """Callback URL prefixes that may be called; empty: loopback only."""
     dpat_ca_bundle: Path | None = None
+    dpat_proxy: SecretStr | None = None
+    """The HTTP proxy through which DPAT is called, with its user and password where it wants them."""
     dpat_user: str | None = None
     """The service account, with its password: fetches tokens when a request's own has expired."""
     dpat_password: SecretStr | None = None
@@ -89,6 +92,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{each!r} must be an http or https URL, without user, query, fragment or '..'")
         return value
 
+    @field_validator("dpat_proxy")
+    @classmethod
+    def _proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_proxy(value.get_secret_value()):
+            raise ValueError("must be an address such as http://proxy.example.org:3128, or http://user:password@…")
+        return value
+
     @field_validator("dpat_ca_bundle")
     @classmethod
     def _is_there(cls, value: Path | None) -> Path | None:
@@ -107,6 +117,17 @@ class Settings(BaseSettings):
         if value <= timedelta(0):
             raise ValueError("must be longer than 0 s")
         return value
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    odd = any(ord(each) <= 32 or ord(each) == 127 for each in url) or port == 0
+    beyond = parts.path.strip("/") or parts.query or parts.fragment
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and not odd and not beyond
 
 
 def read_settings() -> Settings:

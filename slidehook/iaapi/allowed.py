@@ -37,7 +37,7 @@ def check_callback(url: str, prefixes: tuple[str, ...]) -> str:
     """
     address = _read(url)
     below = any(_below(address, _read(prefix)) for prefix in prefixes)
-    if not (below if prefixes else _is_loopback(address.host)):
+    if not (below if prefixes else is_loopback(address.host)):
         raise CallbackNotAllowed("The callback URL is not one that SLIDEHOOK_DPAT_URLS allows.")
     return _spelled(address, urlsplit(url).path)
 
@@ -89,7 +89,8 @@ def _below(address: _Address, prefix: _Address) -> bool:
     return same and (address.path + "/").startswith(prefix.path + "/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host's name or address is this host's own."""
     if host == "localhost":
         return True
     try:

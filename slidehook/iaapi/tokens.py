@@ -18,9 +18,8 @@ from requests.auth import AuthBase
 
 from slidehook.errors import DpatError, DpatUnavailable
 from slidehook.iaapi.models import Token
+from slidehook.iaapi.proxies import refuses_token
 
-REFUSED = frozenset({401, 403})
-"""How DPAT answers a call whose token it does not take, or no longer."""
 OTHERS = 3
 """How many other tokens a refused call is tried with: a newer request's, the account's, and a fresh one of it."""
 EARLY_S = 60.0
@@ -63,7 +62,7 @@ class TokenAuth(AuthBase):
 
     def _answered(self, response: Response, token: str, options: dict[str, Any]) -> Response:
         for _ in range(OTHERS):
-            if response.status_code not in REFUSED or (other := self._source.instead_of(token)) is None:
+            if not refuses_token(response) or (other := self._source.instead_of(token)) is None:
                 break
             response.close()
             again = response.request.copy()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 import urllib3
@@ -33,6 +34,7 @@ from slidehook.iaapi.deadline import PunctualAdapter, answered_by
 from slidehook.iaapi.framing import call_of, is_packed
 from slidehook.iaapi.models.reading import read_leniently
 from slidehook.iaapi.patience import Patience, asked_wait_s
+from slidehook.iaapi.proxies import PROXY_AUTHENTICATION, is_from_proxy, is_page, name_of, product_of, proxies_for
 from slidehook.iaapi.versions import API_VERSION, VERSION_HEADER, lower
 from slidehook.settings import Settings
 
@@ -79,10 +81,20 @@ class Checked(AuthBase):
         return self._auth(request)
 
 
-def _session() -> requests.Session:
+class _Adapter(PunctualAdapter):
+    """Makes a server's calls; `proxy` is the name of the proxy that they take, None without one."""
+
+    proxy: str | None = None
+
+
+def _session(proxies: dict[str, str]) -> requests.Session:
     session = requests.Session()
+    # Else the host's proxy variables would count, and its .netrc.
+    session.trust_env = False
+    session.proxies.update(proxies)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = PunctualAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
+    adapter = _Adapter(pool_connections=1, pool_maxsize=CONNECTIONS)
+    adapter.proxy = name_of(proxies)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -97,17 +109,17 @@ class Wire:
         """The version spoken: the lower of ours and the one that the server named last."""
         self.update_method = "PATCH"
         """How the server takes updates of results, as far as is known."""
-        self.session = _session()
+        self._proxies = proxies_for(url, settings.dpat_proxy)
+        self.session = _session(self._proxies)
         self._connect_timeout_s = settings.connect_timeout.total_seconds()
         self.read_timeout_s = settings.read_timeout.total_seconds()
         """How long a server is waited for that says nothing."""
-        # Given with each call: a session's own is overridden by REQUESTS_CA_BUNDLE.
         self._verify = None if settings.dpat_ca_bundle is None else str(settings.dpat_ca_bundle)
 
     def connect_anew(self) -> None:
         """Use no connection again that was open until now."""
         # Nor close them: whoever was interrupted in the middle of a call may have left their pool locked.
-        self.session = _session()
+        self.session = _session(self._proxies)
 
     def exchange(
         self,
@@ -145,26 +157,41 @@ class Wire:
                 )
         except (requests.RequestException, OSError) as error:
             # An OSError: the CA bundle has gone, or holds no certificate.
-            raise _translated(error) from error
+            raise _translated(error, name_of(self._proxies)) from error
         if (theirs := response.headers.get(VERSION_HEADER)) is not None:  # a proxy's own error page names none
             self.version = lower(API_VERSION, theirs)
         return response
 
 
-def _translated(error: Exception) -> DpatError:
+def _translated(error: Exception, proxy: str | None) -> DpatError:
     causes = list(_causes(error))
+    if proxy is not None and isinstance(error, requests.exceptions.ProxyError):
+        return _proxy_error(error, proxy)
     if isinstance(error, requests.exceptions.SSLError):
         return _tls_error(causes)
     not_connected = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
     if any(isinstance(each, not_connected) for each in causes):
-        return DpatNotReached("DPAT can't be reached.")
+        return DpatNotReached(_not_reached(proxy))
     if isinstance(error, requests.Timeout) or "timed out" in str(error):  # the latter of an answer that stops halfway
         return DpatTimeout("DPAT did not answer in time.")
-    if isinstance(error, ValueError):
-        return _header_error(causes)
     if isinstance(error, requests.RequestException):
-        return DpatUnavailable("DPAT can't be reached.")
+        return _header_error(causes) if isinstance(error, ValueError) else DpatUnavailable(_not_reached(proxy))
     return Refused("The certificates in SLIDEHOOK_DPAT_CA_BUNDLE can't be read.")
+
+
+def _not_reached(proxy: str | None) -> str:
+    way = f" through the proxy {proxy} (SLIDEHOOK_DPAT_PROXY)" if proxy else ""
+    return f"DPAT can't be reached{way}."
+
+
+def _proxy_error(error: Exception, proxy: str) -> DpatNotReached:
+    refusal = re.search(r"Tunnel connection failed: (\d{3})", str(error))
+    if refusal is None:
+        return DpatNotReached(f"The proxy {proxy} (SLIDEHOOK_DPAT_PROXY) can't be reached.")
+    reason = " (user or password)" if int(refusal[1]) == PROXY_AUTHENTICATION else ""
+    return DpatNotReached(
+        f"The proxy {proxy} (SLIDEHOOK_DPAT_PROXY) lets no call through to DPAT: it answered {refusal[1]}{reason}."
+    )
 
 
 def _header_error(causes: list[BaseException]) -> DpatError:
@@ -224,10 +251,10 @@ def checked(response: requests.Response) -> requests.Response:
     """Give an answer of success; raises the DpatError of any other."""
     status = response.status_code
     if 200 <= status < 300:
-        kind_of_body = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if status != HTTPStatus.NO_CONTENT and kind_of_body == "text/html":
+        if status != HTTPStatus.NO_CONTENT and is_page(response):
             with response:
-                raise NotFromDpat(f"An HTML page came instead of DPAT's answer to {call_of(response)}.")
+                call = call_of(response)
+                raise NotFromDpat(f"An HTML page came instead of DPAT's answer to {call}{_way(response)}.")
         if status != HTTPStatus.NO_CONTENT and is_packed(response.headers):
             with response:
                 raise Malformed(f"DPAT's answer to {call_of(response)} is compressed, which DPAT was not asked for.")
@@ -235,11 +262,26 @@ def checked(response: requests.Response) -> requests.Response:
     with response:
         if 300 <= status < 400:
             raise Refused(f"DPAT answered {status}, a redirect, which is not followed.")
+        if is_from_proxy(response):
+            raise NotFromDpat(f"A proxy{_way(response)} answered {status} in DPAT's place to {call_of(response)}.")
         kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else Refused)
         error = kind(f"DPAT answered {status} to {call_of(response)}.")
         if isinstance(error, DpatUnavailable):
             error.retry_after_s = asked_wait_s(response.headers.get("Retry-After"), response.headers.get("Date"))
         raise error
+
+
+def _way(response: requests.Response) -> str:
+    """Name the proxy that a call has met, as far as it is known, and without its password."""
+    product = product_of(response)
+    kind = f" ({product})" if product else ""
+    proxy = getattr(getattr(response, "connection", None), "proxy", None)
+    if proxy:
+        return f"{kind} at or behind {proxy} (SLIDEHOOK_DPAT_PROXY)"
+    if not is_from_proxy(response):
+        return kind
+    url = urlsplit(response.request.url or "")
+    return f"{kind} between here and {url.scheme}://{url.netloc}"
 
 
 def read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _T:

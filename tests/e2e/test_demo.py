@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from slidehook.trying.picture import DEFAULT_COLOUR
-from tests.e2e.running import HOUSE, Program, end_all, living, wait_for
+from tests.e2e.running import HOUSE, Program, end_all, free_port, living, wait_for
 
 SLIDES = ("immuno", "immuno-dicom")
 BLUE = tuple(bytes.fromhex(DEFAULT_COLOUR.removeprefix("#")))
@@ -32,10 +32,10 @@ def mark() -> Iterator[str]:
     end_all(mark)
 
 
-def start(out: Path, mark: str, *options: str) -> Program:
+def start(out: Path, mark: str, *options: str, **env: str) -> Program:
     command = [str(HOUSE / "demo_run.sh"), "--out", str(out), *options]
     log = out.with_name("demo.log")
-    return Program(command, env={"SLIDEHOOK_DEMO_SECONDS": "0"}, mark=mark, log=log, cwd=out.parent)
+    return Program(command, env={"SLIDEHOOK_DEMO_SECONDS": "0", **env}, mark=mark, log=log, cwd=out.parent)
 
 
 def share_of_blue(picture: Image.Image) -> float:
@@ -59,6 +59,15 @@ def test_once_shows_two_slides_analysed_and_leaves_nothing_running(out: Path, ma
             # The label "ANSWER: 42" may stand on a part of the outline.
             assert share_of_blue(picture.convert("RGB")) > 0.85
     assert living(mark) == {}
+
+
+def test_the_demo_works_on_a_host_whose_proxy_variables_lead_nowhere(out: Path, mark: str) -> None:
+    proxy = f"http://127.0.0.1:{free_port()}"
+    variables = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), proxy)
+    variables |= {name.upper(): value for name, value in variables.items()} | {"no_proxy": "", "NO_PROXY": ""}
+    demo = start(out, mark, "--once", **variables)
+    assert demo.ended(120) == 0, demo.text()
+    assert demo.text().count('"displayResult": "ANSWER: 42"') == 2
 
 
 def test_a_staying_demo_takes_everything_down_when_told_to(out: Path, mark: str) -> None:

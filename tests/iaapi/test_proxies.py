@@ -1,0 +1,236 @@
+"""Proxies on the way to DPAT: the site's setting alone counts, and a proxy's answer is no word of DPAT's."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from slidehook.errors import DpatNotReached, DpatUnavailable, NotFound, NotFromDpat, Refused, TokenExpired
+from slidehook.iaapi.client import DpatClient, DpatServer
+from slidehook.iaapi.tokens import TokenSource
+from slidehook.settings import Settings, SettingsInvalid, read_settings
+from tests.iaapi.little_dpat import BASE, LittleDpat, Reply
+
+INFO = "/slides/S-1/info"
+PAGE = {"Content-Type": "text/html; charset=utf-8", "X-Sectra-ApiVersion": None}
+DPAT = "http://dpat.invalid"
+"""A host that only a proxy could reach."""
+
+
+class Proxy(ThreadingHTTPServer):
+    """A real HTTP proxy that gives every call the same answer, and keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.asked: list[tuple[str, str | None]] = []
+        self.status, self.body, self.headers = 200, b'{"id": "S-1"}', {"X-Sectra-ApiVersion": "1.10"}
+        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self) -> Proxy:
+        Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Answering(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append((f"{self.command} {self.path}", self.headers.get("Proxy-Authorization")))
+        self.send_response(self.server.status)
+        for name, value in {**self.server.headers, "Content-Length": str(len(self.server.body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    do_CONNECT = do_GET  # noqa: N815 - the name that http.server looks for
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with Proxy() as proxy:
+        yield proxy
+
+
+def dead_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def client_at(url: str, proxy: str | None = None) -> DpatClient:
+    return DpatServer(url, Settings(_env_file=None, read_timeout="5s", dpat_proxy=proxy)).client("the-token")
+
+
+@pytest.fixture
+def _dead_proxy_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{dead_port()}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("_dead_proxy_on_the_host")
+def test_the_hosts_proxy_variables_are_not_used(dpat: LittleDpat, proxy: Proxy) -> None:
+    assert client_at(dpat.url).slide_info("S-1").id == "S-1"
+    assert client_at(DPAT + BASE, proxy.address).slide_info("S-1").id == "S-1"
+    with pytest.raises(DpatNotReached, match=r"^DPAT can't be reached\.$"):
+        client_at(DPAT + BASE).slide_info("S-1")
+
+
+def test_dpat_is_called_through_the_sites_proxy_also_on_new_connections(proxy: Proxy) -> None:
+    settings = Settings(_env_file=None, dpat_proxy=proxy.address.replace("//", "//me:pa%3Ass@"))
+    server = DpatServer(DPAT + BASE, settings)
+    server.client("the-token").slide_info("S-1")
+    server.connect_anew()
+    server.client("the-token").slide_info("S-1")
+    assert proxy.asked == [(f"GET {DPAT}{BASE}{INFO}?scope=extended", "Basic bWU6cGE6c3M=")] * 2
+
+
+def test_loopback_is_called_without_the_sites_proxy(dpat: LittleDpat, proxy: Proxy) -> None:
+    assert client_at(dpat.url, proxy.address).slide_info("S-1").id == "S-1"
+    assert client_at(dpat.url.replace("127.0.0.1", "localhost"), proxy.address).slide_info("S-1").id == "S-1"
+    assert proxy.asked == []
+
+
+def test_a_proxy_that_is_away_is_named_without_its_password() -> None:
+    address = f"127.0.0.1:{dead_port()}"
+    for scheme in ("http", "https"):
+        with pytest.raises(DpatNotReached) as told:
+            client_at(f"{scheme}://dpat.invalid{BASE}", f"http://me:secret@{address}").slide_info("S-1")
+        assert str(told.value) == f"The proxy http://{address} (SLIDEHOOK_DPAT_PROXY) can't be reached."
+
+
+@pytest.mark.parametrize(("status", "end"), [(403, "it answered 403."), (407, "it answered 407 (user or password).")])
+def test_a_proxy_that_lets_no_tls_through_is_named(proxy: Proxy, status: int, end: str) -> None:
+    proxy.status = status
+    with pytest.raises(DpatNotReached) as told:
+        client_at(f"https://dpat.invalid{BASE}", proxy.address.replace("//", "//me:secret@")).slide_info("S-1")
+    sentence = f"The proxy {proxy.address} (SLIDEHOOK_DPAT_PROXY) lets no call through to DPAT: {end}"
+    assert str(told.value) == sentence
+
+
+def test_a_page_of_the_sites_proxy_names_it_without_its_password(proxy: Proxy) -> None:
+    proxy.status, proxy.body, proxy.headers = 403, b"<html>Blocked by \x1b[31mYOU", {"Content-Type": "text/html"}
+    with pytest.raises(NotFromDpat) as told:
+        client_at(DPAT + BASE, proxy.address.replace("//", "//me:secret@")).slide_info("S-1")
+    where = f"at or behind {proxy.address} (SLIDEHOOK_DPAT_PROXY)"
+    assert str(told.value) == f"A proxy {where} answered 403 in DPAT's place to GET /slides/S-1/info."
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (401, PAGE),
+        (403, PAGE),
+        (403, {"Content-Type": "TEXT/HTML", "X-Sectra-ApiVersion": "1.10"}),
+        (403, {**PAGE, "Content-Type": "application/xhtml+xml"}),
+        (401, {**PAGE, "WWW-Authenticate": 'Basic realm="hospital"'}),
+        (404, PAGE),
+        (407, {"Content-Type": "application/json"}),
+        (403, {"X-Sectra-ApiVersion": None, "Content-Type": "text/plain", "Server": "squid/5.7"}),
+        (403, {"X-Sectra-ApiVersion": None, "Via": "1.1 gate (something)"}),
+        (401, {"X-Sectra-ApiVersion": None, "Proxy-Authenticate": "Negotiate"}),
+        (403, {"X-Sectra-ApiVersion": None, "X-Squid-Error": "ERR_ACCESS_DENIED 0"}),
+    ],
+)
+def test_a_proxys_refusal_is_no_word_on_token_or_slide(
+    dpat: LittleDpat, status: int, headers: dict[str, str | None]
+) -> None:
+    dpat.answer("GET", INFO, Reply(status, b"<html>no", headers))
+    source = Tokens()
+    settings = Settings(_env_file=None)
+    with pytest.raises(NotFromDpat, match=f"^A proxy.* answered {status} in DPAT's place to GET {INFO}") as told:
+        DpatServer(dpat.url, settings).client(source).slide_info("S-1")
+    assert dpat.url.removesuffix(BASE) in str(told.value)
+    assert isinstance(told.value, DpatUnavailable)
+    assert source.refused == []
+
+
+class Tokens(TokenSource):
+    """Gives one token, and keeps which were refused."""
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+
+    def token(self) -> str:
+        return "first"
+
+    def instead_of(self, refused: str) -> str | None:
+        self.refused.append(refused)
+        return "second" if len(self.refused) == 1 else None
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Sectra-ApiVersion": None},
+        {"Via": "1.1 gate"},
+        {"Content-Type": "application/json", "X-Sectra-ApiVersion": None, "Via": "1.1 gate", "Server": "squid"},
+        {"Content-Type": "application/problem+json", "X-Sectra-ApiVersion": None, "Via": "1.1 gate"},
+        {**PAGE, "WWW-Authenticate": 'Bearer error="invalid_token"'},
+    ],
+)
+def test_dpats_own_refusal_is_one_of_the_token_also_behind_a_proxy(
+    dpat: LittleDpat, status: int, headers: dict[str, str | None]
+) -> None:
+    dpat.answer("GET", INFO, Reply(status, {"message": "no"}, headers))
+    source = Tokens()
+    with pytest.raises(TokenExpired):
+        DpatServer(dpat.url, Settings(_env_file=None)).client(source).slide_info("S-1")
+    assert source.refused == ["first", "second"]
+
+
+def test_the_accounts_token_refused_by_a_proxy_is_asked_for_again(dpat: LittleDpat) -> None:
+    dpat.answer("POST", "/token", Reply(403, b"<html>", PAGE))
+    server = DpatServer(dpat.url, Settings(_env_file=None))
+    with pytest.raises(NotFromDpat):
+        server.fetch_token("user", "word", "app", tries=2, sleep=lambda _: None)
+    assert len(dpat.made("POST")) == 2
+    dpat.answer("POST", "/token", Reply(403, {}))
+    with pytest.raises(Refused):
+        server.fetch_token("user", "word", "app", tries=2, sleep=lambda _: None)
+
+
+def test_what_dpat_itself_lacks_is_not_found_whatever_it_looks_like(dpat: LittleDpat) -> None:
+    dpat.answer("GET", INFO, Reply(404, b"<html>", {"Content-Type": "text/html"}))
+    with pytest.raises(NotFound):
+        client_at(dpat.url).slide_info("S-1")
+
+
+def test_a_kind_of_proxy_is_named_in_our_words(dpat: LittleDpat) -> None:
+    dpat.answer("GET", INFO, Reply(403, b"", {**PAGE, "Server": "squid/\x1b[31mJOHN DOE"}))
+    with pytest.raises(
+        NotFromDpat, match=r"^A proxy \(Squid\) between here and http://127\.0\.0\.1:\d+ answered 403"
+    ):
+        client_at(dpat.url).slide_info("S-1")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["proxy:3128", "socks5://proxy:1080", "http://", "http://proxy:banana", "http://a b", "http://p/x", "http://p?x"],
+)
+def test_a_proxy_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    monkeypatch.setenv("SLIDEHOOK_DPAT_PROXY", wrong)
+    with pytest.raises(SettingsInvalid, match=r"^SLIDEHOOK_DPAT_PROXY: .*http://proxy\.example\.org:3128"):
+        read_settings()
+
+
+def test_the_proxys_password_is_not_shown() -> None:
+    settings = Settings(_env_file=None, dpat_proxy="http://me:secret@proxy:3128/")
+    assert "secret" not in repr(settings)
