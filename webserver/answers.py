@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from flask import Flask, Response, jsonify, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from slidehook.errors import (
@@ -16,6 +17,7 @@ from slidehook.errors import (
 )
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER
 from slidehook.publishing.limits import MIB
+from webserver.addresses import NO_HOST, names_host, refuse_encoded_slash
 
 STATUS: dict[type[SlidehookError], int] = {
     BadRequest: 400,
@@ -34,6 +36,7 @@ SENTENCES = {
     500: "slidehook has met a fault of its own; its log says more.",
 }
 """What is said for HTTP's own errors."""
+GARBLED = "The chunks of the request's body have no valid sizes or ends."
 
 
 def status_of(error: SlidehookError) -> int:
@@ -43,10 +46,16 @@ def status_of(error: SlidehookError) -> int:
 
 def set_up_answers(flask: Flask) -> None:
     """Register the version headers and the error table."""
+    flask.before_request(_check_path)
     flask.before_request(_check_encoding)
     flask.after_request(_with_versions)
     flask.register_error_handler(SlidehookError, _refuse)
     flask.register_error_handler(HTTPException, _http_error)
+    flask.register_error_handler(ParseException, _garbled)
+
+
+def _check_path() -> None:
+    refuse_encoded_slash(request)
 
 
 def _check_encoding() -> None:
@@ -68,6 +77,12 @@ def _refuse(error: SlidehookError) -> tuple[Response, int]:
     return jsonify(error=text), status
 
 
+def _garbled(_: ParseException) -> tuple[Response, int]:
+    """Refuse a body whose chunks gunicorn can't tell apart: it is read only while a request is being answered."""
+    structlog.get_logger().warning("request refused", path=request.path, status=400, reason=GARBLED)
+    return jsonify(error=GARBLED), 400
+
+
 def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, str]]]:
     status = error.code or 500
     if status >= 500:
@@ -75,6 +90,8 @@ def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, st
         structlog.get_logger().error("request failed", path=request.path, exc_info=cause)
     allowed = [header for header in error.get_headers() if header[0] == "Allow"]
     sentence = SENTENCES.get(status) or f"{error.description}"
+    if status == 400 and not names_host(request):  # Flask refuses some such hosts before any route sees them
+        sentence = NO_HOST
     if status == 413:
         sentence = f"The body is larger than {(request.max_content_length or 0) // MIB} MiB."
     return jsonify(error=sentence), status, allowed

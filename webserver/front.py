@@ -13,6 +13,7 @@ from slidehook.jobs.filequeue import FileQueue
 from slidehook.logs import set_up_logging
 from slidehook.publishing.limits import PLAIN_BODY_BYTES
 from slidehook.settings import Settings, read_settings
+from webserver.addresses import PlainPaths
 from webserver.answers import set_up_answers
 from webserver.changedapps import ChangedApps, tell_broken
 from webserver.intake import Intake
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
 def _site(settings: Settings, registry: Registry, queue: FileQueue, intake: Intake) -> Flask:
     """Make the application for the apps of one registry."""
     flask = Flask("webserver", static_folder=None)
+    flask.wsgi_app = PlainPaths(flask.wsgi_app)  # type: ignore[method-assign]
     flask.config["MAX_CONTENT_LENGTH"] = PLAIN_BODY_BYTES
     flask.json.sort_keys = False  # type: ignore[attr-defined]
     set_up_answers(flask)

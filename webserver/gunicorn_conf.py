@@ -22,6 +22,10 @@ workers = _settings.web_processes
 threads = _settings.web_threads
 worker_class = "gthread"  # a webhook waits for DPAT, so threads
 keepalive = 15
+# gunicorn believes these of loopback; whom slidehook believes is TRUSTED_PROXIES' alone (webserver/front.py).
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 graceful_timeout = 30
 # Without this, gunicorn's heartbeat files would be on a disk that may be slow or full.
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn's own unnamed files

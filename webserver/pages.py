@@ -10,6 +10,7 @@ from slidehook.errors import QueueError
 from slidehook.hosting.registry import Registry
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
 from slidehook.jobs.filequeue import FileQueue
+from webserver.addresses import site_url
 
 
 def pages(registry: Registry, queue: FileQueue) -> Blueprint:
@@ -18,7 +19,7 @@ def pages(registry: Registry, queue: FileQueue) -> Blueprint:
 
     @routes.get("/")
     def index() -> Response | str:
-        base = request.url_root.rstrip("/")
+        base = site_url(request)
         apps = [
             {"id": app.id, "name": app.name, "version": app.version, "input": app.input.type, "url": base + app.route}
             for app in registry.values()

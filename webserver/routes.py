@@ -7,11 +7,13 @@ from contextlib import nullcontext
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from slidehook.app import App
 from slidehook.iaapi.models import Registration, VersionInfo, parse_invocation, parse_notification
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
 from slidehook.publishing.limits import PLAIN_BODY_BYTES, most_body_bytes
+from webserver.addresses import site_url
 from webserver.intake import Intake
 
 LARGE_AT_ONCE = 2
@@ -30,7 +32,7 @@ def app_routes(app: App, intake: Intake) -> Blueprint:
                 application_id=app.id,
                 display_name=app.name,
                 manufacturer=app.manufacturer,
-                url=request.url_root.rstrip("/") + app.route,
+                url=site_url(request) + app.route,
                 input_template=app.input_template(),
             ).to_wire()
         )
@@ -43,8 +45,7 @@ def app_routes(app: App, intake: Intake) -> Blueprint:
 
     @routes.post("")
     def invocation() -> Response:
-        request.max_content_length = most  # a result that this app was let through may come back
-        body = request.get_data(cache=False)
+        body = _body(most)  # a result that this app was let through may come back
         with _large_bodies if len(body) > PLAIN_BODY_BYTES else nullcontext():
             call = parse_invocation(body)
         answer: dict[str, Any] = intake.invocation(app, call)
@@ -52,7 +53,17 @@ def app_routes(app: App, intake: Intake) -> Blueprint:
 
     @routes.post("/imagenotification")
     def imagenotification() -> Response:
-        intake.notification(app, parse_notification(request.get_data()))
+        intake.notification(app, parse_notification(_body(PLAIN_BODY_BYTES)))
         return jsonify({})
 
     return routes
+
+
+def _body(most_bytes: int) -> bytes:
+    """Read the request's body; raises RequestEntityTooLarge when it is longer, whether or not its length was told."""
+    # Flask reads a body without a length up to its limit, and says nothing of the rest: so one byte more than may be.
+    request.max_content_length = most_bytes + 1
+    body = request.get_data(cache=False)
+    if len(body) > most_bytes:
+        raise RequestEntityTooLarge
+    return body

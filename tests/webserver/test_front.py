@@ -56,6 +56,77 @@ def test_of_more_forwarded_hosts_than_proxies_the_last_is_believed(make_site: Ca
     assert answer["url"] == "http://outside/apps/tissue-area"
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["dpat_analysis:5006", "analysis", "Analysis.Hospital.:80", "192.0.2.7:5006", "[2001:db8::7]:5006", "[::1]", "_"],
+)
+def test_the_registered_address_is_the_one_that_its_caller_used(site: Site, host: str) -> None:
+    answer = site.web.get(ROUTE, headers={"Host": host})
+    assert (answer.status_code, (answer.json or {})["url"]) == (200, f"http://{host}{ROUTE}")
+    listed = site.web.get("/", headers={"Host": host, "Accept": "application/json"})
+    assert {each["url"] for each in (listed.json or {})["apps"]} >= {f"http://{host}{ROUTE}"}
+
+
+NO_HOSTS = ["", "a b", "user@host", "host/path", "host?", "host:port", "host:0", "host:65536", "a..b", ".", "[::1"]
+NO_HOSTS += ["::1", "h\u00f6st", "<b>", "a,b", "x" * 64, "x." * 127 + "x"]
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_a_host_that_is_none_is_refused_where_it_would_be_repeated(site: Site, host: str) -> None:
+    for path in (ROUTE, "/"):
+        answer = site.web.get(path, headers={"Host": host}, environ_overrides={"HTTP_HOST": host})
+        assert answer.status_code == 400
+        assert "names no host" in answer.text
+        assert len(host) <= 1 or host not in (answer.json or {})["error"]
+
+
+def test_a_forwarded_host_that_is_none_is_refused_as_well(make_site: Callable[..., Site]) -> None:
+    site = make_site(trusted_proxies=1)
+    answer = site.web.get(ROUTE, headers={"Host": "inside", "X-Forwarded-Host": "out side"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        (f"{ROUTE}/", ROUTE),
+        (f"{ROUTE}//", ROUTE),
+        (f"/{ROUTE}", ROUTE),
+        (f"{ROUTE}/info/", f"{ROUTE}/info"),
+        (f"{ROUTE}//info", f"{ROUTE}/info"),
+        ("/healthz/", "/healthz"),
+        ("//openapi.json", "/openapi.json"),
+        ("//", "/"),
+    ],
+)
+def test_a_slash_too_many_changes_no_answer(site: Site, written: str, path: str) -> None:
+    given = {"base_url": "http://analysis", "environ_overrides": {"PATH_INFO": written, "RAW_URI": written}}
+    answer = site.web.get("/", **given)
+    assert (answer.status_code, answer.json) == (200, site.web.get(path, base_url="http://analysis").json)
+
+
+@pytest.mark.parametrize("doubled", ["/", "//imagenotification", "/imagenotification/"])
+def test_a_post_with_a_slash_too_many_does_the_same(site: Site, doubled: str) -> None:
+    if "image" in doubled:
+        old = {"action": ..., "input": ..., "imageInfo": {"id": "S-1", **site.dpat.record}}
+        answer = site.post(ROUTE + doubled, **old)
+    else:
+        answer = site.post(ROUTE + doubled)
+    assert answer.status_code == 200
+    assert len(site.jobs()) == 1
+
+
+@pytest.mark.parametrize(
+    "written", [f"{ROUTE}%2F", f"{ROUTE}%2finfo", "/apps%2Ftissue-area", f"{ROUTE}%2F%2Finfo?a=b"]
+)
+def test_an_encoded_slash_is_no_slash(site: Site, written: str) -> None:
+    assert site.web.get(written).status_code == 404
+
+
+def test_an_encoded_slash_in_the_query_is_no_part_of_the_path(site: Site) -> None:
+    assert site.web.get(f"{ROUTE}/info?from=%2Fpage").status_code == 200
+
+
 def test_info_tells_both_versions(site: Site) -> None:
     assert site.web.get(f"{ROUTE}/info").json == {"apiVersion": "1.10", "softwareVersion": SOFTWARE_VERSION}
 
@@ -140,6 +211,13 @@ def test_a_body_that_is_too_large_is_refused_also_when_its_length_is_not_told(si
         path, input_stream=io.BytesIO(body), environ_overrides={"wsgi.input_terminated": True}, content_length=None
     )
     assert chunked.status_code == 413
+    padded = b"{}" + b" " * (MOST_BYTES[path] - 1)  # of which the first bytes alone are JSON
+    for size, status in ((len(padded), 413), (len(padded) - 1, 400)):
+        stream = io.BytesIO(padded[:size])
+        answer = site.web.post(
+            path, input_stream=stream, environ_overrides={"wsgi.input_terminated": True}, content_length=None
+        )
+        assert answer.status_code == status
     assert not site.files()
     assert not site.dpat.calls
 
