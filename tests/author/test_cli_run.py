@@ -422,6 +422,7 @@ def test_apps_tells_programs_all_that_an_app_declares() -> None:
         "memoryGb": None,
         "maxPolygons": 2000,
         "maxPoints": 50000,
+        "maxPatches": 5000,
         "params": {},
     }
 
