@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from simulator.options import SOFTWARE_VERSIONS, Options
+from simulator.options import SOFTWARE_VERSIONS, Options, PatchKind
 from simulator.server import Simulator
 
 
@@ -32,6 +32,13 @@ from simulator.server import Simulator
     default="both",
     help="Methods by which results can be updated.",
 )
+@click.option(
+    "--patch",
+    type=click.Choice(list(get_args(PatchKind))),
+    default="replace",
+    help="What an update by PATCH does: replace, merge, or be refused with this status.",
+)
+@click.option("--refuse-newer", is_flag=True, help="Refuse calls that name a newer version of the IA-API.")
 @click.option(
     "--multipart",
     type=click.Choice(["related", "form-data"]),

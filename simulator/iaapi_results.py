@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from simulator.current_dpat import since, the_dpat
 from simulator.errors import Malformed, MethodNotSupported, Unauthorized
 from simulator.result_check import check_result
+from simulator.results import merged
 
 results = Blueprint("results", __name__)
 
@@ -71,9 +72,13 @@ def update_result(application_id: str, number: int) -> ResponseReturnValue:
     dpat = the_dpat()
     if dpat.options.update_methods not in ("both", request.method):
         raise MethodNotSupported(f"This server updates results by {dpat.options.update_methods} only.")
+    if request.method == "PATCH" and dpat.options.patch.isdigit():
+        return jsonify(message=f"PATCH is answered {dpat.options.patch} here."), int(dpat.options.patch)
     dpat.app_list.get(application_id)
-    dpat.result_store.get(application_id, number)
+    present = dpat.result_store.get(application_id, number)
     body = check_result(request.get_data(), dpat.folder.knows)
+    if request.method == "PATCH" and dpat.options.patch == "merge":
+        body = merged(present, body)
     return jsonify(dpat.result_store.update(application_id, number, body, request.method))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 SOFTWARE_VERSIONS = {"1.5": "3.0", "1.8": "3.4", "1.9": "4.1", "1.10": "4.2"}
 """DPAT's version for each known version of its IA-API."""
 
 UpdateMethods = Literal["both", "PATCH", "PUT"]
+PatchKind = Literal["replace", "merge", "403", "404", "405", "500", "501"]
+"""What a server makes of an update by PATCH: replaces as by PUT, merges into what is there, or answers a status."""
 MultipartKind = Literal["related", "form-data"]
 
 
@@ -22,6 +24,10 @@ class Options:
     """How long a bearer token is taken, in seconds from when it was given."""
     update_methods: UpdateMethods = "both"
     """Methods that update a result; the others are answered with 405."""
+    patch: PatchKind = "replace"
+    """What is made of an update by PATCH; a status: that is answered, and nothing is changed."""
+    refuse_newer: bool = False
+    """Whether a call that names a newer version than this server's is answered with 400."""
     multipart: MultipartKind = "related"
     """The kind of multipart answer for a slide of several files."""
     delay_s: float = 0.0
@@ -41,6 +47,8 @@ class Options:
             raise ValueError(f"the IA-API's version must be one of {known}, not {self.api_version!r}")
         if self.update_methods not in ("both", "PATCH", "PUT"):
             raise ValueError(f"update_methods must be both, PATCH or PUT, not {self.update_methods!r}")
+        if self.patch not in get_args(PatchKind):
+            raise ValueError(f"patch must be one of {', '.join(get_args(PatchKind))}, not {self.patch!r}")
         if self.multipart not in ("related", "form-data"):
             raise ValueError(f"multipart must be related or form-data, not {self.multipart!r}")
         if self.token_lifetime_s <= 0 or self.app_timeout_s <= 0 or self.delay_s < 0:

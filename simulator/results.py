@@ -156,3 +156,16 @@ class Results:
         shown = copy.deepcopy((body["displayResult"], body["displayProperties"]))
         entry.history.append(Version(time.time(), version_id, *shown, method))
         return copy.deepcopy(entry.body)
+
+
+def merged(present: Any, change: Any) -> Any:
+    """Merge JSON into what is there (RFC 7396): fields that the change does not name stay, null takes one away."""
+    if not isinstance(change, dict):
+        return copy.deepcopy(change)
+    kept = dict(present) if isinstance(present, dict) else {}
+    for name, value in change.items():
+        if value is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = merged(kept.get(name), value)
+    return kept

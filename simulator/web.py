@@ -37,6 +37,8 @@ def create_app(dpat: Dpat) -> Flask:
             return
         if not VERSION.fullmatch(request.headers.get("X-Sectra-ApiVersion", "")):
             raise Malformed("The call lacks the header X-Sectra-ApiVersion.")
+        if dpat.options.refuse_newer and not dpat.options.has(request.headers["X-Sectra-ApiVersion"]):
+            raise Malformed(f"This server knows the IA-API up to {dpat.options.api_version} only.")
         if request.path != f"{PREFIX}/token":
             given = request.view_args or {}
             about = [given[name] for name in ("application_id", "slide_id") if name in given]

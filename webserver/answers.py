@@ -15,7 +15,7 @@ from slidehook.errors import (
     QueueError,
     SlidehookError,
 )
-from slidehook.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER
+from slidehook.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER, lower
 from slidehook.publishing.limits import MIB
 from webserver.addresses import NO_HOST, names_host, refuse_encoded_slash
 
@@ -64,8 +64,13 @@ def _check_encoding() -> None:
         raise UnsupportedMediaType
 
 
+def spoken_version() -> str:
+    """Give the IA-API's version of the request's answer: the lower of ours and the caller's."""
+    return lower(API_VERSION, request.headers.get(VERSION_HEADER))
+
+
 def _with_versions(response: Response) -> Response:
-    response.headers[VERSION_HEADER] = API_VERSION
+    response.headers[VERSION_HEADER] = spoken_version()
     response.headers[SOFTWARE_HEADER] = SOFTWARE_VERSION
     return response
 

@@ -56,14 +56,19 @@ class Intake:
         self._servers = DpatServers(settings)
         self._versions = Versions(settings.data_dir / "versions")
 
-    def invocation(self, app: App, call: _Call) -> dict[str, Any]:
-        """Do what a user asked for; gives the stored result as DPAT answered it, or `{}`."""
+    def invocation(self, app: App, call: _Call, version: str | None = None) -> dict[str, Any]:
+        """Do what a user asked for; gives the stored result as DPAT answered it, or `{}`.
+
+        `version`: the IA-API's that the caller named.
+        """
         self._check(app, call)
+        self._servers.at(self._callback_url(call)).begin_with(version)
         return self._act(call, app)
 
-    def notification(self, app: App, call: Notification) -> None:
-        """Queue a newly imported image if the app accepts it."""
+    def notification(self, app: App, call: Notification, version: str | None = None) -> None:
+        """Queue a newly imported image if the app accepts it; `version` as of `invocation`."""
         self._check(app, call)
+        self._servers.at(self._callback_url(call)).begin_with(version)
         client = self._client(call)
         info = call.image_info or client.slide_info(call.slide_id, include_phi=self._settings.store_phi)
         if app.input.type != "wholeSlide" or not self._accepts(app, info):

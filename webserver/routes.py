@@ -11,9 +11,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from slidehook.app import App
 from slidehook.iaapi.models import Registration, VersionInfo, parse_invocation, parse_notification
-from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.iaapi.versions import SOFTWARE_VERSION, VERSION_HEADER
 from slidehook.publishing.limits import PLAIN_BODY_BYTES, most_body_bytes
 from webserver.addresses import site_url
+from webserver.answers import spoken_version
 from webserver.intake import Intake
 
 LARGE_AT_ONCE = 2
@@ -39,7 +40,7 @@ def app_routes(app: App, intake: Intake) -> Blueprint:
 
     @routes.get("/info")
     def info() -> Response:
-        return jsonify(VersionInfo(api_version=API_VERSION, software_version=SOFTWARE_VERSION).to_wire())
+        return jsonify(VersionInfo(api_version=spoken_version(), software_version=SOFTWARE_VERSION).to_wire())
 
     most = most_body_bytes(app.most_record_bytes())
 
@@ -48,12 +49,13 @@ def app_routes(app: App, intake: Intake) -> Blueprint:
         body = _body(most)  # a result that this app was let through may come back
         with _large_bodies if len(body) > PLAIN_BODY_BYTES else nullcontext():
             call = parse_invocation(body)
-        answer: dict[str, Any] = intake.invocation(app, call)
+        answer: dict[str, Any] = intake.invocation(app, call, request.headers.get(VERSION_HEADER))
         return jsonify(answer)
 
     @routes.post("/imagenotification")
     def imagenotification() -> Response:
-        intake.notification(app, parse_notification(_body(PLAIN_BODY_BYTES)))
+        call = parse_notification(_body(PLAIN_BODY_BYTES))
+        intake.notification(app, call, request.headers.get(VERSION_HEADER))
         return jsonify({})
 
     return routes

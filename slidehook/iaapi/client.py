@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Literal
 
@@ -15,7 +15,7 @@ import requests
 from pydantic import TypeAdapter
 from requests.auth import HTTPBasicAuth
 
-from slidehook.errors import Conflict, NotFound, NotOffered, Refused, TokenExpired
+from slidehook.errors import Conflict, Malformed, NotFound, NotOffered, Refused, TokenExpired
 from slidehook.iaapi.framing import check_end_is_told
 from slidehook.iaapi.models import ImageInfo, QualityControl, QualityControlUpdate, Token, VersionInfo
 from slidehook.iaapi.models.reading import Each
@@ -127,7 +127,10 @@ class DpatClient(ResultCalls):
 
     def info(self) -> VersionInfo:
         """Read the versions of the server."""
-        return read(_VERSIONS, self.get("/info"), "the server's versions")
+        info = read(_VERSIONS, self.get("/info"), "the server's versions")
+        if not self._wire.version_is_told:
+            self._wire.told(info.api_version)
+        return info
 
     def speaks(self, version: str) -> bool:
         """Say whether the server is of this IA-API version or newer, as its last answer says."""
@@ -167,9 +170,15 @@ class DpatClient(ResultCalls):
 
     @contextmanager
     def _offered_since(self, version: str) -> Iterator[None]:
-        """Raise NotOffered instead of making a call, or of NotFound, on a server older than `version`."""
+        """Raise NotOffered instead of making a call, or of NotFound, on a server older than `version`.
+
+        A server that has not named its version yet is asked for it. One that never does may have the call.
+        """
         reason = f"DPAT's IA-API has this since {version} only."
-        if not self.speaks(version):
+        if not self._wire.version_is_told:
+            with suppress(NotFound, Refused, Malformed):
+                self.info()
+        if self._wire.version_is_told and not self.speaks(version):
             raise NotOffered(reason)
         try:
             yield

@@ -15,11 +15,9 @@ from slidehook.errors import Conflict, DpatNotReached, DpatTimeout, DpatUnavaila
 from slidehook.iaapi.beside import beside
 from slidehook.iaapi.framing import check_end_is_told
 from slidehook.iaapi.models import ResultRecord, Stored
-from slidehook.iaapi.wire import Calls, checked, part, read
+from slidehook.iaapi.updating import Updating
+from slidehook.iaapi.wire import part, read
 
-TRY_PUT_AFTER = frozenset({400, 404, 405, 415, 501})
-"""A server that answers a PATCH so is asked again with PUT."""
-NO_SUCH_METHOD = frozenset({405, 501})
 CONFLICT_ROUNDS = 5
 """How often an update is applied anew to a result that somebody else keeps changing."""
 _STORED: TypeAdapter[Stored] = TypeAdapter(Stored)
@@ -27,7 +25,7 @@ _RESULTS: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
 log = structlog.get_logger()
 
 
-class ResultCalls(Calls):
+class ResultCalls(Updating):
     """What an app can do with results."""
 
     def results_on_slide(self, app_id: str, slide_id: str) -> list[Stored]:
@@ -115,28 +113,11 @@ class ResultCalls(Calls):
 
     def replace_result(self, app_id: str, result_id: int | str, body: dict[str, Any]) -> Stored:
         """Send a whole result in the place of the version that it names; raises Conflict when that is stale."""
-        return _stored(self._patience.call(self._update, app_id, result_id, body))
+        return _stored(self._patience.call(self.replace, _path(app_id, result_id), body))
 
     def wait(self, tries: int) -> None:
         """Wait before a change is tried again that somebody else was faster than so many times."""
         self._patience.wait(tries)
-
-    def _update(self, app_id: str, result_id: int | str, body: dict[str, Any]) -> requests.Response:
-        path = _path(app_id, result_id)
-        if self._wire.update_method == "PUT":
-            put = self.exchange("PUT", path, json=body)
-            if put.status_code not in NO_SUCH_METHOD:
-                return checked(put)
-            self._wire.update_method = "PATCH"  # the server is another one now
-        patch = self.exchange("PATCH", path, json=body)
-        if patch.status_code not in TRY_PUT_AFTER:
-            return checked(patch)
-        put = self.exchange("PUT", path, json=body)
-        if put.status_code in NO_SUCH_METHOD:
-            return checked(patch)  # of a server that takes PATCH, this one says what is wrong
-        checked(put)
-        self._wire.update_method = "PUT"
-        return put
 
 
 class _Creation:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import structlog
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
+from requests.hooks import default_hooks
 
 from slidehook.errors import DpatError, DpatUnavailable
 from slidehook.iaapi.models import Token
@@ -70,6 +71,19 @@ class TokenAuth(AuthBase):
             response, token = response.connection.send(again, **options), other
             response.request = again
         return response
+
+
+class WithoutOthers(AuthBase):
+    """Sets another auth's token, but tries no other one: the caller sees what a refusal means."""
+
+    def __init__(self, auth: AuthBase) -> None:
+        self._auth = auth
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Give the request with the token."""
+        request = self._auth(request)
+        request.hooks = default_hooks()
+        return request
 
 
 FetchToken = Callable[[str, str], Token]

@@ -35,7 +35,8 @@ from slidehook.iaapi.framing import call_of, is_packed
 from slidehook.iaapi.models.reading import read_leniently
 from slidehook.iaapi.patience import Patience, asked_wait_s
 from slidehook.iaapi.proxies import PROXY_AUTHENTICATION, is_from_proxy, is_page, name_of, product_of, proxies_for
-from slidehook.iaapi.versions import API_VERSION, VERSION_HEADER, lower
+from slidehook.iaapi.putservers import PutServer
+from slidehook.iaapi.versions import API_VERSION, FIRST_VERSION, VERSION_HEADER, is_version, lower
 from slidehook.settings import Settings
 
 CONNECTIONS = 64
@@ -105,16 +106,29 @@ class Wire:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self.url = url
-        self.version = API_VERSION
+        self.version = FIRST_VERSION
         """The version spoken: the lower of ours and the one that the server named last."""
-        self.update_method = "PATCH"
-        """How the server takes updates of results, as far as is known."""
+        self.version_is_told = False
+        """Whether the server has named its version."""
+        self.put_server = PutServer(url, settings.data_dir)
+        """What is known of how the server takes updates of results."""
         self._proxies = proxies_for(url, settings.dpat_proxy)
         self.session = _session(self._proxies)
         self._connect_timeout_s = settings.connect_timeout.total_seconds()
         self.read_timeout_s = settings.read_timeout.total_seconds()
         """How long a server is waited for that says nothing."""
         self._verify = None if settings.dpat_ca_bundle is None else str(settings.dpat_ca_bundle)
+
+    def begin_with(self, version: str | None) -> None:
+        """Speak the version that a caller from this server named, until the server itself names one."""
+        if not self.version_is_told and is_version(version):
+            self.version = lower(API_VERSION, version)
+
+    def told(self, version: str | None) -> None:
+        """Take note of the version that the server named; what can't be read changes nothing."""
+        if is_version(version):
+            self.version = lower(API_VERSION, version)
+            self.version_is_told = True
 
     def connect_anew(self) -> None:
         """Use no connection again that was open until now."""
@@ -158,8 +172,7 @@ class Wire:
         except (requests.RequestException, OSError) as error:
             # An OSError: the CA bundle has gone, or holds no certificate.
             raise _translated(error, name_of(self._proxies)) from error
-        if (theirs := response.headers.get(VERSION_HEADER)) is not None:  # a proxy's own error page names none
-            self.version = lower(API_VERSION, theirs)
+        self.told(response.headers.get(VERSION_HEADER))  # a proxy's own error page names none
         return response
 
 

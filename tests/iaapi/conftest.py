@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +20,8 @@ def dpat() -> Iterator[LittleDpat]:
 
 
 @pytest.fixture
-def settings() -> Settings:
-    return Settings(_env_file=None, read_timeout="0.4s")
+def settings(tmp_path: Path) -> Settings:
+    return Settings(_env_file=None, read_timeout="0.4s", data_dir=tmp_path / "data")
 
 
 @pytest.fixture

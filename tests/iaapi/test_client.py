@@ -22,6 +22,7 @@ from slidehook.errors import (
     Malformed,
     NotFound,
     NotFromDpat,
+    NotOffered,
     Refused,
     TokenExpired,
 )
@@ -60,16 +61,15 @@ def test_every_call_bears_the_token_and_the_version(
     assert client.label("S-1") == b"JPEG"
     assert client.tile("S-1", 3, 0, 1, "jpg") == b"JPEG"
     assert len(dpat.calls) == 8
-    for call in dpat.calls:
-        assert call.headers["Authorization"] == "Bearer the-token"
-        assert call.headers["X-Sectra-ApiVersion"] == "1.10"
+    assert {call.headers["Authorization"] for call in dpat.calls} == {"Bearer the-token"}
+    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.5"] + ["1.10"] * 7
 
 
 def test_the_version_is_lowered_to_the_servers(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.version = "1.9"
     client.slide_info("S-1")
     client.slide_info("S-1")
-    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.10", "1.9"]
+    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.5", "1.9"]
 
 
 def test_a_newer_server_is_spoken_to_in_our_version_and_an_upgraded_one_in_its_new(
@@ -79,16 +79,17 @@ def test_a_newer_server_is_spoken_to_in_our_version_and_an_upgraded_one_in_its_n
         dpat.version = theirs
         client.slide_info("S-1")
     client.slide_info("S-1")
-    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.10", "1.8", "1.10", "1.9"]
+    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.5", "1.8", "1.10", "1.9"]
 
 
 def test_an_answer_without_a_version_leaves_the_known_one(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.version = "1.8"
     client.slide_info("S-1")
-    dpat.version = None
+    for unread in (None, "new"):
+        dpat.version = unread
+        client.slide_info("S-1")
     client.slide_info("S-1")
-    client.slide_info("S-1")
-    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.10", "1.8", "1.8"]
+    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.5", "1.8", "1.8", "1.8"]
 
 
 @pytest.mark.parametrize(("phi", "asked"), [(False, None), (True, ["true"])])
@@ -111,39 +112,6 @@ def test_an_update_names_the_version_it_replaces(dpat: LittleDpat, client: DpatC
     assert update(client, record)["versionId"] == "v2"
     (patch,) = dpat.made("PATCH")
     assert patch.json == record.to_wire() | {"id": 1, "versionId": "v1"}
-
-
-@pytest.mark.usefixtures("stored")
-@pytest.mark.parametrize("status", [400, 404, 405, 415, 501])
-def test_a_server_that_takes_no_patch_is_asked_with_put_and_that_is_remembered(
-    dpat: LittleDpat, client: DpatClient, record: ResultRecord, status: int
-) -> None:
-    dpat.answer("PATCH", ONE, Reply(status))
-    update(client, record, "v1")
-    update(client, record, "v2")
-    methods = [call.method for call in dpat.calls]
-    assert methods == ["POST", "PATCH", "PUT", "PUT"]
-    assert dpat.calls[1].body == dpat.calls[2].body
-
-
-@pytest.mark.usefixtures("stored")
-@pytest.mark.parametrize("status", [401, 403, 409, 422, 500, 503])
-def test_any_other_answer_to_a_patch_is_not_taken_for_a_wrong_method(
-    dpat: LittleDpat, client: DpatClient, record: ResultRecord, status: int
-) -> None:
-    dpat.answer("PATCH", ONE, Reply(status))
-    with pytest.raises(DpatError):
-        update(client, record)
-    assert not dpat.made("PUT")
-
-
-def test_a_result_that_is_gone_is_not_found_by_either_method(
-    dpat: LittleDpat, client: DpatClient, server: DpatServer, record: ResultRecord
-) -> None:
-    with pytest.raises(NotFound):
-        update(client, record)
-    assert [call.method for call in dpat.calls] == ["PATCH", "PUT"]
-    assert server.update_method == "PATCH"
 
 
 @pytest.mark.usefixtures("stored")
@@ -569,3 +537,59 @@ def test_a_part_that_nobody_asked_for_is_no_attachment(dpat: LittleDpat, client:
     dpat.answer("GET", path, Reply(206, b"abc", {"Content-Range": "bytes 0-2/10"}))
     with pytest.raises(Malformed, match="a part of the attachment"):
         call(client)
+
+
+# --- the version spoken until the server has named its own
+
+
+def versions(dpat: LittleDpat) -> list[str]:
+    return [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls]
+
+
+@pytest.mark.parametrize(
+    ("callers", "spoken"),
+    [
+        ("1.8", "1.8"),
+        ("1.9", "1.9"),
+        ("1.4", "1.4"),
+        ("1.11", "1.10"),
+        (" 1.9", "1.9"),
+        (None, "1.5"),
+        ("new", "1.5"),
+    ],
+)
+def test_the_first_call_speaks_the_callers_version_but_none_above_ours(
+    dpat: LittleDpat, server: DpatServer, client: DpatClient, callers: str | None, spoken: str
+) -> None:
+    dpat.version = "1.7"
+    server.begin_with(callers)
+    client.slide_info("S-1")
+    server.begin_with(callers)  # the server's own word counts from now on
+    client.slide_info("S-1")
+    assert versions(dpat) == [spoken, "1.7"]
+
+
+def test_a_server_that_names_its_version_in_its_info_only_is_asked_there_before_newer_calls(
+    dpat: LittleDpat, client: DpatClient
+) -> None:
+    dpat.version = None
+    dpat.answer("GET", "/info", Reply(body={"apiVersion": "1.9", "softwareVersion": "4.1"}))
+    dpat.answer("GET", "/slides/S-1/request/images/info", Reply(body=[]))
+    assert client.case_of("S-1") == []
+    assert client.case_of("S-1") == []
+    assert [call.path.rpartition("/")[2] for call in dpat.calls] == ["info", "info", "info"]
+    assert [call.path for call in dpat.calls].count("/info") == 1
+    assert versions(dpat) == ["1.5", "1.9", "1.9"]
+
+
+@pytest.mark.parametrize("info", [Reply(404), Reply(405), Reply(body={}), Reply(body=[])])
+def test_a_server_that_never_names_its_version_may_have_the_newer_calls(
+    dpat: LittleDpat, client: DpatClient, info: Reply
+) -> None:
+    dpat.version = None
+    dpat.answer("GET", "/info", info)
+    with pytest.raises(NotOffered):
+        client.case_of("S-1")
+    dpat.answer("GET", "/slides/S-1/request/images/info", Reply(body=[]))
+    assert client.case_of("S-1") == []
+    assert set(versions(dpat)) == {"1.5"}

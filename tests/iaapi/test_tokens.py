@@ -56,7 +56,7 @@ def test_a_call_whose_token_is_refused_is_made_again_with_another(
     assert purse.refused == ["old"]
     assert client.slide_info("S-1").id == "S-1"
     assert [call.headers["Authorization"] for call in dpat.calls] == ["Bearer old", "Bearer new", "Bearer new"]
-    assert {call.headers["X-Sectra-ApiVersion"] for call in dpat.calls} == {"1.10"}
+    assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.5", "1.5", "1.10"]
 
 
 def test_where_a_newer_requests_token_has_expired_too_the_service_accounts_is_used(
@@ -102,9 +102,10 @@ def test_an_update_is_sent_again_in_the_way_that_the_server_takes(
     one = f"/applications/{APP}/results/1"
     dpat.answer("PATCH", one, lambda call: Reply(405 if "new" in call.headers["Authorization"] else 401))
     dpat.answer("PUT", one, taking(dpat, "new"))
+    dpat.answer("GET", one, taking(dpat, "new"))
     updated = server.client(Purse("old", "new")).update_result(APP, record, stored)
     assert updated.version_id == "v2"
-    assert [call.method for call in dpat.calls] == ["POST", "PATCH", "PATCH", "PUT"]
+    assert [call.method for call in dpat.calls] == ["POST", "PATCH", "GET", "GET", "PATCH", "PUT"]
 
 
 def test_a_slides_files_come_although_the_token_has_expired(dpat: LittleDpat, server: DpatServer) -> None:

@@ -30,3 +30,8 @@ def test_a_version_is_read_part_by_part() -> None:
     assert as_numbers("1.10") == (1, 10)
     assert as_numbers("3") == (3,)
     assert as_numbers("1.10 ") is None
+
+
+@pytest.mark.parametrize("odd", ["\u0661.\u0661\u0660", "1.\u00b2", "\uff11.10"])
+def test_digits_that_no_header_can_bear_are_none(odd: str) -> None:
+    assert as_numbers(odd) is None

@@ -156,3 +156,28 @@ def test_expired_tokens_are_refused(api: Caller, sim: Simulator) -> None:
     assert api.get("/info").status_code == 200
     assert sim.expire_tokens() >= 1
     assert api.get("/info").status_code == 401
+
+
+@pytest.mark.parametrize("patch", ["403", "404", "405", "500", "501"])
+def test_a_server_may_refuse_updates_by_patch_in_its_own_way(sample_slides: Path, tiny: TinyApp, patch: Any) -> None:
+    with Simulator(sample_slides, Options(patch=patch)) as sim, Caller(sim) as api:
+        sim.register(tiny.url)
+        stored = api.post(RESULTS, json=result()).json()
+        assert api.patch(f"{RESULTS}/1", json=stored).status_code == int(patch)
+        assert api.put(f"{RESULTS}/1", json=stored).status_code == 200
+
+
+def test_a_server_may_merge_an_update_by_patch(sample_slides: Path, tiny: TinyApp) -> None:
+    with Simulator(sample_slides, Options(patch="merge")) as sim, Caller(sim) as api:
+        sim.register(tiny.url)
+        stored = api.post(RESULTS, json=result(displayProperties={"a": 1, "b": 2})).json()
+        merged = api.patch(f"{RESULTS}/1", json=stored | {"displayProperties": {"b": 3, "c": 4}}).json()
+        assert merged["displayProperties"] == {"a": 1, "b": 3, "c": 4}
+        put = api.put(f"{RESULTS}/1", json=merged | {"displayProperties": {"c": 5}}).json()
+        assert put["displayProperties"] == {"c": 5}
+
+
+def test_an_old_server_may_refuse_what_names_a_newer_version(sample_slides: Path) -> None:
+    with Simulator(sample_slides, Options(api_version="1.5", refuse_newer=True)) as sim, Caller(sim) as api:
+        assert api.get("/info").status_code == 400
+        assert api.get("/info", headers={"X-Sectra-ApiVersion": "1.5"}).status_code == 200

@@ -81,7 +81,14 @@ def test_a_taken_port_and_a_missing_folder_are_errors(sim: Simulator, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"api_version": "2"}, {"token_lifetime_s": 0}, {"update_methods": "POST"}, {"multipart": "mixed"}]
+    "wrong",
+    [
+        {"api_version": "2"},
+        {"token_lifetime_s": 0},
+        {"update_methods": "POST"},
+        {"multipart": "mixed"},
+        {"patch": "418"},
+    ],
 )
 def test_senseless_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):

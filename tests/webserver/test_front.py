@@ -234,3 +234,32 @@ def test_a_fault_of_our_own_is_a_500_without_details_and_its_cause_is_logged(
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert [type(each["exc_info"]) for each in logged] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize(
+    ("callers", "answered"),
+    [
+        ("1.5", "1.5"),
+        ("1.9", "1.9"),
+        ("1.10", "1.10"),
+        ("1.11", "1.10"),
+        ("2.0", "1.10"),
+        ("new", "1.10"),
+        ("1.²", "1.10"),
+    ],
+)
+@pytest.mark.parametrize("path", [ROUTE, f"{ROUTE}/info", "/nothing"])
+def test_an_answer_names_the_lower_of_our_version_and_the_callers(
+    site: Site, path: str, callers: str, answered: str
+) -> None:
+    answer = site.web.get(path, headers={"X-Sectra-ApiVersion": callers})
+    assert answer.headers["X-Sectra-ApiVersion"] == answered
+    if path.endswith("/info"):
+        assert answer.json == {"apiVersion": answered, "softwareVersion": SOFTWARE_VERSION}
+
+
+@pytest.mark.parametrize(("callers", "spoken"), [("1.8", "1.8"), ("1.11", "1.10"), (None, "1.5")])
+def test_dpat_is_called_back_in_the_version_that_it_named(site: Site, callers: str | None, spoken: str) -> None:
+    headers = {} if callers is None else {"X-Sectra-ApiVersion": callers}
+    site.web.post(ROUTE, json=site.body(), headers=headers)
+    assert [call.headers["X-Sectra-ApiVersion"] for call in site.dpat.calls] == [spoken, "1.10", "1.10"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -122,9 +123,9 @@ def slow(dpat: LittleDpat) -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-def client(dpat: LittleDpat) -> Iterator[DpatClient]:
+def client(dpat: LittleDpat, tmp_path: Path) -> Iterator[DpatClient]:
     """A client that bears with a slow DPAT."""
-    server = DpatServer(dpat.url, Settings(_env_file=None, read_timeout="9s"))
+    server = DpatServer(dpat.url, Settings(_env_file=None, read_timeout="9s", data_dir=tmp_path / "data"))
     with server.session:
         yield server.client("the-token")
 
@@ -162,10 +163,10 @@ def test_a_worker_that_leaves_waits_shortly_only(publisher: Publisher, slow: thr
 
 
 def test_an_update_that_comes_too_late_finds_its_claim_lost(
-    dpat: LittleDpat, claim: Claim, client: DpatClient, clock: Clock, slow: threading.Event
+    dpat: LittleDpat, claim: Claim, settings: Settings, slow: threading.Event
 ) -> None:
     account = ProvenTokens(JobTokens(claim, None), claim)
-    publisher = Publisher(claim, WholeSlideDemo(), DpatServer(dpat.url, Settings(_env_file=None)).client(account))
+    publisher = Publisher(claim, WholeSlideDemo(), DpatServer(dpat.url, settings).client(account))
     dpat.answer("PATCH", ONE, Reply(409))
     tell_first = threading.Timer(0.05, slow.set)
     tell_first.start()
@@ -205,7 +206,8 @@ def test_a_job_that_shows_nothing_yet_is_cancelled_without_a_word(dpat: LittleDp
 
 def test_a_final_result_that_dpat_can_not_store_now_is_an_error(dpat: LittleDpat, publisher: Publisher) -> None:
     tell(publisher, 1)
-    dpat.answer("PATCH", ONE, Reply(503))
+    for method in ("PATCH", "PUT"):
+        dpat.answer(method, ONE, Reply(503))
     with pytest.raises(DpatUnavailable):
         finish(publisher, Result("x"))
     with pytest.raises(DpatUnavailable):
@@ -232,7 +234,8 @@ def test_progress_with_an_expired_token_is_an_error(dpat: LittleDpat, publisher:
 def test_a_job_that_waits_says_why_if_it_can(dpat: LittleDpat, publisher: Publisher) -> None:
     tell(publisher, 30)
     assert publisher.waiting("waiting to try again: DPAT was away")
-    dpat.answer("PATCH", ONE, Reply(401))
+    for method in ("PATCH", "GET"):
+        dpat.answer(method, ONE, Reply(401))
     assert not publisher.waiting("unheard")
     assert dpat.results[1]["displayResult"] == "waiting to try again: DPAT was away, 30 %"
 
@@ -350,6 +353,7 @@ def test_progress_is_sent_once_while_the_final_result_is_tried_again(
     publisher = Publisher(claim, WholeSlideDemo(), server.client("t", tries=3, sleep=lambda _: None))
     tell(publisher, 1)
     dpat.answer("PATCH", ONE, Reply(503), Reply(503), Reply(503), dpat.usual)
+    dpat.answer("PUT", ONE, Reply(503))
     assert not publisher.waiting("not told")
     finish(publisher, Result("fine"))
     assert len(dpat.made("PATCH")) == 4
@@ -409,6 +413,7 @@ def test_a_result_that_dpat_stored_before_it_could_be_told_of_the_cancel_stands(
         return Reply(503)
 
     dpat.answer("PATCH", ONE, lost, dpat.usual)
+    dpat.answer("PUT", ONE, Reply(503), dpat.usual)
     with pytest.raises(DpatUnavailable):
         finish(publisher, Result("ANSWER: 42"))
     assert publisher.cancelled() == "ANSWER: 42"

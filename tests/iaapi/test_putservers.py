@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from slidehook.iaapi.putservers import DOUBT_S, FILE_NAME, KNOWN_S, MOST_SERVERS, PutServer
+
+URL = "https://dpat/v1"
+
+
+@dataclass
+class Clock:
+    now: float = 1e9
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def known(tmp_path: Path, clock: Clock) -> PutServer:
+    return PutServer(URL, tmp_path, clock=clock)
+
+
+def other(folder: Path, clock: Clock, url: str = URL) -> PutServer:
+    """What another process has."""
+    return PutServer(url, folder, clock=clock)
+
+
+def test_nothing_is_known_at_first(known: PutServer, tmp_path: Path) -> None:
+    assert not known.is_known()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_remembered_holds_for_all_processes_for_a_day(known: PutServer, tmp_path: Path, clock: Clock) -> None:
+    known.remember()
+    clock.now += KNOWN_S - 1
+    assert known.is_known()
+    assert other(tmp_path, clock).is_known()
+    assert not other(tmp_path, clock, "https://dpat/v2").is_known()
+    clock.now += 2
+    assert not known.is_known()
+    assert not other(tmp_path, clock).is_known()
+
+
+def test_a_clock_that_is_set_back_makes_nothing_known_for_longer(
+    known: PutServer, tmp_path: Path, clock: Clock
+) -> None:
+    known.remember()
+    clock.now -= 10
+    assert not known.is_known()
+    assert not other(tmp_path, clock).is_known()
+
+
+def test_a_suspicion_is_a_processs_own_and_short(known: PutServer, tmp_path: Path, clock: Clock) -> None:
+    known.suspect()
+    assert known.is_known()
+    assert not other(tmp_path, clock).is_known()
+    clock.now += DOUBT_S + 1
+    assert not known.is_known()
+
+
+def test_what_is_forgotten_is_so_for_all(known: PutServer, tmp_path: Path, clock: Clock) -> None:
+    known.remember()
+    other(tmp_path, clock, "https://b/v1").remember()
+    known.forget()
+    assert not known.is_known()
+    assert not other(tmp_path, clock).is_known()
+    assert other(tmp_path, clock, "https://b/v1").is_known()
+
+
+def test_the_file_is_private_whole_and_small(tmp_path: Path, clock: Clock) -> None:
+    folder = tmp_path / "data"
+    for number in range(MOST_SERVERS + 5):
+        clock.now += 1
+        other(folder, clock, f"https://dpat-{number}/v1").remember()
+    (path,) = folder.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    found = json.loads(path.read_bytes())
+    assert len(found) == MOST_SERVERS
+    assert f"https://dpat-{MOST_SERVERS + 4}/v1" in found
+
+
+def test_processes_that_write_at_once_leave_a_whole_file(tmp_path: Path, clock: Clock) -> None:
+    threads = [
+        threading.Thread(target=other(tmp_path, clock, f"https://dpat-{number}/v1").remember) for number in range(8)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    (path,) = tmp_path.iterdir()
+    assert json.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"[" * 50_000,
+        json.dumps({URL: "today"}).encode(),
+        json.dumps({URL: True}).encode(),
+        json.dumps({URL: float("nan")}).encode(),
+        json.dumps({URL: 10**400}).encode(),
+        json.dumps({URL: [1e9]}).encode(),
+    ],
+)
+def test_a_damaged_file_says_nothing_and_is_replaced(
+    known: PutServer, tmp_path: Path, clock: Clock, content: bytes
+) -> None:
+    (tmp_path / FILE_NAME).write_bytes(content)
+    assert not known.is_known()
+    known.remember()
+    assert other(tmp_path, clock).is_known()
+
+
+def test_a_folder_that_can_not_be_written_costs_the_memory_only_and_one_warning(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "data").write_bytes(b"")
+    known = other(tmp_path / "data", clock)
+    logged: list[Any]
+    with structlog.testing.capture_logs() as logged:
+        known.remember()
+        known.remember()
+    assert known.is_known()
+    assert [each["event"] for each in logged] == ["how DPAT takes updates can't be noted"]
