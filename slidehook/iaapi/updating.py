@@ -15,7 +15,8 @@ import requests
 
 from slidehook.errors import DpatNotReached, DpatUnavailable, Refused, TokenExpired
 from slidehook.iaapi.framing import call_of
-from slidehook.iaapi.tokens import OTHERS, REFUSED, WithoutOthers
+from slidehook.iaapi.proxies import is_from_proxy, refuses_token
+from slidehook.iaapi.tokens import OTHERS, WithoutOthers
 from slidehook.iaapi.wire import Calls, checked
 
 NO_SUCH_METHOD = frozenset({405, 501})
@@ -82,10 +83,10 @@ class Updating(Calls):
         for _ in range(OTHERS + 1):
             auth, left_s = WithoutOthers(self._auth), self._patience.left_s
             answer = self._wire.exchange(method, path, auth, left_s=left_s, json=body)
-            if answer.status_code not in REFUSED:
+            if not refuses_token(answer):
                 break
             asked = self.exchange("GET", path)
-            if asked.status_code in REFUSED or _may_pass(asked):
+            if refuses_token(asked) or is_from_proxy(asked) or _may_pass(asked):
                 return checked(asked)
             if _token_of(asked) == _token_of(answer):
                 break
