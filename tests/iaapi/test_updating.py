@@ -10,7 +10,7 @@ import pytest
 
 from slidehook.errors import Conflict, DpatUnavailable, NotFound, Refused, TokenExpired
 from slidehook.iaapi.client import DpatClient, DpatServer, DpatServers
-from slidehook.iaapi.models import ResultRecord
+from slidehook.iaapi.models import ResultRecord, Stored
 from slidehook.iaapi.updating import is_as_sent
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Answerer, Call, LittleDpat, Reply
@@ -28,7 +28,7 @@ def stored(dpat: LittleDpat, client: DpatClient, record: ResultRecord) -> None:
 
 
 def update(client: DpatClient, record: ResultRecord, version: str = "v1") -> dict[str, Any]:
-    return client.update_result("app", record, 1, version).answer
+    return client.update_result("app", record, Stored(id=1, version_id=version)).answer
 
 
 def methods(dpat: LittleDpat) -> list[str]:
