@@ -20,7 +20,8 @@ except SlidehookError as error:
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
 threads = _settings.web_threads
-worker_class = "gthread"  # a webhook waits for DPAT, so threads
+worker_class = "webserver.patience.PatientWorker"  # gthread: a webhook waits for DPAT, so threads
+worker_connections = threads + 512
 keepalive = 15
 # gunicorn believes these of loopback; whom slidehook believes is TRUSTED_PROXIES' alone (webserver/front.py).
 forwarded_allow_ips = ""
