@@ -24,12 +24,12 @@ class Arrival:
         self.whole = False
         """Whether there is nothing more to wait for."""
         self.cut = False
-        """Whether more may come that belongs to this request, so that the connection can't be used for another one."""
+        """Whether more may come that belongs to this request, so that no other can follow on the connection."""
         self.wants_continue = False
         """Whether the client waits for "100 Continue" before it sends the body."""
         self.head_is_there = False
         self.body_is_too_large = False
-        """Whether the chunks are more than is waited for; a length that is too large is the application's to refuse."""
+        """Whether the chunks are more than is waited for. A length that is too large is left to the application."""
         self._most_bytes = most_bytes
         self._searched = 0
         self._end: int | None = None

@@ -1,8 +1,8 @@
 """gunicorn's worker with threads, which slow clients cost no thread.
 
 gthread gives a thread to a connection that has sent its first byte; so a few dozen clients that send half a request,
-or do not read their answer, leave no thread for others. Here the loop that accepts connections also reads requests and
-writes what is left of answers: a thread gets a request when all of it has come, and never waits for its client.
+or do not read their answer, leave no thread for others. Here the loop that accepts connections also reads requests
+and writes what is left of answers: a thread gets a request when all of it has come, and never waits for its client.
 """
 
 from __future__ import annotations
