@@ -39,7 +39,7 @@ PART_ELLIPSE = 0.85
 SMALL_UM2, LARGE_UM2 = 15.0, 30.0
 """The smallest pale nucleus, and from which size on it may be of a rough shape."""
 RING_UM = 2.0
-EDGE_UM, LEAST_STEEP = 1.0, 0.017
+EDGE_UM, LEAST_STEEP = 1.0, 0.02
 """Within and without a pale nucleus's outline, over this width, the density differs by so much, at least; that of a
 cloud in the ground does not."""
 
