@@ -27,14 +27,47 @@ find_uv() {
     "$HOUSE/.uv/bin/pip" install --quiet --disable-pip-version-check uv || { rm -rf "$HOUSE/.uv"; exit 1; }
 }
 
-# install_environment [uv sync's options]: make .venv match uv.lock.
-# The lock keeps two scripts that start at once from installing over each other.
+# install_environment [uv sync's options]: make .venv match uv.lock. Where it does, nothing is written anywhere, and
+# neither uv nor a home is needed. A user who may not write here starts what is installed.
 install_environment() {
+    # One file for each set of options that .venv was made to match, named after what it was made from.
+    local lock stamp options
+    lock=$(cat "$HOUSE/uv.lock" "$HOUSE/pyproject.toml" | sha256sum | cut -c1-16)
+    options=$(printf '%s ' "$@" | tr -c 'a-z0-9\n' '_')
+    stamp="$HOUSE/.venv/.matches-$lock-$options"
+    export PATH="$HOUSE/.venv/bin:$PATH"
+    is_installed "$stamp" && return
+    if ! may_write; then
+        [ -x "$HOUSE/.venv/bin/python" ] && return
+        say "slidehook is not installed in $HOUSE, and this user may not write there: run this script once as its owner"
+        exit 78
+    fi
+    # Without a home, uv would have no place for its cache.
+    [ -w "${XDG_CACHE_HOME:-${HOME:-/nonexistent}}" ] || export UV_NO_CACHE=true
     find_uv
     [ -d "$HOUSE/.venv" ] || say "installing slidehook's packages into .venv (once; a minute or so)"
     (
+        # Two scripts that start at once must not install over each other.
         flock 9
+        is_installed "$stamp" && exit
+        for each in "$HOUSE"/.venv/.matches-*; do
+            [ "${each#"$HOUSE/.venv/.matches-$lock-"}" != "$each" ] || rm -f "$each"
+        done
         "$UV" sync --project "$HOUSE" --frozen --quiet --inexact "$@"
+        touch "$stamp"
     ) 9>"$HOUSE/.venv.lock"
-    export PATH="$HOUSE/.venv/bin:$PATH"
+}
+
+# is_installed STAMP: nothing was installed or removed since .venv was made to match.
+is_installed() {
+    [ -e "$1" ] || return 1
+    local packages
+    for packages in "$HOUSE"/.venv/lib/python*/site-packages; do
+        [ -d "$packages" ] && [ ! "$packages" -nt "$1" ] || return 1
+    done
+}
+
+may_write() {
+    [ -w "$HOUSE" ] && { [ ! -e "$HOUSE/.venv" ] || [ -w "$HOUSE/.venv" ]; } \
+        && { [ ! -e "$HOUSE/.venv.lock" ] || [ -w "$HOUSE/.venv.lock" ]; }
 }

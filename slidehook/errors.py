@@ -11,12 +11,19 @@ class SlidehookError(Exception):
     retryable: ClassVar[bool] = False
 
 
+class SettingsInvalid(SlidehookError):
+    """A setting is unknown, can't be read, or has a value that it can't have. One line for each such setting."""
+
+
 class BadRequest(SlidehookError):
     """What DPAT (or somebody else) sent is not an IA-API request."""
 
 
 class CallbackNotAllowed(SlidehookError):
     """The callback URL is not below any of `SLIDEHOOK_DPAT_URLS`."""
+
+    url: str = ""
+    """The URL as a log may show it."""
 
 
 class QueueError(SlidehookError):

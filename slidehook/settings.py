@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from datetime import timedelta
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -11,19 +14,40 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from slidehook.errors import SlidehookError
+from slidehook.envfile import read_env_file
+from slidehook.errors import SettingsInvalid
 from slidehook.iaapi.allowed import is_prefix
+
+PREFIX = "SLIDEHOOK_"
+ENV_FILE = Path(".env")
+EXAMPLES = {
+    "queue_dir": "/var/lib/slidehook/queue",
+    "data_dir": "/var/lib/slidehook/data",
+    "dpat_urls": "https://pathology.example.org/SectraPathologyServer",
+    "dpat_ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
+    "dpat_user": "image-analysis",
+    "dpat_proxy": "http://proxy.example.org:3128",
+    "connect_timeout": "5s",
+    "read_timeout": "30s",
+    "job_timeout": "1h",
+}
+"""What to write, for settings whose default does not show it."""
+WORDS = {
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+}
+"""What is said of a wrong value, by pydantic's type of error, where pydantic's own words are of Python."""
+_SHOWN_CHARACTERS = 200
+_ACCOUNT = re.compile(r"//[^/@]*@")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
-class SettingsInvalid(SlidehookError):
-    """A setting has a value that it can't have."""
-
-
 def _duration(value: Any) -> Any:
-    """Read `90`, `90s`, `15min`, `1h` or `2d`; anything else is left to pydantic."""
+    """Read `90`, `90s`, `15min`, `1h` or `2d`; an ISO 8601 duration such as `PT1H` is left to pydantic."""
     if isinstance(value, int | float):
         return timedelta(seconds=value)
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
@@ -31,6 +55,8 @@ def _duration(value: Any) -> Any:
         if seconds > timedelta.max.total_seconds():
             raise ValueError("is longer than any analysis can take")
         return timedelta(seconds=seconds)
+    if isinstance(value, str) and not value.strip().startswith("P"):
+        raise ValueError("must be a number of seconds, or a number with one of the units s, min, h and d")
     return value
 
 
@@ -38,14 +64,12 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class Settings(BaseSettings):
-    """What a site can set, as environment variables `SLIDEHOOK_<NAME>` or in a `.env` file.
+    """What a site can set, as environment variables `SLIDEHOOK_<NAME>`; `read_settings` reads `.env` too.
 
     Durations are seconds or bear a unit: `90`, `15min`, `1h`, `2d`.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="SLIDEHOOK_", env_file=".env", frozen=True, extra="ignore", env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     host: str = "0.0.0.0"  # noqa: S104 - DPAT calls from another host
     port: int = Field(default=5006, ge=0, le=65535)
@@ -72,10 +96,33 @@ class Settings(BaseSettings):
     store_phi: bool = False
     max_attempts: int = Field(default=3, ge=1, le=100)
     job_timeout: Duration = timedelta(hours=1)
-    cache_gb: float = Field(default=50, ge=0)
-    keep_days: float = Field(default=7, ge=0)
-    demo_seconds: float = Field(default=3, ge=0, le=3600)
+    cache_gb: float = Field(default=50, ge=0, allow_inf_nan=False)
+    keep_days: float = Field(default=7, ge=0, allow_inf_nan=False)
+    demo_seconds: float = Field(default=3, ge=0, le=3600, allow_inf_nan=False)
     admin_token: SecretStr | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_text(cls, value: Any) -> Any:
+        if isinstance(value, str) and _CONTROL.search(value):
+            raise ValueError("must hold no line break and no other control character")
+        if isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+            raise ValueError("must be UTF-8")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _ipv4(cls, value: str) -> str:
+        if ":" in value or not value.strip():
+            raise ValueError("must be an IPv4 address or a host name, without a port; 0.0.0.0 means every address")
+        return value.strip()
+
+    @field_validator("dpat_user")
+    @classmethod
+    def _without_colon(cls, value: str | None) -> str | None:
+        if value is not None and ":" in value:
+            raise ValueError("must hold no colon, since HTTP sends the password behind one")
+        return value
 
     @field_validator("dpat_urls", mode="before")
     @classmethod
@@ -89,7 +136,7 @@ class Settings(BaseSettings):
     def _urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             if not is_prefix(each):
-                raise ValueError(f"{each!r} must be an http or https URL, without user, query, fragment or '..'")
+                raise ValueError("must be an http or https URL, without user, query, fragment or '..'")
         return value
 
     @field_validator("dpat_proxy")
@@ -103,13 +150,16 @@ class Settings(BaseSettings):
     @classmethod
     def _is_there(cls, value: Path | None) -> Path | None:
         if value is not None and not value.exists():
-            raise ValueError(f"there is no file {value}")
+            raise ValueError("names no file that is there")
         return value
 
     @field_validator("queue_dir", "data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("begins with a ~, and no home is known") from error
 
     @field_validator("connect_timeout", "read_timeout", "job_timeout")
     @classmethod
@@ -130,14 +180,83 @@ def _is_proxy(url: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.hostname) and not odd and not beyond
 
 
-def read_settings() -> Settings:
-    """Read the settings from the environment and `.env`; raises SettingsInvalid with one sentence."""
+def read_settings(env_file: Path = ENV_FILE) -> Settings:
+    """Read the settings from the environment and from `env_file`; what stands in both counts as in the environment.
+
+    Raises SettingsInvalid, with a sentence for each setting that is unknown or has a wrong value, one a line.
+    """
+    wrong = [_unknown(name, "the environment") for name in os.environ if _is_ours(name) and not _field(name)]
+    here = {field for name, value in os.environ.items() if value and (field := _field(name))}
+    given: dict[str, str] = {}
+    for entry in read_env_file(env_file.absolute()):
+        field = _field(entry.name)
+        if field is None and _looks_like_ours(entry.name):
+            wrong.append(_unknown(entry.name, entry.where))
+        elif field is not None and field not in here:
+            if entry.altered and _is_secret(field):
+                wrong.append(f"{entry.name} in {entry.where} would not be taken as it stands: {entry.altered}.")
+            elif entry.value:
+                given[field] = entry.value
     try:
-        settings = Settings()
+        settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = str(fault["loc"][0]).upper() if fault["loc"] else "settings"
-        raise SettingsInvalid(f"SLIDEHOOK_{name}: {fault['msg']}.") from error
+        raise SettingsInvalid("\n".join([*wrong, *_sentences(error)])) from error
+    if wrong:
+        raise SettingsInvalid("\n".join(wrong))
     if (settings.dpat_user is None) != (settings.dpat_password is None):
         raise SettingsInvalid("SLIDEHOOK_DPAT_USER and SLIDEHOOK_DPAT_PASSWORD: both must be set, or neither.")
     return settings
+
+
+def _is_ours(name: str) -> bool:
+    return name.upper().startswith(PREFIX)
+
+
+def _looks_like_ours(name: str) -> bool:
+    """Say whether a name in `.env` is meant for slidehook, though its prefix may be misspelt."""
+    return name.startswith("SLIDEHOOK") or SequenceMatcher(None, name.partition("_")[0], "SLIDEHOOK").ratio() > 0.8
+
+
+def _field(name: str) -> str | None:
+    field = name.upper().removeprefix(PREFIX).lower()
+    return field if _is_ours(name) and field in Settings.model_fields else None
+
+
+def _unknown(name: str, where: str) -> str:
+    wanted = name.upper().removeprefix(PREFIX).lower()
+    nearest = max(Settings.model_fields, key=lambda each: SequenceMatcher(None, wanted, each).ratio())
+    return (
+        f"{_cleaned(name)} in {where} is no setting; the nearest one is {PREFIX}{nearest.upper()}{_example(nearest)}."
+    )
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    """Say of each setting what is wrong with it, its value (of a secret: none), and what it may look like."""
+    for fault in error.errors(include_url=False, include_context=False):
+        field = str(fault["loc"][0])
+        value = "its value" if _is_secret(field) else _cleaned(repr(_text(fault["input"])))
+        reason = WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        yield f"{PREFIX}{field.upper()}: {value} {reason}{_example(field)}."
+
+
+def _text(value: object) -> object:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else value
+
+
+def _example(field: str) -> str:
+    default = Settings.model_fields[field].default
+    if field not in EXAMPLES and (default is None or _is_secret(field)):
+        return ""
+    value = EXAMPLES.get(field, str(default).lower() if isinstance(default, bool) else str(default))
+    return f", for example {PREFIX}{field.upper()}={value}"
+
+
+def _is_secret(field: str) -> bool:
+    return "SecretStr" in str(Settings.model_fields[field].annotation)
+
+
+def _cleaned(text: str) -> str:
+    """Give what may stand in a sentence: not too long, no password in a URL, nothing that a terminal obeys."""
+    text = _ACCOUNT.sub("//…@", text)
+    text = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

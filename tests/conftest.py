@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,18 @@ from simulator.samples import sample_folder
 # How fast a busy machine draws an example says nothing about the code.
 settings.register_profile("slidehook", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("slidehook")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_caller() -> Iterator[None]:
+    """Keep what the caller set from the programs under test, which refuse names that they don't know.
+
+    What the tests themselves are asked for with such names, they read before, when their modules are imported.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [each for each in os.environ if each.upper().startswith("SLIDEHOOK_")]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,8 @@ def _with_versions(response: Response) -> Response:
 def _refuse(error: SlidehookError) -> tuple[Response, int]:
     status = status_of(error)
     text = str(error).rstrip(".") + "."
-    structlog.get_logger().warning("request refused", path=request.path, status=status, reason=text)
+    callback = {"callback": error.url} if isinstance(error, CallbackNotAllowed) else {}
+    structlog.get_logger().warning("request refused", path=request.path, status=status, reason=text, **callback)
     return jsonify(error=text), status
 
 

@@ -10,12 +10,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from slidehook.hosting.registry import Registry, load_apps
 from slidehook.hosting.reloading import reloaded
 from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.probe import check_puttable
 from slidehook.logs import set_up_logging
 from slidehook.publishing.limits import PLAIN_BODY_BYTES
 from slidehook.settings import Settings, read_settings
 from webserver.addresses import PlainPaths
 from webserver.answers import set_up_answers
 from webserver.changedapps import ChangedApps, tell_broken
+from webserver.health import Health
 from webserver.intake import Intake
 from webserver.openapi import openapi
 from webserver.pages import pages
@@ -31,24 +33,25 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     queue = FileQueue(settings.queue_dir, "web")
     atexit.register(queue.close)
     intake = Intake(settings, queue)
-    flask = _site(settings, registry, queue, intake)
+    health = Health(lambda: check_puttable(settings.queue_dir))
+    flask = _site(settings, registry, health, intake)
     flask.wsgi_app = ChangedApps(  # type: ignore[method-assign]
         flask.wsgi_app,
         registry,
         load=lambda old: reloaded(settings, old),
-        build=lambda new: _site(settings, new, queue, intake).wsgi_app,
+        build=lambda new: _site(settings, new, health, intake).wsgi_app,
     )
     return flask
 
 
-def _site(settings: Settings, registry: Registry, queue: FileQueue, intake: Intake) -> Flask:
+def _site(settings: Settings, registry: Registry, health: Health, intake: Intake) -> Flask:
     """Make the application for the apps of one registry."""
     flask = Flask("webserver", static_folder=None)
     flask.wsgi_app = PlainPaths(flask.wsgi_app)  # type: ignore[method-assign]
     flask.config["MAX_CONTENT_LENGTH"] = PLAIN_BODY_BYTES
     flask.json.sort_keys = False  # type: ignore[attr-defined]
     set_up_answers(flask)
-    flask.register_blueprint(pages(registry, queue))
+    flask.register_blueprint(pages(registry, health))
     flask.register_blueprint(openapi(registry))
     for app in registry.values():
         flask.register_blueprint(app_routes(app, intake))

@@ -7,15 +7,20 @@ import sys
 
 from slidehook.errors import SlidehookError
 from slidehook.jobs.layout import Layout
+from slidehook.jobs.probe import check_writable
 from slidehook.settings import read_settings
+from slidehook.starting import cant_start
 from slidehook.streams import protect_output
+from webserver.listening import check_address
 
 protect_output()  # before gunicorn makes its own loggers of sys.stderr and sys.stdout
 try:
     _settings = read_settings()
     Layout(_settings.queue_dir)  # here one sentence says what is wrong with it; in a worker it were a traceback
+    check_writable(_settings.queue_dir)
+    check_address(_settings, sys.argv[1:])
 except SlidehookError as error:
-    sys.exit(f"slidehook: {error}")
+    cant_start(error)
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from slidehook.errors import QueueError
 from slidehook.hosting.registry import Registry
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
-from slidehook.jobs.filequeue import FileQueue
 from webserver.addresses import site_url
+from webserver.health import Health
 
 
-def pages(registry: Registry, queue: FileQueue) -> Blueprint:
+def pages(registry: Registry, health: Health) -> Blueprint:
     """Make the pages; they show nothing of any slide."""
     routes = Blueprint("pages", __name__, template_folder="templates")
 
@@ -33,8 +30,7 @@ def pages(registry: Registry, queue: FileQueue) -> Blueprint:
 
     @routes.get("/healthz")
     def healthz() -> Response:
-        if not os.access(queue.layout.tmp, os.W_OK | os.X_OK):
-            raise QueueError(f"the queue directory {queue.layout.root} can't be written")
+        health.check()
         return jsonify(status="ok")
 
     return routes

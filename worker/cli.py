@@ -20,12 +20,13 @@ from slidehook.jobs.probe import check_locks, check_writable
 from slidehook.jobs.source import FileSource
 from slidehook.logs import set_up_logging
 from slidehook.settings import Settings, read_settings
+from slidehook.starting import cant_start
 from slidehook.streams import protect_output, write_out
 from worker.analysis import left_behind
 from worker.leaving import Leaving, leave_signals
 from worker.leftbehind import end_left_behind
 from worker.loop import Worker
-from worker.supervisor import CANT_START, START_LATER, end_with, say_ready, supervise
+from worker.supervisor import end_with, say_ready, supervise
 from worker.workspace import Workspace
 
 
@@ -53,8 +54,7 @@ def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) 
         if work(read_settings(), leaving, drain=drain, ready=ready):
             start_anew(leaving)
     except SlidehookError as error:
-        click.echo(f"slidehook: {error}", err=True)
-        sys.exit(START_LATER if error.retryable else CANT_START)
+        cant_start(error)
 
 
 def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None = None) -> bool:

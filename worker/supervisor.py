@@ -13,12 +13,9 @@ from contextlib import suppress
 
 import structlog
 
+from slidehook.starting import CANT_START
 from worker.leaving import Leaving, leave_signals
 
-CANT_START = 78
-"""The exit status of a worker that can't start as things are: starting it again would not help (EX_CONFIG)."""
-START_LATER = 75
-"""The exit status of one that can't start now, as when its disk is full or the share is away (EX_TEMPFAIL)."""
 LOOK_S = 0.2
 WAIT_S, WAIT_MOST_S = 0.5, 30.0
 """How long a worker that dies young waits to be started again: at first, and at most; it doubles in between."""

@@ -15,6 +15,9 @@ _PORTS = {"http": 80, "https": 443}
 _HIDDEN = re.compile(r"%(?:2[ef5]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
 """A dot, slash, percent sign, backslash or control character, encoded: servers differ in what they make of it."""
 
+LOGGED_CHARACTERS = 300
+_ACCOUNT = re.compile(r"[/\\]{2}.*@", re.DOTALL)
+_AFTER_PATH = re.compile(r"[?#].*", re.DOTALL)
 _ENCODED = re.compile("%([0-9a-fA-F]{2})")
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 
@@ -35,11 +38,22 @@ def check_callback(url: str, prefixes: tuple[str, ...]) -> str:
     It must lie below one of `prefixes`, by scheme, host, port and whole parts of its path; where there are no
     prefixes, any loopback address may be called. What servers or clients may read in two ways is refused.
     """
-    address = _read(url)
-    below = any(_below(address, _read(prefix)) for prefix in prefixes)
-    if not (below if prefixes else is_loopback(address.host)):
-        raise CallbackNotAllowed("The callback URL is not one that SLIDEHOOK_DPAT_URLS allows.")
+    try:
+        address = _read(url)
+        below = any(_below(address, _read(prefix)) for prefix in prefixes)
+        if not (below if prefixes else is_loopback(address.host)):
+            raise CallbackNotAllowed("The callback URL is not one that SLIDEHOOK_DPAT_URLS allows.")
+    except CallbackNotAllowed as error:
+        error.url = url_for_log(url)
+        raise
     return _spelled(address, urlsplit(url).path)
+
+
+def url_for_log(url: str) -> str:
+    """Give what a log may show of a URL that anybody may have sent: no account, no query, no control character."""
+    shown = _AFTER_PATH.sub("?…", _ACCOUNT.sub("//…@", url))
+    shown = shown if len(shown) <= LOGGED_CHARACTERS else f"{shown[:LOGGED_CHARACTERS]}…"
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in shown)
 
 
 def _spelled(address: _Address, path: str) -> str:

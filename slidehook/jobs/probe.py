@@ -15,7 +15,7 @@ from filelock import BaseFileLock, SoftFileLock, Timeout
 from slidehook.disk import is_lasting
 from slidehook.errors import QueueError, QueueUnusable
 from slidehook.jobs.claimers import BEAT_S, boot_of, lock_at, lock_is_free, new_claimer_id, read_beats
-from slidehook.jobs.durable import remove
+from slidehook.jobs.durable import remove, write_new
 from slidehook.jobs.layout import FOLDERS
 from slidehook.jobs.watch import Mount, mount_of
 
@@ -25,6 +25,9 @@ RELOCK_BEATS = 7
 """For how many, if it lives: a host that was cut off from its share has its locks again some 10 s later."""
 LOOK_S = 0.5
 """Seconds between two looks: seldom, since a look takes the lock for a moment from who wants it back."""
+
+PROBE_BYTES = 4096
+"""How much is stored to find out whether a job can be."""
 
 _CIFS = frozenset({"nobrl", "nolock"})
 _NFS = frozenset({"nolock", "local_lock=flock", "local_lock=all"})
@@ -76,6 +79,28 @@ def check_writable(root: Path) -> None:
     for name in FOLDERS:
         if not os.access(root / name, os.R_OK | os.W_OK | os.X_OK):
             raise QueueUnusable(f"SLIDEHOOK_QUEUE_DIR: this user may not write to {root / name}")
+
+
+def check_puttable(root: Path) -> None:
+    """Raise QueueError, with a sentence, unless a job can be put into the queue directory `root` just now.
+
+    Stores a file as large as a job, durably, and removes it. Whatever a process that dies meanwhile leaves, a purge
+    removes.
+    """
+    try:
+        for name in FOLDERS:
+            os.stat(root / name)
+            if not os.access(root / name, os.R_OK | os.W_OK | os.X_OK):
+                raise QueueError(f"SLIDEHOOK_QUEUE_DIR: no job can be put now: {root / name} can't be written")
+        path = str(root / "tmp" / new_claimer_id("probe"))
+        try:
+            write_new(path, b"\0" * PROBE_BYTES)
+        finally:
+            remove(path)
+    except OSError as error:
+        raise QueueError(
+            f"SLIDEHOOK_QUEUE_DIR: no job can be put into {root} now: {error.strerror or error}"
+        ) from error
 
 
 def check_mount(root: Path, mount: Mount) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from slidehook.jobs.job import JobState
+from slidehook.starting import CANT_START
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import HOUSE, living, wait_for
 
@@ -27,23 +29,54 @@ def test_help_tells_the_options_from_any_working_directory(tmp_path: Path, scrip
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("script", ["flask_run.sh", "worker_run.sh"])
+def test_wrong_settings_end_the_start_of_both_programs_with_one_line_each(
+    new_site: Callable[..., Site], script: str
+) -> None:
+    given = {"port": "banana", "host": "::", "job_timeout": "soon", "dpat_pasword": "geheim", "store_phi": "perhaps"}
+    program = new_site().start(script, **given)
+    assert program.ended(60) == CANT_START
+    lines = program.text().splitlines()
+    assert len(lines) == len(given)
+    for name, value in given.items():
+        (line,) = [each for each in lines if each.startswith(f"slidehook: SLIDEHOOK_{name.upper()}")]
+        assert (repr(value) in line) is (name != "dpat_pasword")
+        assert " for example SLIDEHOOK_" in line or "the nearest one is SLIDEHOOK_DPAT_PASSWORD" in line
+    assert "geheim" not in program.text()
+
+
 @pytest.mark.parametrize(
     ("script", "setting", "value"),
-    [
-        ("flask_run.sh", "port", "banana"),
-        ("worker_run.sh", "demo_seconds", "banana"),
-        ("flask_run.sh", "queue_dir", "/proc/nowhere"),
-    ],
+    [("flask_run.sh", "queue_dir", "/proc/nowhere"), ("worker_run.sh", "demo_seconds", "banana")],
 )
 def test_a_wrong_setting_ends_the_start_with_one_clear_sentence(
     new_site: Callable[..., Site], script: str, setting: str, value: str
 ) -> None:
-    site = new_site()
-    program = site.start(script, **{setting: value})
-    assert program.ended(30) not in (0, None)
+    program = new_site().start(script, **{setting: value})
+    assert program.ended(60) == CANT_START
     (line,) = program.text().splitlines()
-    assert line.startswith("slidehook: ")
-    assert f"SLIDEHOOK_{setting.upper()}" in line or value in line
+    assert line.startswith(f"slidehook: SLIDEHOOK_{setting.upper()}")
+    assert value in line
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("127.0.0.1", "SLIDEHOOK_PORT: {port} is taken by another program; choose another one"),
+        ("no-such-host.invalid", "SLIDEHOOK_HOST: 'no-such-host.invalid' is no address of this host"),
+        ("192.0.2.1", "SLIDEHOOK_HOST: '192.0.2.1' is no address of this host"),
+    ],
+)
+def test_an_address_that_can_not_be_had_ends_the_webservers_start_with_one_sentence(
+    new_site: Callable[..., Site], host: str, sentence: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        program = new_site(port=str(port), host=host).start("flask_run.sh")
+        assert program.ended(60) == CANT_START
+    (line,) = program.text().splitlines()
+    assert line.startswith(f"slidehook: {sentence.format(port=port)}")
+    assert ", for example SLIDEHOOK_" in line
 
 
 def test_an_unusable_queue_ends_several_workers_too(new_site: Callable[..., Site]) -> None:

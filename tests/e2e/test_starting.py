@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from slidehook.jobs.job import JobState
+from slidehook.starting import CANT_START, START_LATER
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import wait_for
-from worker.supervisor import CANT_START, START_LATER
 
 TINY_DISK = 'mkdir -p "$1" && mount -t tmpfs -o size=32k tmpfs "$1" && shift && exec "$@"'
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "sh", "-c", TINY_DISK, "sh")

@@ -214,3 +214,21 @@ def test_what_is_allowed_is_what_the_client_calls() -> None:
         read = urllib3.util.parse_url(called)
         assert (read.scheme, read.host) == ("https", (urlsplit(url).netloc.lower().removesuffix(":443")))
         assert (read.path or "").endswith("/v1/slides/1/info")
+
+
+@pytest.mark.parametrize(
+    ("url", "logged"),
+    [
+        ("https://dpat.example:8443/v1", "https://dpat.example:8443/v1"),
+        ("https://us:s3cret@dpat.example/v1", "https://…@dpat.example/v1"),
+        ("https://us:s3/cr?et#@dpat.example/v1", "https://…@dpat.example/v1"),
+        ("https:\\\\us:s3cret@dpat.example/v1", "https://…@dpat.example/v1"),
+        ("https://dpat.example/v1?token=s3cret#s3cret", "https://dpat.example/v1?…"),
+        ("https://dpat.example/\x1b[31m\n\u202e", "https://dpat.example/\\x1b[31m\\n\\u202e"),
+        ("x" * 1000, "x" * 300 + "…"),
+    ],
+)
+def test_a_refused_url_is_logged_without_secrets_and_control_characters(url: str, logged: str) -> None:
+    with pytest.raises(CallbackNotAllowed) as caught:
+        check_callback(url, ("https://other.example",))
+    assert caught.value.url == logged

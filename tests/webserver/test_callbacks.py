@@ -49,6 +49,18 @@ def test_a_callback_elsewhere_is_forbidden_whatever_is_asked(
     assert not site.files()
 
 
+def test_a_refused_callback_is_in_the_log_without_its_secrets(
+    make_site: Callable[..., Site], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = make_site(dpat_urls=NAMED)
+    path, changes = CALLS["create"]
+    url = "https://us:geheim@dpat.example/OtherServer?key=geheim"
+    assert site.post(path, **changes, callbackInfo={"url": url, "token": "geheim"}).status_code == 403
+    logged = capsys.readouterr()
+    assert "https://…@dpat.example/OtherServer" in logged.out + logged.err
+    assert "geheim" not in logged.out + logged.err
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
     ("kind", "call"),

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from slidehook.starting import CANT_START
 from worker import supervisor
 from worker.leaving import Leaving
-from worker.supervisor import CANT_START, STARTS_MOST, WAIT_MOST_S, _Supervisor, wait_s
+from worker.supervisor import STARTS_MOST, WAIT_MOST_S, _Supervisor, wait_s
 
 NOTE = """
 import os, sys, time
