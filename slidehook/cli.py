@@ -20,6 +20,7 @@ from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.registry import load_apps
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
 from slidehook.settings import read_settings
+from slidehook.trying.crash import go_on_in_a_child
 
 PIPE_WIDTH = 160
 
@@ -36,6 +37,8 @@ class _Group(click.Group):
             sys.exit(0)  # the reader, such as `head`, has seen enough
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and not kwargs and sys.argv[1:2] == ["run"]:
+            go_on_in_a_child()  # this is the program, not a call in another one
         try:
             return super().main(*args, **kwargs)
         except OSError as error:

@@ -332,6 +332,34 @@ def test_ctrl_c_ends_it_with_one_line_and_no_files() -> None:
     assert not Path("grey-endless").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+def test_an_app_that_dies_of_a_signal_is_told_in_a_sentence(number: signal.Signals) -> None:
+    Path("dying.py").write_text(
+        "import os\nfrom slidehook import App\n\n\nclass Dying(App):\n    id = name = 'dying'\n\n"
+        f"    def analyze(self, slide, progress):\n        os.kill(os.getpid(), {number.value})\n"
+    )
+    command = [str(Path(sys.executable).parent / "slidehook"), "run", "dying.py:Dying", "grey.tiff"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode == 128 + number
+    *before, last = found.stderr.splitlines()
+    assert last.startswith(f"Error: the process in which the app ran was killed by {number.name}: ")
+    if number != signal.SIGKILL:
+        assert any("dying.py" in line and "in analyze" in line for line in before)  # the stack
+
+
+def test_a_debugger_has_the_terminal() -> None:
+    Path("looked.py").write_text(
+        "from slidehook import App, Result\n\n\nclass Looked(App):\n    id = name = 'looked'\n\n"
+        "    def analyze(self, slide, progress):\n        found = 'seen'\n        breakpoint()\n"
+        "        return Result(found)\n"
+    )
+    command = [str(Path(sys.executable).parent / "slidehook"), "run", "looked.py:Looked", "grey.tiff"]
+    typed = "found = found.upper()\ncontinue\n"
+    found = subprocess.run(command, input=typed, capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode == 0, found.stderr
+    assert "(Pdb) SEEN\n" in found.stdout
+
+
 def test_an_app_that_takes_longer_than_it_may_is_stopped_as_in_a_worker() -> None:
     assert "Error: the analysis needed longer than 0.3 s." in run("mine.py:Slow").stderr
     assert "Error: the analysis needed longer than 0.3 s." in run("mine.py:SlowOnDemo").stderr
