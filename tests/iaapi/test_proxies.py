@@ -10,10 +10,18 @@ from typing import Any
 
 import pytest
 
-from slidehook.errors import DpatNotReached, DpatUnavailable, NotFound, NotFromDpat, Refused, TokenExpired
+from slidehook.errors import (
+    DpatNotReached,
+    DpatUnavailable,
+    NotFound,
+    NotFromDpat,
+    Refused,
+    SettingsInvalid,
+    TokenExpired,
+)
 from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.iaapi.tokens import TokenSource
-from slidehook.settings import Settings, SettingsInvalid, read_settings
+from slidehook.settings import Settings, read_settings
 from tests.iaapi.little_dpat import BASE, LittleDpat, Reply
 
 INFO = "/slides/S-1/info"
