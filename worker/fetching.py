@@ -15,6 +15,7 @@ from slidehook.iaapi.download import save_files
 from slidehook.iaapi.models import ImageInfo
 from slidehook.pixels.dpat import DpatPixels, why_no_tiles
 from slidehook.pixels.overview import THUMBNAIL_MPP, THUMBNAIL_PIXELS
+from slidehook.pixels.pictures import read_picture
 from slidehook.pixels.size import can_be_scanned
 from slidehook.pixels.source import Box
 
@@ -22,6 +23,8 @@ MAX_THUMBNAIL_PIXELS = 4096
 """The longest side of a thumbnail that is fetched from tiles."""
 MAX_THUMBNAIL_TILES = 256
 """More calls than this a thumbnail is not worth; at 256-pixel tiles it is never reached."""
+MOST_LABEL_PX = (5000, 5000)
+"""How wide and high a label's picture may be."""
 DOWNLOAD_TRIES = 3
 
 log = structlog.get_logger()
@@ -67,14 +70,17 @@ def fetch_thumbnail(client: DpatClient, info: ImageInfo) -> Image.Image | None:
 
 
 def fetch_label(client: DpatClient, slide_id: str) -> bytes | None:
-    """Fetch the label's JPEG; None when DPAT has none or can't give it. Raises TokenExpired."""
+    """Fetch the label's JPEG or PNG; None when DPAT has none or can't give a sound one. Raises TokenExpired."""
     try:
-        return client.label(slide_id)
+        label = client.label(slide_id)
+        if label is not None:
+            read_picture(label, "DPAT's label", most_px=MOST_LABEL_PX)
     except TokenExpired:
         raise
     except DpatError as error:
         log.warning("no label from DPAT", reason=str(error))
         return None
+    return label
 
 
 def fetch_files(

@@ -9,10 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import Literal
+from typing import Annotated, Literal
 
 import requests
-from pydantic import TypeAdapter
+from pydantic import FailFast, TypeAdapter
 from requests.auth import HTTPBasicAuth
 
 from slidehook.errors import Conflict, Malformed, NotFound, NotOffered, Refused, TokenExpired
@@ -29,7 +29,7 @@ from slidehook.settings import Settings
 MOST_SERVERS = 32
 """How many servers a process remembers: whoever names ever new callback URLs must not fill its memory."""
 _IMAGE: TypeAdapter[ImageInfo] = TypeAdapter(ImageInfo)
-_IMAGES: TypeAdapter[list[ImageInfo]] = TypeAdapter(list[Each[ImageInfo]])
+_IMAGES: TypeAdapter[list[ImageInfo]] = TypeAdapter(Annotated[list[Each[ImageInfo]], FailFast()])
 _VERSIONS: TypeAdapter[VersionInfo] = TypeAdapter(VersionInfo)
 _TOKEN: TypeAdapter[Token] = TypeAdapter(Token)
 
@@ -202,17 +202,18 @@ class DpatClient(ResultCalls):
         focal_plane: str | int | None = None,
         optical_path: str | int | None = None,
         channels: str | None = None,
+        most_bytes: int | None = None,
     ) -> bytes | None:
         """Read one Deep Zoom tile; None when the server has none there.
 
         `focal_plane` and `optical_path` are ids of the image record. `channels` is sent as it is: its form is not
-        known.
+        known. `most_bytes`: how long the answer may be; see `slidehook.iaapi.sizes`.
         """
         plane = "" if focal_plane is None else f"_{part(str(focal_plane))}"
         query = {} if optical_path is None else {"opticalPath": str(optical_path)}
         query |= {} if channels is None else {"channels": channels}
         name = f"{column}_{row}{plane}.{part(extension)}"
-        return _content(self.get(f"/images/{part(slide_id)}_files/{level}/{name}", query))
+        return _content(self.get(f"/images/{part(slide_id)}_files/{level}/{name}", query, most_bytes))
 
     @contextmanager
     def files(self, slide_id: str) -> Iterator[requests.Response]:

@@ -1,4 +1,4 @@
-"""Answers that have to be there by a time, however steadily a byte of them comes now and then.
+"""Answers that have to be there by a time and within a size, however steadily a byte of them comes now and then.
 
 The timeouts of requests are for one read each, so a server that drips would never be given up. Here, all that is read
 of an answer comes through a reader that knows until when it may take.
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 class _Limit:
     until: float = math.inf
     head_only: bool = False
+    most_bytes: float = math.inf
 
 
 SURPLUS_WAIT_S = 0.01
@@ -42,12 +43,13 @@ _limit: ContextVar[_Limit] = ContextVar("_limit", default=_UNLIMITED)
 
 
 @contextmanager
-def answered_by(until: float, *, head_only: bool = False) -> Iterator[None]:
+def answered_by(until: float, *, head_only: bool = False, most_bytes: float = math.inf) -> Iterator[None]:
     """Have the calls of this block, made by a `PunctualAdapter`, time out at `until` (of the monotonic clock).
 
-    `head_only`: once an answer's headers are there, its body may take as long as it comes.
+    An answer, its headers included, fails with AnswerTooLong after `most_bytes`. `head_only`: once an answer's
+    headers are there, its body may take as long as it comes, and be of any size.
     """
-    before = _limit.set(_Limit(until, head_only))
+    before = _limit.set(_Limit(until, head_only, most_bytes))
     try:
         yield
     finally:
@@ -58,14 +60,22 @@ class LengthTooShort(HTTPException):
     """The server sends more bytes than its Content-Length says."""
 
 
-class _Reader(io.RawIOBase):
-    """What a socket receives, read with its own timeout, or what is left until `until` where that is less."""
+class AnswerTooLong(HTTPException):
+    """The server sends more bytes than are read of any such answer."""
 
-    def __init__(self, sock: socket.socket, received: io.RawIOBase, until: float) -> None:
+
+class _Reader(io.RawIOBase):
+    """What a socket receives, read with its own timeout, or what is left until `until` where that is less.
+
+    Raises AnswerTooLong after `most_bytes`.
+    """
+
+    def __init__(self, sock: socket.socket, received: io.RawIOBase, until: float, most_bytes: float) -> None:
         self._sock = sock
         self._received = received
         self._timeout_s = sock.gettimeout()
         self._until = until
+        self._left_bytes = most_bytes
         self._ended = False
 
     def readable(self) -> bool:
@@ -82,10 +92,15 @@ class _Reader(io.RawIOBase):
             if left_s <= 0:
                 raise TimeoutError("timed out")
             self._sock.settimeout(left_s if self._timeout_s is None else min(self._timeout_s, left_s))
-        return self._received.readinto(buffer)
+        count = self._received.readinto(buffer)
+        self._left_bytes -= count or 0
+        if self._left_bytes < 0:
+            raise AnswerTooLong("more bytes came than are read")
+        return count
 
     def take_your_time(self) -> None:
-        """Read with the socket's own timeout alone from now on."""
+        """Read with the socket's own timeout alone from now on, and any number of bytes."""
+        self._left_bytes = math.inf
         if self._until < math.inf:
             self._until = math.inf
             self._sock.settimeout(self._timeout_s)
@@ -134,7 +149,7 @@ class _Answer(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self._limit = _limit.get()
-        self._reader = _Reader(sock, self.fp.detach(), self._limit.until)
+        self._reader = _Reader(sock, self.fp.detach(), self._limit.until, self._limit.most_bytes)
         self._body = _Body(self._reader, SURPLUS_WAIT_S if self._limit.head_only else 0.0)
         self.fp = self._body
 

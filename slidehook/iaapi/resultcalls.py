@@ -31,14 +31,15 @@ class ResultCalls(Updating):
     def results_on_slide(self, app_id: str, slide_id: str) -> list[Stored]:
         """Read the app's results on a slide, but for those without an id or a version: others' results may be odd."""
         response = self.get(f"/applications/{part(app_id)}/results/slide/{part(slide_id)}")
-        found = []
+        found, passed_over = [], 0
         read(_RESULTS, response, "the list of results")
         for answer in json.loads(response.content):
             try:
                 found.append(_STORED.validate_python(answer).with_answer(answer))
             except ValidationError:
-                number = answer.get("id") if isinstance(answer, dict) else None
-                log.warning("a result that can't be updated is passed over", app=app_id, result=number)
+                passed_over += 1
+        if passed_over:
+            log.warning("results that can't be updated are passed over", app=app_id, results=passed_over)
         return found
 
     def prove_access(self, app_id: str, slide_id: str) -> None:

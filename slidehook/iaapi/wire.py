@@ -7,6 +7,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -30,12 +31,13 @@ from slidehook.errors import (
     Refused,
     TokenExpired,
 )
-from slidehook.iaapi.deadline import PunctualAdapter, answered_by
-from slidehook.iaapi.framing import call_of, is_packed
+from slidehook.iaapi.deadline import AnswerTooLong, PunctualAdapter, answered_by
+from slidehook.iaapi.framing import announced_bytes, call_of, is_packed
 from slidehook.iaapi.models.reading import read_leniently
 from slidehook.iaapi.patience import Patience, asked_wait_s
 from slidehook.iaapi.proxies import PROXY_AUTHENTICATION, is_from_proxy, is_page, name_of, product_of, proxies_for
 from slidehook.iaapi.putservers import PutServer
+from slidehook.iaapi.sizes import HEAD_BYTES, MOST_VALUES, PAGE_BYTES, most_answer_bytes
 from slidehook.iaapi.versions import API_VERSION, FIRST_VERSION, VERSION_HEADER, is_version, lower
 from slidehook.settings import Settings
 
@@ -88,8 +90,14 @@ class _Adapter(PunctualAdapter):
     proxy: str | None = None
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Give none: requests would read a redirect's body, however long, although it is not followed."""
+        return None
+
+
 def _session(proxies: dict[str, str]) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     # Else the host's proxy variables would count, and its .netrc.
     session.trust_env = False
     session.proxies.update(proxies)
@@ -143,21 +151,24 @@ class Wire:
         *,
         left_s: float = math.inf,
         stream: bool = False,
+        most_bytes: int | None = None,
         **options: Any,
     ) -> requests.Response:
         """Make one call and give its answer, whatever its status; all of it has to be there in `left_s` seconds.
 
-        With `stream` that is for the answer's headers only: its body is read by the caller, and may take as long as
-        its bytes come. Raises DpatNotReached, DpatTimeout, DpatUnavailable when the answer does not come, Refused
-        when the server's certificate is not trusted.
+        `most_bytes`: how long its body may be, when not as `most_answer_bytes` says. Of an error only the status
+        counts, and its body is dropped. With `stream` both are for the answer's headers only: its body is read by the
+        caller, and may take as long as its bytes come. Raises DpatNotReached, DpatTimeout, DpatUnavailable when the
+        answer does not come, Malformed when it is too long, Refused when the server's certificate is not trusted.
         """
         if left_s <= 0:
             raise DpatTimeout("DPAT did not answer in time.")
         connect_s, read_s = self._connect_timeout_s, self.read_timeout_s
         left_s = min(left_s, max(ANSWER_MOST_S, read_s))
         headers = {VERSION_HEADER: self.version, "Accept-Encoding": "identity", **options.pop("headers", {})}
+        most_bytes = most_answer_bytes(path) if most_bytes is None else most_bytes
         try:
-            with answered_by(time.monotonic() + left_s, head_only=stream):
+            with answered_by(time.monotonic() + left_s, head_only=stream, most_bytes=most_bytes + HEAD_BYTES):
                 response = self.session.request(
                     method,
                     self.url + path,
@@ -166,14 +177,31 @@ class Wire:
                     timeout=(min(connect_s, left_s), read_s if stream else min(read_s, left_s)),
                     verify=self._verify,
                     allow_redirects=False,
-                    stream=stream,
+                    stream=True,
                     **options,
                 )
-        except (requests.RequestException, OSError) as error:
+                if not stream:
+                    _take_body(response, most_bytes)
+        except (requests.RequestException, OSError, AnswerTooLong) as error:
+            if any(isinstance(each, AnswerTooLong) for each in _causes(error)):
+                raise Malformed("DPAT's answer is longer than such an answer can be.") from error
             # An OSError: the CA bundle has gone, or holds no certificate.
             raise _translated(error, name_of(self._proxies)) from error
         self.told(response.headers.get(VERSION_HEADER))  # a proxy's own error page names none
         return response
+
+
+def _take_body(response: requests.Response, most_bytes: int) -> None:
+    """Read the body of a success; of an error read what is short, and leave the rest with its connection."""
+    if 200 <= response.status_code < 300:
+        if (announced_bytes(response.headers.get("Content-Length")) or 0) > most_bytes:
+            response.close()
+            raise AnswerTooLong("more bytes are announced than are read")
+        response.content  # noqa: B018 - reads it
+        return
+    with suppress(urllib3.exceptions.HTTPError):
+        response.raw.read(PAGE_BYTES, decode_content=False)
+    response.close()
 
 
 def _translated(error: Exception, proxy: str | None) -> DpatError:
@@ -255,9 +283,9 @@ class Calls:
         """Make a call that may be repeated, as often as the patience allows."""
         return self._patience.call(self.send, method, path, **options)
 
-    def get(self, path: str, query: dict[str, str] | None = None) -> requests.Response:
+    def get(self, path: str, query: dict[str, str] | None = None, most_bytes: int | None = None) -> requests.Response:
         """Read something."""
-        return self.send_again("GET", path, params=query)
+        return self.send_again("GET", path, params=query, most_bytes=most_bytes)
 
 
 def checked(response: requests.Response) -> requests.Response:
@@ -299,6 +327,8 @@ def _way(response: requests.Response) -> str:
 
 def read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _T:
     """Read an answer's JSON; raises Malformed when it is not `what` it should be."""
+    if response.content.count(b",") > MOST_VALUES:
+        raise Malformed(f"DPAT's answer holds more values than {what} can.")
     try:
         return read_leniently(adapter.validate_json, response.content, what)
     except ValidationError as error:

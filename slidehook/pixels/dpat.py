@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 from collections import OrderedDict
 
 import numpy as np
-from PIL import Image
 
 from slidehook.errors import Malformed, NotFound, SlideUnreadable
 from slidehook.iaapi.client import DpatClient
 from slidehook.iaapi.models import ImageInfo
+from slidehook.iaapi.sizes import MOST_TILE_SIDE_PX, most_tile_bytes, most_tile_px
+from slidehook.pixels.pictures import read_picture
 from slidehook.pixels.source import SLACK, Box, Pixels, is_rounding, resized
 
 CACHE_BYTES = 128 * 1024 * 1024
@@ -30,6 +30,8 @@ def why_no_tiles(info: ImageInfo) -> str:
         return "DPAT can't give this slide in tiles"
     if size is None or tile is None or min(size.width, size.height, tile.width, tile.height) <= 0:
         return "DPAT does not say how large the slide and its tiles are"
+    if max(tile.width, tile.height) > MOST_TILE_SIDE_PX:
+        return f"DPAT's tiles are said to be larger than {MOST_TILE_SIDE_PX} pixels"
     return ""
 
 
@@ -44,6 +46,7 @@ class DpatPixels:
         self._client = client
         self._info = info
         self._size = (size.width, size.height)
+        self._announced = tile
         self._tile = (tile.width, tile.height)
         self._top = math.ceil(math.log2(max(self._size)))
         self._cache: OrderedDict[tuple[int, int, int], Pixels] = OrderedDict()
@@ -129,22 +132,20 @@ class DpatPixels:
             self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
 
     def _fetch(self, level: int, column: int, row: int) -> Pixels:
-        content = self._client.tile(self._info.id, level, column, row, self._info.tile_extension)
+        content = self._client.tile(
+            self._info.id, level, column, row, self._info.tile_extension, most_bytes=most_tile_bytes(self._announced)
+        )
         if content is None:
             raise NotFound(f"DPAT has no tile {column}, {row} of level {level}.")
-        try:
-            with Image.open(io.BytesIO(content)) as picture:
-                tile = np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            # What Pillow raises for a picture that is none, is broken, or says that it is huge.
-            raise Malformed(f"DPAT's tile {column}, {row} of level {level} is no picture: {error}.") from error
+        what = f"DPAT's tile {column}, {row} of level {level}"
+        tile = np.asarray(read_picture(content, what, most_px=most_tile_px(self._announced)))
         down = 2 ** (self._top - level)
         width = min(self._tile[0], math.ceil(self._size[0] / down) - column * self._tile[0])
         height = min(self._tile[1], math.ceil(self._size[1] / down) - row * self._tile[1])
         if tile.shape[1] < width - ROUNDED_PX or tile.shape[0] < height - ROUNDED_PX:
             # What it lacks would be white, and pass for glass.
             told = f"{tile.shape[1]} x {tile.shape[0]} pixels where {width} x {height} belong"
-            raise Malformed(f"DPAT's tile {column}, {row} of level {level} has {told}.")
+            raise Malformed(f"{what} has {told}.")
         return tile
 
     def close(self) -> None:

@@ -164,6 +164,7 @@ def test_an_app_that_asks_for_tiles_reads_them_through_its_slide(sim: Simulator,
         ({"image_size": None}, "does not say how large"),
         ({"tile_size": None}, "does not say how large"),
         ({"tile_size": Size(width=0, height=256)}, "does not say how large"),
+        ({"tile_size": Size(width=256, height=4097)}, "larger than 4096 pixels"),
     ],
 )
 def test_a_slide_that_has_no_tiles_is_unreadable(client: DpatClient, changes: dict[str, object], why: str) -> None:
@@ -193,6 +194,43 @@ def test_a_tile_that_is_missing_or_broken_is_named(reply: Reply, error: type[Exc
         server = DpatServer(dpat.url, Settings(_env_file=None))
         with server.session, pytest.raises(error, match=why):
             DpatPixels(server.client("the-token"), STREAMABLE).read(Box(0, 0, 100, 100), 100, 100)
+
+
+def picture(kind: str, size: tuple[int, int]) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", size, "red").save(content, kind)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (picture("GIF", (256, 256)), "is no picture, JPEG or PNG"),
+        (picture("TIFF", (256, 256)), "is no picture, JPEG or PNG"),
+        (picture("BMP", (256, 256)), "is no picture, JPEG or PNG"),
+        (picture("PPM", (256, 256)), "is no picture, JPEG or PNG"),
+        (picture("JPEG", (256, 256))[:400], "or a broken one"),
+        (picture("PNG", (259, 256)), "259 x 256 pixels, over 258 x 258"),
+        (picture("JPEG", (256, 20_000)), "256 x 20000 pixels, over 258 x 258"),
+        (bytes(256 * 256 * 10), "longer than such an answer can be"),
+    ],
+)
+def test_a_tile_is_a_jpeg_or_png_of_the_size_that_the_record_announces(content: bytes, why: str) -> None:
+    with LittleDpat() as dpat:
+        dpat.answer("GET", "/images/S-1_files/10/0_0.jpg", Reply(200, content, {"Content-Type": "image/jpeg"}))
+        server = DpatServer(dpat.url, Settings(_env_file=None))
+        with server.session, pytest.raises(Malformed, match=why):
+            DpatPixels(server.client("the-token"), STREAMABLE).read(Box(0, 0, 100, 100), 100, 100)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_tile_may_overlap_its_neighbours_by_a_pixel(kind: str) -> None:
+    with LittleDpat() as dpat:
+        dpat.answer("GET", "/images/S-1_files/10/0_0.jpg", Reply(200, picture(kind, (257, 258))))
+        server = DpatServer(dpat.url, Settings(_env_file=None))
+        with server.session:
+            pixels = DpatPixels(server.client("the-token"), STREAMABLE).read(Box(0, 0, 100, 100), 100, 100)
+    assert pixels.shape == (100, 100, 3)
 
 
 @pytest.mark.parametrize(("tile", "size", "sound"), [((0, 0), 256, True), ((0, 0), 200, False), ((2, 1), 88, True)])

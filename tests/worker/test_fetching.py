@@ -40,6 +40,12 @@ def png(width: int, height: int, colour: str) -> bytes:
     return content.getvalue()
 
 
+def as_format(kind: str) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (128, 128), "red").save(content, kind)
+    return content.getvalue()
+
+
 COLOURS = {"0_0": "red", "1_0": "lime", "0_1": "blue", "1_1": "black"}
 
 
@@ -165,8 +171,22 @@ def test_an_expired_token_is_not_passed_over(dpat: LittleDpat, client: DpatClien
 # --- the label
 
 
+LABEL = png(30, 20, "red")
+
+
 @pytest.mark.parametrize(
-    ("reply", "label"), [(Reply(body=b"JPEG"), b"JPEG"), (Reply(204), None), (Reply(404), None), (Reply(503), None)]
+    ("reply", "label"),
+    [
+        (Reply(body=LABEL), LABEL),
+        (Reply(body=LABEL[:50]), None),
+        (Reply(body=b"JPEG"), None),
+        (Reply(body=as_format("GIF")), None),
+        (Reply(body=as_format("TIFF")), None),
+        (Reply(body=png(5001, 1, "red")), None),
+        (Reply(204), None),
+        (Reply(404), None),
+        (Reply(503), None),
+    ],
 )
 def test_a_label_is_fetched_where_there_is_one(
     dpat: LittleDpat, client: DpatClient, reply: Reply, label: bytes | None

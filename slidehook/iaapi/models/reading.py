@@ -28,7 +28,8 @@ _WIDE_MARKS = (
 class _Reading:
     at: list[str] = field(default_factory=list)
     """The names of the fields that are being read, the outermost first."""
-    unread: list[str] = field(default_factory=list)
+    unread: dict[str, None] = field(default_factory=dict)
+    """The names of the fields that can't be read, each once, in the order in which they were met."""
 
 
 _reading: ContextVar[_Reading | None] = ContextVar("_reading", default=None)
@@ -42,7 +43,7 @@ def read_leniently(read: Callable[[bytes], _T], content: bytes, what: str) -> _T
     with _lenient() as reading:
         found = read(without_mark(content))
     if reading.unread:
-        names = ", ".join(dict.fromkeys(reading.unread))
+        names = ", ".join(reading.unread)
         log.warning("fields that can't be read count as missing", record=what, fields=names)
     return found
 
@@ -73,7 +74,7 @@ def without_mark(content: bytes) -> bytes:
 def note_unread(name: str) -> None:
     """Remember that the field `name` can't be read, where a record is being read that was sent to us."""
     if (reading := _reading.get()) is not None:
-        reading.unread.append(".".join([*reading.at, name]))
+        reading.unread[".".join([*reading.at, name])] = None
 
 
 def field_or_default(value: Any, read: ValidatorFunctionWrapHandler, name: str, default: Callable[[], Any]) -> Any:
@@ -85,7 +86,7 @@ def field_or_default(value: Any, read: ValidatorFunctionWrapHandler, name: str, 
     try:
         return read(value)
     except ValidationError:
-        reading.unread.append(".".join(reading.at))
+        reading.unread[".".join(reading.at)] = None
         return default()
     finally:
         reading.at.pop()
@@ -98,7 +99,7 @@ def _item_or_nothing(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
         reading = _reading.get()
         if reading is None:
             raise
-        reading.unread.append(".".join([*reading.at, "(an item)"]))
+        reading.unread[".".join([*reading.at, "(an item)"])] = None
         raise PydanticOmit from error
 
 
