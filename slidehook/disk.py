@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from slidehook.errors import CannotStore, DiskFull
@@ -56,12 +57,27 @@ def storing(what: str) -> Iterator[None]:
         raise CannotStore(f"{what} can't be stored on the host {socket.gethostname()}: {reason}") from error
 
 
-def check_room(folder: Path, wanted_bytes: int, what: str) -> None:
-    """Raise DiskFull when `folder` has no room for so many bytes: better before they come than after."""
-    with storing(what):
-        status = os.statvfs(folder)
-    if status.f_bavail * status.f_frsize < wanted_bytes:
-        raise _full(what)
+@dataclass(frozen=True)
+class Room:
+    """How much of a disk must stay free, whatever is fetched: `SLIDEHOOK_MIN_FREE_GB`."""
+
+    keep_free_bytes: int = 0
+
+    @classmethod
+    def keeping(cls, min_free_gb: float) -> Room:
+        """Keep so many GB free."""
+        return cls(int(min_free_gb * 1e9))
+
+    def check(self, folder: Path, wanted_bytes: int, what: str) -> None:
+        """Raise DiskFull when `folder` has no room for so many bytes more: better before they come than after."""
+        with storing(what):
+            status = os.statvfs(folder)
+        free = status.f_bavail * status.f_frsize
+        if free < wanted_bytes:
+            raise _full(what)
+        if free < wanted_bytes + self.keep_free_bytes:
+            kept = f"{self.keep_free_bytes / 1e9:g} GB that SLIDEHOOK_MIN_FREE_GB keeps free"
+            raise DiskFull(f"the disk of the host {socket.gethostname()} has no room for {what} beside the {kept}")
 
 
 def _full(what: str) -> DiskFull:

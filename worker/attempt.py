@@ -132,8 +132,10 @@ class Attempt:
             tick=self._tick,
         )
         apps, before = chain.left(info)
-        gathering = Gathering(self._job, self._client, self._publisher, self._workspace, self._leaving)
-        return chain.run(apps, gathering.get(info, apps, label=self._settings.store_phi), before)
+        gathering = Gathering(
+            self._job, self._client, self._publisher, self._workspace, leaving=self._leaving, settings=self._settings
+        )
+        return chain.run(apps, gathering.get(info, apps), before)
 
     def _metadata(self) -> ImageInfo:
         phi = self._settings.store_phi

@@ -63,7 +63,7 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None
     queue = FileQueue(settings.queue_dir, "work")
     check_writable(settings.queue_dir)
     check_locks(settings.queue_dir)
-    workspace = Workspace(settings.data_dir, queue.claimer.id)
+    workspace = Workspace(settings.data_dir, queue.claimer.id, min_free_gb=settings.min_free_gb)
     workspace.check()
     registry = load_apps(settings)
     for broken in registry.broken:

@@ -9,9 +9,10 @@ from pathlib import Path
 import structlog
 from PIL import Image
 
+from slidehook.disk import Room
 from slidehook.errors import DownloadIncomplete, DpatError, TokenExpired
 from slidehook.iaapi.client import DpatClient
-from slidehook.iaapi.download import save_files
+from slidehook.iaapi.download import ALL_OF_IT, save_files
 from slidehook.iaapi.models import ImageInfo
 from slidehook.pixels.dpat import DpatPixels, why_no_tiles
 from slidehook.pixels.overview import THUMBNAIL_MPP, THUMBNAIL_PIXELS
@@ -84,13 +85,19 @@ def fetch_label(client: DpatClient, slide_id: str) -> bytes | None:
 
 
 def fetch_files(
-    client: DpatClient, slide_id: str, make_folder: Callable[[], Path], received: Callable[[int, int | None], None]
+    client: DpatClient,
+    slide_id: str,
+    make_folder: Callable[[], Path],
+    received: Callable[[int, int | None], None],
+    *,
+    room: Room = ALL_OF_IT,
+    keep_names: bool = True,
 ) -> list[Path]:
-    """Download the slide's files, whole or not at all, into a fresh folder for each try."""
+    """Download the slide's files, whole or not at all, into a fresh folder for each try; see `save_files`."""
     for left in reversed(range(DOWNLOAD_TRIES)):
         try:
             with client.files(slide_id) as response:
-                return save_files(response, make_folder(), received)
+                return save_files(response, make_folder(), received, room=room, keep_names=keep_names)
         except DownloadIncomplete as error:
             if not left:
                 raise

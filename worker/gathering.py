@@ -11,9 +11,11 @@ import structlog
 
 from slidehook.app import App
 from slidehook.iaapi.client import DpatClient
+from slidehook.iaapi.download import SLIDE
 from slidehook.iaapi.models import ImageInfo
 from slidehook.jobs.job import Job
 from slidehook.pixels.dpat import why_no_tiles
+from slidehook.settings import Settings
 from slidehook.slide import find_slide_file
 from worker.fetching import fetch_files, fetch_label
 from worker.leaving import Leaving
@@ -48,19 +50,32 @@ class Gathering:
     """Fetches from DPAT, into the job's folders, and says on the slide how far it is."""
 
     def __init__(
-        self, job: Job, client: DpatClient, publisher: Publisher, workspace: Workspace, leaving: Leaving
+        self,
+        job: Job,
+        client: DpatClient,
+        publisher: Publisher,
+        workspace: Workspace,
+        *,
+        leaving: Leaving,
+        settings: Settings,
     ) -> None:
         self._job = job
+        self._store_phi = settings.store_phi
         self._client = client
         self._publisher = publisher
         self._workspace = workspace
         self._leaving = leaving
 
-    def get(self, info: ImageInfo, apps: Sequence[App], *, label: bool) -> Gathered:
-        """Get what any of `apps` needs of a slide, the label only if it may be kept."""
+    def get(self, info: ImageInfo, apps: Sequence[App]) -> Gathered:
+        """Get what any of `apps` needs of a slide, the label only if it may be kept.
+
+        Raises DiskFull before anything is fetched that would have to be stored where there is no room.
+        """
         needs = {each for app in apps for each in app.needs}
+        if needs & {"thumbnail", "label", "files"} or any(needs_files(app, info) for app in apps):
+            self._workspace.check_room(SLIDE)
         thumbnail = self._workspace.job_folder(self._job.id) / "thumbnail.png" if "thumbnail" in needs else None
-        picture = self._label() if label and "label" in needs else None
+        picture = self._label() if self._store_phi and "label" in needs else None
         path = None
         if any(needs_files(app, info) for app in apps):
             if "files" not in needs:
@@ -87,7 +102,12 @@ class Gathering:
 
         with self._leaving.interruptible():
             paths = fetch_files(
-                self._client, self._job.slide_id, lambda: self._workspace.slide_folder(self._job.id), received
+                self._client,
+                self._job.slide_id,
+                lambda: self._workspace.slide_folder(self._job.id),
+                received,
+                room=self._workspace.room,
+                keep_names=self._store_phi,
             )
         size_mb = sum(path.stat().st_size for path in paths) / 1e6
         log.info("slide downloaded", files=len(paths), mb=f"{size_mb:.1f}", s=f"{time.monotonic() - began:.1f}")

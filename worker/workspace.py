@@ -14,7 +14,7 @@ import socket
 import time
 from pathlib import Path
 
-from slidehook.disk import is_lasting, reason_of, storing
+from slidehook.disk import Room, is_lasting, reason_of, storing
 from slidehook.errors import CannotStore
 from slidehook.jobs.claimers import Obituaries
 from worker.outputs import Outputs
@@ -33,8 +33,9 @@ class DataDirUnusable(CannotStore):
 class Workspace:
     """One worker's folders. What can't be written raises DiskFull or CannotStore."""
 
-    def __init__(self, data_dir: Path, claimer_id: str) -> None:
+    def __init__(self, data_dir: Path, claimer_id: str, *, min_free_gb: float = 0) -> None:
         self._data = data_dir
+        self.room = Room.keeping(min_free_gb)
         self._slides = data_dir / "slides"
         self._jobs = data_dir / "jobs"
         self._mine = self._slides / claimer_id
@@ -59,6 +60,10 @@ class Workspace:
             finally:
                 with contextlib.suppress(OSError):
                     probe.unlink()
+
+    def check_room(self, what: str) -> None:
+        """Raise DiskFull when so little of the disk is free that `what` is not fetched."""
+        self.room.check(self._data, 0, what)
 
     def slide_folder(self, job_id: str) -> Path:
         """Make the empty folder that the job's slide is downloaded to."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
@@ -16,8 +14,9 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from werkzeug.http import parse_options_header
 
 from slidehook.behind import Behind
-from slidehook.disk import begin_write_back, check_room, storing
+from slidehook.disk import Room, begin_write_back, storing
 from slidehook.errors import DownloadIncomplete, DpatTimeout, Malformed
+from slidehook.iaapi.filenames import file_name, own_names, safe_name
 from slidehook.iaapi.framing import announced_bytes, check_end_is_told, is_packed
 from slidehook.iaapi.multipart import PartEnd, PartHead, read_parts
 
@@ -26,30 +25,32 @@ CHUNK_BYTES = 1 << 18
 WRITE_BACK_BYTES = 8 << 20
 """After so much the disk is told to begin: at the end little is left to wait for."""
 SLIDE = "the slide"
-MAX_NAME_BYTES = 200
-"""File systems take 255 bytes; `.part` and some room are left."""
 
 Received = Callable[[int, int | None], None]
 """Told how many bytes have come, and how many are to come in all where that is known."""
+ALL_OF_IT = Room()
 
 
-def save_files(response: Response, folder: Path, received: Received) -> list[Path]:
+def save_files(
+    response: Response, folder: Path, received: Received, *, room: Room = ALL_OF_IT, keep_names: bool = True
+) -> list[Path]:
     """Write the answer of `GET /slides/{id}/files` into `folder`, which must be empty; gives the files.
 
-    Every file is written as `<name>.part`, checked against the announced size and fsynced; when all are whole they
-    get their names. Raises DownloadIncomplete, DpatUnavailable, Malformed, CannotStore; then `folder` holds `.part`
-    files only.
+    Every file is written as `.<number>.part`, checked against the announced size and fsynced; when all are whole they
+    get their names: without `keep_names` those of ours where that can be (see `own_names`). `room` is kept free
+    meanwhile. Raises DownloadIncomplete, DpatUnavailable, Malformed, CannotStore, with no file's name in their
+    sentences; then `folder` holds `.part` files only.
     """
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         raise DownloadIncomplete("DPAT sent a part of the slide's files only")
     kind, options = parse_options_header(response.headers.get("Content-Type"))
     total = announced_bytes(response.headers.get("Content-Length"))
-    check_room(folder, total or 0, SLIDE)
-    with _Folder(folder) as files, Behind() as disk:
+    room.check(folder, total or 0, SLIDE)
+    with _Folder(folder, room) as files, Behind() as disk:
         for event in _events(kind, options.get("boundary", ""), response, _count(_chunks(response), received, total)):
             disk.do(partial(files.take, event))
         disk.finish()
-        return files.keep()
+        return files.keep(keep_names=keep_names)
 
 
 def _events(
@@ -99,36 +100,16 @@ def _as_utf8(header: str) -> str:
         return header
 
 
-def _file_name(disposition: str | None) -> str | None:
-    # A Windows path is often sent with its backslashes as they are, where each should stand twice.
-    plain = re.sub(r'\\(?!["\\])', "/", disposition or "")
-    return parse_options_header(plain)[1].get("filename")
-
-
-def safe_name(name: str | None, number: int) -> str:
-    """Give a name that is safe as a file's: the last part of a path, without control characters, not too long.
-
-    The name itself is kept where it can be, since the files of one slide know each other by name.
-    """
-    last = unicodedata.normalize("NFC", (name or "").replace("\\", "/")).rpartition("/")[2]
-    clean = "".join(each for each in last if each.isprintable() and each not in '<>:"|?*').strip().lstrip(".")
-    if not clean:
-        return f"file-{number}"
-    stem, dot, ending = clean.rpartition(".")
-    if not dot or len(ending.encode()) > 20:
-        stem, dot, ending = clean, "", ""
-    room = MAX_NAME_BYTES - len((dot + ending).encode())
-    return stem.encode()[:room].decode("utf-8", "ignore") + dot + ending
-
-
 class _Folder:
     """The files of one download, as `.part` until all are whole."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, room: Room) -> None:
         self._folder = folder
-        self._whole: list[str] = []
+        self._room = room
+        self._unchecked = 0
+        """How much was written since the room was looked at."""
+        self._names: list[str] = []
         self._fd: int | None = None
-        self._name = ""
         self._expected: int | None = None
         self._written = 0
         self._sent_back = 0
@@ -146,22 +127,26 @@ class _Folder:
     def take(self, event: PartHead | bytes | memoryview | PartEnd) -> None:
         if isinstance(event, PartHead):
             size = announced_bytes(event.headers.get("content-length"))
-            self.begin(_file_name(event.headers.get("content-disposition")), size)
+            self.begin(file_name(event.headers.get("content-disposition")), size)
         elif isinstance(event, PartEnd):
             self.end()
         else:
             self.write(event)
 
     def begin(self, name: str | None, expected: int | None) -> None:
-        self._name = safe_name(name, len(self._whole) + 1)
-        name = self._name.casefold()
-        # Of "x" and "x.part", one would be overwritten while the other is still aside.
-        if {name, f"{name}.part", name.removesuffix(".part")} & {each.casefold() for each in self._whole}:
-            raise Malformed(f"DPAT sent two files with the name {self._name}")
+        safe = safe_name(name, len(self._names) + 1)
+        if safe.casefold() in {each.casefold() for each in self._names}:
+            raise Malformed("DPAT sent two files with one name")
+        self._names.append(safe)
         self._expected, self._written, self._sent_back = expected, 0, 0
-        path = self._folder / f"{self._name}.part"
         with storing(SLIDE):
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(
+                self._aside(len(self._names)), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+
+    def _aside(self, number: int) -> Path:
+        # No safe name begins with a dot.
+        return self._folder / f".{number}.part"
 
     def write(self, data: bytes | memoryview) -> None:
         if self._fd is None:
@@ -172,6 +157,10 @@ class _Folder:
                 count = os.write(self._fd, left)
                 left = left[count:]
                 self._written += count
+        self._unchecked += len(data)
+        if self._unchecked >= WRITE_BACK_BYTES:
+            self._unchecked = 0
+            self._room.check(self._folder, 0, SLIDE)
         if self._written - self._sent_back >= WRITE_BACK_BYTES:
             begin_write_back(self._fd, self._sent_back, self._written - self._sent_back)
             self._sent_back = self._written
@@ -180,23 +169,25 @@ class _Folder:
         if self._fd is None:
             raise Malformed("DPAT ended a file that had not begun")
         if self._expected is not None and self._written != self._expected:
-            raise DownloadIncomplete(f"{self._name}: {self._expected} bytes announced, {self._written} came")
+            raise DownloadIncomplete(
+                f"the slide's file {len(self._names)}: {self._expected} bytes announced, {self._written} came"
+            )
         if self._written == 0:
-            raise DownloadIncomplete(f"{self._name} came empty")
+            raise DownloadIncomplete(f"the slide's file {len(self._names)} came empty")
         with storing(SLIDE):
             os.fsync(self._fd)
         os.close(self._fd)
         self._fd = None
-        self._whole.append(self._name)
 
-    def keep(self) -> list[Path]:
+    def keep(self, *, keep_names: bool) -> list[Path]:
         """Give every file its name, durably."""
-        if not self._whole:
+        if not self._names:
             raise Malformed("DPAT sent no file of the slide")
-        paths = [self._folder / name for name in self._whole]
+        names = self._names if keep_names else own_names(self._names)
+        paths = [self._folder / name for name in names]
         with storing(SLIDE):
-            for path in paths:
-                path.with_name(path.name + ".part").rename(path)
+            for number, path in enumerate(paths, start=1):
+                self._aside(number).rename(path)
             fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 os.fsync(fd)

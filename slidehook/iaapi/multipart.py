@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from slidehook.errors import DownloadIncomplete, Malformed
 
@@ -13,6 +14,10 @@ _LIBC.memmem.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctyp
 _LIBC.memmem.restype = ctypes.c_void_p
 MAX_HEAD_BYTES = 16 * 1024
 """How long a part's headers may be, in bytes."""
+MAX_PREAMBLE_BYTES = 1024 * 1024
+"""How much may stand before the first part."""
+MOST_PARTS = 10_000
+"""How many parts an answer may have: a slide has at most some hundred files."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,16 @@ def read_parts(chunks: Iterable[bytes], boundary: str) -> Iterator[PartHead | me
     # A delimiter stands at the beginning of a line: this lets the first one do so too.
     stream.data = b"\r\n"
     mark = b"\r\n--" + boundary.encode("latin-1", "replace")
-    for _ in _until_delimiter(stream, mark):
-        pass  # what stands before the first part means nothing
-    while not _is_closing(stream):
+    before = 0
+    for piece in _until_delimiter(stream, mark):
+        before += len(piece)  # what stands before the first part means nothing
+        if before > MAX_PREAMBLE_BYTES:
+            raise Malformed("DPAT's multipart answer does not begin with a part")
+    for number in count():
+        if _is_closing(stream):
+            return
+        if number == MOST_PARTS:
+            raise Malformed(f"DPAT's multipart answer has more than {MOST_PARTS} parts")
         yield PartHead(_read_head(stream))
         yield from _until_delimiter(stream, mark)
         yield PartEnd()

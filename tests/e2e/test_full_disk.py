@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ def test_a_job_waits_while_its_workers_disk_is_full_and_then_ends_right(
 ) -> None:
     if not can_mount(tmp_path / "probe"):
         pytest.skip("a disk of its own can't be mounted here: unshare is missing or not allowed")
-    site = new_site(max_attempts="1")
+    site = new_site(max_attempts="1", min_free_gb="0")
     site.start_web()
     worker = site.start_worker(within=[*NAMESPACE, str(site.data)])
     dpat = new_dpat(site)
@@ -55,6 +56,30 @@ def test_a_job_waits_while_its_workers_disk_is_full_and_then_ends_right(
     assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"] == "ANSWER: 42", WITHIN_S)
     assert site.job_in(JobState.DONE, slide_id).attempt == 1
     assert not [each for each in dpat.shown(slide_id)["history"] if each["displayResult"].startswith("failed")]
+
+
+def test_a_job_waits_where_too_little_of_the_disk_would_stay_free(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
+) -> None:
+    site = new_site(max_attempts="1")
+    site.start_web()
+    worker = site.start_worker(min_free_gb="1e9")
+    dpat = new_dpat(site)
+    slide_id = dpat.add_slide("immuno")
+    dpat.create(slide_id)
+    waiting = "waiting to try again: the disk of the host "
+    assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"].startswith(waiting), WITHIN_S)
+    job = site.job_in(JobState.PARKED, slide_id)
+    assert "beside the 1e+09 GB that SLIDEHOOK_MIN_FREE_GB keeps free" in site.types(
+        "jobs", "show", job.record.job.id
+    )
+    assert not [call for call in dpat.calls() if call.path.endswith("/files")]
+
+    worker.kill(signal.SIGTERM)
+    worker.ended(WITHIN_S)
+    site.start_worker(min_free_gb="0")
+    assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"] == "ANSWER: 42", WITHIN_S)
+    assert site.job_in(JobState.DONE, slide_id).attempt == 1
 
 
 def parts(data: Path) -> list[Path]:

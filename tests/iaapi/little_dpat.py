@@ -31,13 +31,14 @@ class Reply:
 
 @dataclass
 class Call:
-    """What came."""
+    """What came. `port`: the caller's, which tells one connection from another."""
 
     method: str
     path: str
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: bytes
+    port: int = 0
 
     @property
     def json(self) -> Any:
@@ -148,9 +149,8 @@ def _handler(dpat: LittleDpat) -> type[BaseHTTPRequestHandler]:
         def answer(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            call = Call(
-                self.command, parts.path.removeprefix(BASE), parse_qs(parts.query), dict(self.headers.items()), body
-            )
+            path, port = parts.path.removeprefix(BASE), self.client_address[1]
+            call = Call(self.command, path, parse_qs(parts.query), dict(self.headers.items()), body, port)
             self.send(dpat.reply(call))
 
         def send(self, reply: Reply) -> None:

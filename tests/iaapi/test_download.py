@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import resource
 import stat
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from slidehook.disk import Room
 from slidehook.errors import (
     CannotStore,
     DiskFull,
@@ -21,7 +23,9 @@ from slidehook.errors import (
     SlidehookError,
 )
 from slidehook.iaapi.client import DpatClient
-from slidehook.iaapi.download import safe_name, save_files
+from slidehook.iaapi.download import save_files
+from slidehook.iaapi.filenames import own_names, safe_name
+from slidehook.iaapi.multipart import MOST_PARTS
 from tests.iaapi.little_dpat import LittleDpat, Reply
 
 FILES = "/slides/S-1/files"
@@ -284,8 +288,8 @@ def test_an_empty_file_is_incomplete(dpat: LittleDpat, client: DpatClient, folde
         multipart(("a; filename=a.svs", b"A"), ("a; filename=a.svs", b"B")),
         multipart(("a; filename=a.svs", b"A"), ("a; filename=A.SVS", b"B")),
         multipart(("a; filename=a.svs", b"A"), ('a; filename="x/a.svs"', b"B")),
-        multipart(("a; filename=a.svs", b"A"), ("a; filename=a.svs.part", b"B")),
-        multipart(("a; filename=a.svs.part", b"A"), ("a; filename=a.svs", b"B")),
+        multipart(*[(f"a; filename={number}.dcm", b"A") for number in range(MOST_PARTS + 1)]),
+        Reply(body=b"x" * 3_000_000, headers={"Content-Type": "multipart/related; boundary=b"}),
     ],
 )
 def test_what_can_not_be_a_slides_files_is_malformed(
@@ -436,6 +440,100 @@ def test_a_slide_that_the_disk_has_no_room_for_is_not_begun(
     dpat.answer("GET", FILES, Reply(body=b"x", headers=headers))
     refused(client, folder, DiskFull, "is full: no room for the slide")
     assert not list(folder.iterdir())
+
+
+def free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def test_a_slide_that_would_leave_too_little_free_disk_is_not_begun(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    dpat.answer("GET", FILES, Reply(body=b"x", headers=named("a; filename=a.svs")))
+    room = Room.keeping(free_bytes(folder) / 1e9 + 1000)
+    with pytest.raises(DiskFull, match="GB that SLIDEHOOK_MIN_FREE_GB keeps free"), client.files("S-1") as response:
+        save_files(response, folder, lambda *_: None, room=room)
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("files", [1, 40])
+def test_a_slide_without_an_announced_end_leaves_the_disk_free_that_is_to_stay_so(
+    dpat: LittleDpat, client: DpatClient, folder: Path, files: int
+) -> None:
+    content = bytes(160 * 1024 * 1024 // files)
+    reply = multipart(*[(f"a; filename={number}.dcm", content) for number in range(files)])
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(reply.content()), reply.content())
+    headers = {**reply.headers, "Content-Length": None, "Transfer-Encoding": "chunked"}
+    dpat.answer("GET", FILES, Reply(body=body, headers=headers))
+    asked = []
+
+    class Shrinking(Room):
+        def check(self, folder: Path, wanted_bytes: int, what: str) -> None:
+            asked.append(sum(path.stat().st_size for path in folder.iterdir()))
+            if len(asked) > 2:
+                Room.keeping(free_bytes(folder) / 1e9 + 1000).check(folder, wanted_bytes, what)
+
+    with pytest.raises(DiskFull, match="SLIDEHOOK_MIN_FREE_GB"), client.files("S-1") as response:
+        save_files(response, folder, lambda *_: None, room=Shrinking())
+    assert asked[0] == 0
+    assert asked[1] < asked[2] < 40 * 1024 * 1024
+    assert all(path.suffix == ".part" for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (["Jane Doe 1970.svs"], ["slide-1.svs"]),
+        (["JANE.SVS"], ["slide-1.svs"]),
+        (["jane.doe"], ["slide-1"]),
+        (["jane"], ["slide-1"]),
+        (["file-1"], ["slide-1"]),
+        (["jane.ome.tif"], ["slide-1.tif"]),
+        (["1.2.3.dcm", "1.2.4.dcm", "1.2"], ["slide-1.dcm", "slide-2.dcm", "slide-3"]),
+        (["jane.svs", "jane.xml", "joe.xml"], ["slide-1.svs", "slide-1.xml", "slide-2.xml"]),
+        (["jane.x", "jane.y", "joe"], ["slide-1", "slide-2", "slide-3"]),
+        (["jane.vms", "jane(0,1).jpg"], ["jane.vms", "jane(0,1).jpg"]),
+        (["Slidedat.ini", "jane.MRXS"], ["Slidedat.ini", "jane.MRXS"]),
+    ],
+)
+def test_files_get_names_of_ours_unless_one_of_them_names_the_others(theirs: list[str], ours: list[str]) -> None:
+    assert own_names(theirs) == ours
+    assert len(set(ours)) == len(ours)
+
+
+def test_names_of_dpats_are_not_kept_where_nobody_asks_for_them(
+    dpat: LittleDpat, client: DpatClient, folder: Path
+) -> None:
+    dpat.answer("GET", FILES, multipart(("a; filename=jane.dcm", b"A"), ("a; filename=doe.dcm", b"B")))
+    with client.files("S-1") as response:
+        paths = save_files(response, folder, lambda *_: None, keep_names=False)
+    assert [(path.name, path.read_bytes()) for path in paths] == [("slide-1.dcm", b"A"), ("slide-2.dcm", b"B")]
+    assert sorted(folder.iterdir()) == paths
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b"", headers=named("a; filename=jane.svs")),
+        multipart(("a; filename=jane.svs", b"A"), extra="Content-Length: 2\r\n"),
+        multipart(("a; filename=jane.svs", b"A"), ("a; filename=jane.svs", b"B")),
+        multipart(("a; filename=jane.svs", b"A"), extra="Content-Encoding: jane\r\n"),
+        Reply(body=b"A", headers={**named("a; filename=jane.svs"), "Content-Encoding": "jane"}),
+        Reply(body=b"A", headers=named("a; filename=jane.svs", "multipart/jane")),
+        Reply(body=b"A", headers={**named("a; filename=jane.svs"), "Content-Length": "100"}, sent=1),
+        Reply(206, b"A", headers=named("a; filename=jane.svs")),
+        Reply(302, b"jane", headers={"Location": "/jane"}),
+        Reply(400, b"jane"),
+    ],
+)
+def test_no_sentence_about_a_download_has_a_name_in_it_that_dpat_chose(
+    dpat: LittleDpat, client: DpatClient, folder: Path, reply: Reply
+) -> None:
+    dpat.answer("GET", FILES, reply)
+    with pytest.raises(SlidehookError) as caught:
+        save(client, folder)
+    assert "jane" not in str(caught.value)
 
 
 def test_a_folder_that_has_gone_is_no_fault_of_dpat(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
