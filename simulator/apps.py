@@ -23,7 +23,8 @@ class RegisteredApp:
     """An app as the administrator sees it. Invocations go to `registration.url`, as the app gave it."""
 
     registration: Registration
-    version: VersionInfo
+    version: VersionInfo | None
+    """What the app says of its own versions; None when it does not say."""
     entered_url: str
     enabled: bool = False
     notifications: bool = False
@@ -40,8 +41,8 @@ class RegisteredApp:
             "enabled": self.enabled,
             "notifications": self.notifications,
             "enteredUrl": self.entered_url,
-            "apiVersion": self.version.api_version,
-            "softwareVersion": self.version.software_version,
+            "apiVersion": self.version.api_version if self.version else None,
+            "softwareVersion": self.version.software_version if self.version else None,
         }
 
 
@@ -91,18 +92,24 @@ class Apps:
                 raise NotFound(f"No app {application_id!r} is registered.")
 
 
-def retrieve(url: str, headers: Mapping[str, str], timeout_s: float) -> RegisteredApp:
+def retrieve(url: str, headers: Mapping[str, str], timeout_s: float, *, strict: bool) -> RegisteredApp:
     """Do what "Retrieve registration info" does: ask the app who it is, and which versions it speaks.
 
+    Unless `strict`, an app need not tell its versions, neither in its answers' headers nor at `/info`.
     Raises Malformed when `url` is no http(s) address, AppAnsweredWrong for anything wrong with the answers.
     """
     url = url.rstrip("/")
     if not is_address(url):
         raise Malformed(f"{url!r} is not an address that begins with http:// or https://.")
-    registration = _ask(url, headers, timeout_s, Registration)
+    registration = _ask(url, headers, timeout_s, Registration, strict=strict)
     if not is_address(registration.url):
         raise AppAnsweredWrong(f"The app gave {registration.url!r} as its address, which is none.")
-    version = _ask(f"{url}/info", headers, timeout_s, VersionInfo)
+    version: VersionInfo | None = None
+    try:
+        version = _ask(f"{url}/info", headers, timeout_s, VersionInfo, strict=strict)
+    except AppAnsweredWrong:
+        if strict:
+            raise
     return RegisteredApp(registration, version, url)
 
 
@@ -115,15 +122,14 @@ def is_address(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def _ask(url: str, headers: Mapping[str, str], timeout_s: float, model: type[R]) -> R:
+def _ask(url: str, headers: Mapping[str, str], timeout_s: float, model: type[R], *, strict: bool) -> R:
     try:
         answer = call("GET", url, headers=headers, timeout_s=timeout_s)
     except requests.RequestException as error:
         raise AppAnsweredWrong(f"GET {url} got no answer: {type(error).__name__}.") from error
     if answer.status_code != 200:
         raise AppAnsweredWrong(f"GET {url} was answered with {answer.status_code}, not 200.")
-    missing = missing_headers(answer)
-    if missing:
+    if strict and (missing := missing_headers(answer)):
         raise AppAnsweredWrong(f"The answer to GET {url} lacks the header {missing[0]}.")
     try:
         return model.model_validate_json(answer.content)

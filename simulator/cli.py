@@ -25,6 +25,12 @@ from simulator.server import Simulator
 @click.option("--port", default=0, help="Port to listen on; 0 takes a free one.")
 @click.option("--public-host", help="Name by which the apps reach this host, for the callback URL.")
 @click.option("--api-version", type=click.Choice(list(SOFTWARE_VERSIONS)), default="1.10", help="IA-API to play.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse whatever real servers might: calls and answers without version headers, results without all fields, "
+    "apps without /info, a slash at a path's end.",
+)
 @click.option("--token-lifetime", "token_lifetime_s", default=3600.0, help="Seconds that a token is taken.")
 @click.option(
     "--update-methods",
@@ -57,6 +63,9 @@ from simulator.server import Simulator
 @click.option("--verbose", is_flag=True, help="Log each request to stderr.")
 def main(slides: Path, *, sample: bool, host: str, port: int, public_host: str | None, **settings: Any) -> None:
     """Play Sectra DPAT for slidehook: serve slides over the IA-API, call apps, keep their results.
+
+    It takes what real servers have been seen to take from the programs of others; --strict takes only what the IA-API
+    says, which suits tests of an app of your own.
 
     Prints its URL once it listens, and runs until SIGINT or SIGTERM. Its own endpoints, below /sim, ask for no
     password: for demos and tests only, never with a patient's slides.

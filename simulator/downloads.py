@@ -29,6 +29,10 @@ class Piece:
         """Give the value of its Content-Disposition."""
         if self.disposition is not None:
             return self.disposition or None
+        # Quoted also where it need not be, as DPAT does: there are clients that look for the quotes.
+        if self.name.isascii():
+            quoted = self.name.replace("\\", "\\\\").replace('"', '\\"')
+            return f'{dump_options_header(kind, options)}; filename="{quoted}"'
         return dump_options_header(kind, {**options, "filename": self.name})
 
 

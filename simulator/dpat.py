@@ -51,7 +51,7 @@ class Dpat:
 
         Raises AppAnsweredWrong, or Malformed when `url` is no address.
         """
-        app = retrieve(url, self.options.version_headers, self.options.app_timeout_s)
+        app = retrieve(url, self.options.version_headers, self.options.app_timeout_s, strict=self.options.strict)
         self.app_list.add(app)
         return app
 
@@ -124,7 +124,8 @@ class Dpat:
         if given is not None:
             body["input"] = given
         checked = action in ("create", "modify")
-        answer = self._call(app, "", body, lambda content: self._fault(app, slide, content) if checked else None)
+        find_fault = (lambda content: self._fault(app, slide, content)) if checked else None
+        answer = self._call(app, "", body, find_fault)
         if action == "delete" and answer.status == 200 and given is not None:
             self.result_store.delete(given["id"])
         return answer
@@ -142,7 +143,7 @@ class Dpat:
             if app.enabled and app.notifications:
                 token = self._cancellation(app, slide, "create", None)
                 body = self._invocation(app, slide, token) | {"imageInfo": info} | form
-                answers.append(self._call(app, "/imagenotification", body, lambda _: None))
+                answers.append(self._call(app, "/imagenotification", body, None))
         return answers
 
     def results(self, application_id: str | None = None, slide_id: str | None = None) -> list[dict[str, Any]]:
@@ -262,7 +263,7 @@ class Dpat:
         }
 
     def _call(
-        self, app: RegisteredApp, path: str, body: dict[str, Any], find_fault: Callable[[Any], str | None]
+        self, app: RegisteredApp, path: str, body: dict[str, Any], find_fault: Callable[[Any], str | None] | None
     ) -> Answer:
         return call_app(
             app,
@@ -271,6 +272,7 @@ class Dpat:
             headers=self.options.version_headers,
             timeout_s=self.options.app_timeout_s,
             find_fault=find_fault,
+            strict=self.options.strict,
         )
 
     def _fault(self, app: RegisteredApp, slide: Slide, content: Any) -> str | None:

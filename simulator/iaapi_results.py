@@ -1,4 +1,4 @@
-"""The IA-API's endpoints for versions, tokens and results."""
+"""The IA-API's endpoints for versions, tokens, applications and results."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from flask import Blueprint, jsonify, request, send_file
 from flask.typing import ResponseReturnValue
 
 from simulator.current_dpat import since, the_dpat
-from simulator.errors import Malformed, MethodNotSupported, Unauthorized
+from simulator.errors import Malformed, MethodNotSupported, NotFound, Unauthorized
 from simulator.result_check import check_result
 from simulator.results import merged
 
 results = Blueprint("results", __name__)
+APPLICATION_FIELDS = ("applicationId", "displayName", "manufacturer", "context")
 
 
 @results.get("/info")
@@ -40,6 +41,13 @@ def token() -> ResponseReturnValue:
     return jsonify(accessToken=dpat.tokens.give(), tokenType="Bearer", expiresIn=int(dpat.options.token_lifetime_s))
 
 
+@results.get("/applications/<application_id>")
+def application(application_id: str) -> ResponseReturnValue:
+    """Answer what DPAT knows of an app."""
+    registered = the_dpat().app_list.get(application_id).registration.to_wire()
+    return jsonify({name: registered[name] for name in APPLICATION_FIELDS if name in registered})
+
+
 @results.get("/applications/<application_id>/results/slide/<slide_id>")
 def results_of_slide(application_id: str, slide_id: str) -> ResponseReturnValue:
     """Answer the app's results for a slide."""
@@ -54,7 +62,7 @@ def create_result(application_id: str) -> ResponseReturnValue:
     """Store a result; 201 and the result as stored."""
     dpat = the_dpat()
     dpat.app_list.get(application_id)
-    body = check_result(request.get_data(), dpat.folder.knows)
+    body = check_result(request.get_data(), dpat.folder.knows, strict=dpat.options.strict)
     return jsonify(dpat.result_store.create(application_id, body)), 201
 
 
@@ -67,7 +75,7 @@ def result(application_id: str, number: int) -> ResponseReturnValue:
 
 
 @results.route("/applications/<application_id>/results/<int:number>", methods=["PATCH", "PUT"])
-def update_result(application_id: str, number: int) -> ResponseReturnValue:
+def update_result(application_id: str, number: int, *, needs_version: bool = True) -> ResponseReturnValue:
     """Store a result in another's place; 409 when its version is stale."""
     dpat = the_dpat()
     if dpat.options.update_methods not in ("both", request.method):
@@ -76,7 +84,9 @@ def update_result(application_id: str, number: int) -> ResponseReturnValue:
         return jsonify(message=f"PATCH is answered {dpat.options.patch} here."), int(dpat.options.patch)
     dpat.app_list.get(application_id)
     present = dpat.result_store.get(application_id, number)
-    body = check_result(request.get_data(), dpat.folder.knows)
+    body = check_result(request.get_data(), dpat.folder.knows, strict=dpat.options.strict)
+    if not needs_version:
+        body = {"versionId": present["versionId"], **body}
     if request.method == "PATCH" and dpat.options.patch == "merge":
         body = merged(present, body)
     return jsonify(dpat.result_store.update(application_id, number, body, request.method))
@@ -89,3 +99,33 @@ def attachment(application_id: str, number: int) -> ResponseReturnValue:
     dpat.app_list.get(application_id)
     content = dpat.result_store.attachment(application_id, number, request.args.get("name", ""))
     return send_file(io.BytesIO(content), mimetype="application/octet-stream", conditional=True, etag=False)
+
+
+@results.post("/hooks/<application_id>/results")
+def create_by_hook(application_id: str) -> ResponseReturnValue:
+    """Store a result at the address that a program of another's has used."""
+    _check_hooks()
+    return create_result(application_id)
+
+
+@results.get("/hooks/<application_id>/results/<int:number>")
+def result_by_hook(application_id: str, number: int) -> ResponseReturnValue:
+    """Answer a stored result."""
+    _check_hooks()
+    return result(application_id, number)
+
+
+@results.route("/hooks/<application_id>/results/<int:number>", methods=["PATCH", "PUT"])
+def update_by_hook(application_id: str, number: int) -> ResponseReturnValue:
+    """Store a result in another's place.
+
+    That program sends a `resultVersion`. What it must be is not known, so it is kept as it came, and a `versionId`
+    need not be there.
+    """
+    _check_hooks()
+    return update_result(application_id, number, needs_version=False)
+
+
+def _check_hooks() -> None:
+    if the_dpat().options.strict:
+        raise NotFound("The IA-API has no hooks.")

@@ -23,7 +23,8 @@ TILE = re.compile(r"(\d{1,9})_(\d{1,9})(?:_(\d+))?\.([a-z]+)")
 
 
 def _flag(name: str) -> bool:
-    return request.args.get(name, "false").lower() == "true"
+    value = request.args.get(name, "false")
+    return (value if the_dpat().options.strict else value.lower()) == "true"
 
 
 @slides.get("/slides/<slide_id>/info")

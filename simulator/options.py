@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-SOFTWARE_VERSIONS = {"1.5": "3.0", "1.8": "3.4", "1.9": "4.1", "1.10": "4.2"}
-"""DPAT's version for each known version of its IA-API."""
+SOFTWARE_VERSIONS = {
+    "1.5": "3.0",
+    "1.6": "3.2",
+    "1.7": "3.2",
+    "1.8": "3.4",
+    "1.9": "4.1",
+    "1.10": "4.2",
+    "1.11": "unknown",
+}
+"""DPAT's version for each version of its IA-API, as far as it is known."""
 
 UpdateMethods = Literal["both", "PATCH", "PUT"]
 PatchKind = Literal["replace", "merge", "403", "404", "405", "500", "501"]
@@ -20,6 +28,8 @@ class Options:
 
     api_version: str = "1.10"
     """IA-API version: a key of `SOFTWARE_VERSIONS`. Older ones lack the newer endpoints."""
+    strict: bool = False
+    """Whether all is refused that the IA-API does not say, else only what no known server takes."""
     token_lifetime_s: float = 3600.0
     """How long a bearer token is taken, in seconds from when it was given."""
     update_methods: UpdateMethods = "both"

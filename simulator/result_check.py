@@ -1,4 +1,4 @@
-"""Checks a result that an app sends as strictly as a server may: wrong types, places and colours are refused."""
+"""Checks a result that an app sends: leniently, as known servers do, or as strictly as a server may."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from pydantic import ValidationError
 from simulator.errors import Malformed, first_fault
 from slidehook.iaapi.models import Item, PatchCollection, ResultRecord
 
+MAY_BE_MISSING = {"displayResult": "", "applicationVersion": ""}
 COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+COLOUR_WITH_ALPHA = re.compile(r"#[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?")
 
 
-def check_result(body: bytes, knows_slide: Callable[[str], bool]) -> dict[str, Any]:
-    """Give the result as it was sent; raises Malformed with one sentence on its first fault."""
+def check_result(body: bytes, knows_slide: Callable[[str], bool], *, strict: bool) -> dict[str, Any]:
+    """Give the result as it was sent; raises Malformed with one sentence on its first fault.
+
+    Unless `strict`, the texts and the table may be missing, numbers may be texts, and colours may bear an alpha.
+    """
     content = json_object(body)
+    given = (
+        content if strict else {**MAY_BE_MISSING, **{key: each for key, each in content.items() if each is not None}}
+    )
     try:
-        result = ResultRecord.model_validate(content, strict=True)
+        result = ResultRecord.model_validate(given, strict=strict)
     except ValidationError as error:
         raise Malformed(f"The result is wrong in {first_fault(error)}.") from error
-    if "displayProperties" not in content:
+    if strict and "displayProperties" not in content:
         raise Malformed("The result lacks the field 'displayProperties'.")
     if not knows_slide(result.slide_id):
         raise Malformed(f"The result is for the slide {result.slide_id!r}, which does not exist.")
@@ -30,7 +38,7 @@ def check_result(body: bytes, knows_slide: Callable[[str], bool]) -> dict[str, A
     if isinstance(shapes, PatchCollection):
         _check_patches(shapes)
     else:
-        _check_colours(shapes.content)
+        _check_colours(shapes.content, COLOUR if strict else COLOUR_WITH_ALPHA)
     return content
 
 
@@ -49,12 +57,12 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _check_colours(items: list[Item]) -> None:
+def _check_colours(items: list[Item], form: re.Pattern[str]) -> None:
     for number, item in enumerate(items):
         if item.style is None:
             continue
         for name, colour in (("strokeStyle", item.style.stroke_style), ("fillStyle", item.style.fill_style)):
-            if colour is not None and not COLOUR.fullmatch(colour):
+            if colour is not None and not form.fullmatch(colour):
                 raise Malformed(f"The {name} of item {number} is {colour!r}, not a colour as #RRGGBB.")
 
 

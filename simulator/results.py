@@ -153,7 +153,7 @@ class Results:
         # Opaque text on purpose: a client that counts versions by itself must fail.
         version_id = secrets.token_hex(8)
         entry.body = {**copy.deepcopy(body), "id": number, "versionId": version_id}
-        shown = copy.deepcopy((body["displayResult"], body["displayProperties"]))
+        shown = body.get("displayResult") or "", copy.deepcopy(body.get("displayProperties") or {})
         entry.history.append(Version(time.time(), version_id, *shown, method))
         return copy.deepcopy(entry.body)
 

@@ -11,11 +11,14 @@ from werkzeug.exceptions import HTTPException
 from simulator.control import control
 from simulator.dpat import Dpat
 from simulator.errors import Malformed, MethodNotSupported, SimulatorError
+from simulator.iaapi_launching import launching
 from simulator.iaapi_results import results
 from simulator.iaapi_slides import slides
 from simulator.page import page
 
 PREFIX = "/SectraPathologyServer/external/imageanalysis/v1"
+WITHOUT_TOKEN = ("results.token", "launching.launch_data")
+"""The calls that bear a password or a session instead of a token."""
 VERSION = re.compile(r"\d+(\.\d+)*")
 
 
@@ -24,8 +27,10 @@ def create_app(dpat: Dpat) -> Flask:
     app = Flask("simulator")
     app.extensions["dpat"] = dpat
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = dpat.options.strict
     app.register_blueprint(slides, url_prefix=PREFIX)
     app.register_blueprint(results, url_prefix=PREFIX)
+    app.register_blueprint(launching, url_prefix=PREFIX)
     app.register_blueprint(control, url_prefix="/sim")
     app.register_blueprint(page)
     app.register_error_handler(SimulatorError, _refused)
@@ -35,11 +40,13 @@ def create_app(dpat: Dpat) -> Flask:
     def check_caller() -> None:
         if not request.path.startswith(PREFIX):
             return
-        if not VERSION.fullmatch(request.headers.get("X-Sectra-ApiVersion", "")):
+        version = request.headers.get("X-Sectra-ApiVersion", "")
+        readable = VERSION.fullmatch(version) is not None
+        if dpat.options.strict and not readable:
             raise Malformed("The call lacks the header X-Sectra-ApiVersion.")
-        if dpat.options.refuse_newer and not dpat.options.has(request.headers["X-Sectra-ApiVersion"]):
+        if readable and dpat.options.refuse_newer and not dpat.options.has(version):
             raise Malformed(f"This server knows the IA-API up to {dpat.options.api_version} only.")
-        if request.path != f"{PREFIX}/token":
+        if request.endpoint not in WITHOUT_TOKEN:
             given = request.view_args or {}
             about = [given[name] for name in ("application_id", "slide_id") if name in given]
             if "number" in given:

@@ -13,6 +13,7 @@ from skimage import data
 from skimage.color import rgb2hsv
 
 from apps.ihc import Ihc
+from simulator.options import Options
 from simulator.server import Simulator
 from slidehook import Slide
 from slidehook.access import DpatAccess
@@ -180,7 +181,7 @@ def test_over_the_network_the_same_is_counted_without_the_file(section: Path, tm
     folder = tmp_path / "slides"
     folder.mkdir()
     (folder / "section.tiff").symlink_to(section)
-    with Simulator(folder) as sim:
+    with Simulator(folder, Options(strict=True)) as sim:
         access = DpatAccess(DpatServers(Settings(_env_file=None)), sim.callback_url, sim.token())
         with Slide(None, access.client.slide_info("section"), access=access, drawn=areas(LEFT)) as slide:
             sim.call_log.clear()

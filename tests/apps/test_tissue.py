@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from shapely import Polygon
 
 from apps.tissue import Tissue, TissueParams
+from simulator.options import Options
 from simulator.server import Simulator
 from slidehook import Result, Slide
 from slidehook.access import DpatAccess
@@ -286,7 +287,7 @@ def test_where_file_and_record_disagree_there_is_no_number(tmp_path: Path) -> No
 
 
 def test_from_dpats_tiles_it_finds_what_it_finds_in_the_file(sample_slides: Path) -> None:
-    with Simulator(sample_slides) as sim:
+    with Simulator(sample_slides, Options(strict=True)) as sim:
         access = DpatAccess(DpatServers(Settings(_env_file=None)), sim.callback_url, sim.token())
         with Slide(None, access.client.slide_info("immuno"), access=access) as slide:
             sim.call_log.clear()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from simulator.options import Options
 from simulator.server import Simulator
 from slidehook.jobs.claimers import STILL_S
 from slidehook.jobs.job import JobState
@@ -33,7 +34,7 @@ Tell = Callable[[str], None]
 @pytest.fixture
 def dpat(sample_slides: Path) -> Iterator[Simulator]:
     """A DPAT that the guests reach, and in which the demo app is registered."""
-    with Simulator(sample_slides, public_host=HOST) as simulator, TinyApp() as app:
+    with Simulator(sample_slides, Options(strict=True), public_host=HOST) as simulator, TinyApp() as app:
         app.registration["applicationId"] = APP
         simulator.register(app.url)
         simulator.enable(APP)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from simulator.options import Options
 from simulator.server import Simulator
 from slidehook import App, Slide, local_slide
 from tests.e2e.conftest import running_site
@@ -161,7 +162,10 @@ def test_its_app_gives_a_result_on_a_slide_in_dpat(
     (tmp_path / "installed").mkdir()
     (tmp_path / "installed" / info.name).symlink_to(info)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'installed'}:{reader.folder / 'src'}")
-    with running_site(tmp_path / "site", web_processes="1") as site, Simulator(reader.home / "slides") as dpat:
+    with (
+        running_site(tmp_path / "site", web_processes="1") as site,
+        Simulator(reader.home / "slides", Options(strict=True)) as dpat,
+    ):
         site.start_web()
         site.start_worker()
         dpat.register(f"{site.url}/apps/stained-area")

@@ -166,7 +166,7 @@ class Dpat(Simulator):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         folder.mkdir(parents=True)
-        super().__init__(folder, options, tls=tls)
+        super().__init__(folder, options or Options(strict=True), tls=tls)
         self._samples = samples
         self._site = site
 

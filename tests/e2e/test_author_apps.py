@@ -148,7 +148,7 @@ def users(author_site: Site, new_dpat: Callable[..., Dpat]) -> Users:
 @pytest.fixture
 def users_of(author_site: Site, new_dpat: Callable[..., Dpat]) -> Callable[[str], Users]:
     """Users at a DPAT of another version."""
-    return lambda version: Users(new_dpat(author_site, Options(api_version=version)), author_site)
+    return lambda version: Users(new_dpat(author_site, Options(strict=True, api_version=version)), author_site)
 
 
 def shown(result: dict[str, Any]) -> Any:

@@ -26,7 +26,7 @@ def test_an_imported_slide_is_analysed(dpat: Dpat, site: Site, *, old: bool) -> 
 def test_a_slide_of_several_files_is_analysed(
     site: Site, new_dpat: Callable[..., Dpat], multipart: MultipartKind
 ) -> None:
-    dpat = new_dpat(site, Options(multipart=multipart))
+    dpat = new_dpat(site, Options(strict=True, multipart=multipart))
     slide_id = dpat.add_slide("immuno-dicom")
     dpat.notify(slide_id)
     final = dpat.final(slide_id)
@@ -40,7 +40,7 @@ def test_a_slide_of_several_files_is_analysed(
 def test_a_user_may_ask_for_a_slide_of_several_files(
     site: Site, new_dpat: Callable[..., Dpat], multipart: MultipartKind
 ) -> None:
-    dpat = new_dpat(site, Options(multipart=multipart))
+    dpat = new_dpat(site, Options(strict=True, multipart=multipart))
     slide_id = dpat.add_slide("immuno-dicom")
     answer = dpat.create(slide_id)
     assert answer.ok, answer

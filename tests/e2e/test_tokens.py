@@ -58,7 +58,7 @@ def test_a_newer_requests_token_goes_before_the_service_accounts(
 ) -> None:
     site = new_site(demo_seconds=COMPUTE_S, **ACCOUNT)
     worker = started(site)
-    dpat = new_dpat(site, Options(user=USER, password=PASSWORD))
+    dpat = new_dpat(site, Options(strict=True, user=USER, password=PASSWORD))
     slide_id = dpat.add_slide()
     dpat.create(slide_id)
     computing(worker)
@@ -76,7 +76,7 @@ def test_the_service_account_goes_on_wherever_the_token_expires(
 ) -> None:
     site = new_site(**ACCOUNT)
     worker = started(site)
-    dpat = new_dpat(site, Options(user=USER, password=PASSWORD))
+    dpat = new_dpat(site, Options(strict=True, user=USER, password=PASSWORD))
     slide_id = dpat.add_slide()
     dpat.add_fault(path, "status", status=401)
     dpat.create(slide_id)
@@ -91,7 +91,7 @@ def test_a_long_analysis_outlives_many_tokens_of_the_service_account(
 ) -> None:
     site = new_site(demo_seconds="5", **ACCOUNT)
     worker = started(site)
-    dpat = new_dpat(site, Options(user=USER, password=PASSWORD, token_lifetime_s=1))
+    dpat = new_dpat(site, Options(strict=True, user=USER, password=PASSWORD, token_lifetime_s=1))
     slide_id = dpat.add_slide()
     dpat.create(slide_id)
     final = dpat.final(slide_id, within_s=30)
@@ -132,7 +132,7 @@ def test_an_account_that_dpat_refuses_is_one_clear_line_and_the_job_waits(
 ) -> None:
     site = new_site(**ACCOUNT)
     worker = started(site)
-    dpat = new_dpat(site, Options(user=USER, password="another" if wrong == "password" else PASSWORD))
+    dpat = new_dpat(site, Options(strict=True, user=USER, password="another" if wrong == "password" else PASSWORD))
     if wrong == "permission":
         dpat.add_fault(TOKEN, "status", status=403, count=100)
     slides = [dpat.add_slide() for _ in range(3)]
@@ -159,7 +159,7 @@ def test_an_older_dpat_without_tokens_is_no_fault(
 ) -> None:
     site = new_site(**ACCOUNT)
     started(site)
-    dpat = new_dpat(site, Options(api_version="1.8", user=USER, password=PASSWORD))
+    dpat = new_dpat(site, Options(strict=True, api_version="1.8", user=USER, password=PASSWORD))
     slide_id = dpat.add_slide()
     dpat.add_fault("/files$", "status", status=401)
     dpat.create(slide_id)
@@ -173,7 +173,7 @@ def test_an_ended_job_that_an_operator_has_tried_again_runs_by_the_service_accou
 ) -> None:
     site = new_site(max_attempts="1", **ACCOUNT)
     worker = started(site)
-    dpat = new_dpat(site, Options(user=USER, password=PASSWORD))
+    dpat = new_dpat(site, Options(strict=True, user=USER, password=PASSWORD))
     slide_id = dpat.add_slide()
     dpat.add_fault("/files$", "html", count=100)
     dpat.create(slide_id)

@@ -24,7 +24,10 @@ SETTINGS = Settings(_env_file=None)
 
 @pytest.fixture(scope="module")
 def sim(sample_slides: Path) -> Iterator[Simulator]:
-    with Simulator(sample_slides, Options(user="service", password="p\u00e4ss: word")) as sim, TinyApp() as app:
+    with (
+        Simulator(sample_slides, Options(strict=True, user="service", password="p\u00e4ss: word")) as sim,
+        TinyApp() as app,
+    ):
         sim.register(app.url)
         sim.enable(APP)
         yield sim
@@ -32,7 +35,7 @@ def sim(sample_slides: Path) -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def old(sample_slides: Path) -> Iterator[Simulator]:
-    with Simulator(sample_slides, Options(api_version="1.8")) as sim:
+    with Simulator(sample_slides, Options(strict=True, api_version="1.8")) as sim:
         yield sim
 
 

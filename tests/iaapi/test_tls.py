@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from simulator.options import Options
 from simulator.server import Simulator
 from slidehook.errors import DpatUnavailable, Refused
 from slidehook.iaapi.client import DpatClient, DpatServer
@@ -33,7 +34,7 @@ def start(sample_slides: Path) -> Iterator[Callable[[trustme.LeafCert], Simulato
         def start(certificate: trustme.LeafCert) -> Simulator:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             certificate.configure_cert(context)
-            return stack.enter_context(Simulator(sample_slides, tls=context))
+            return stack.enter_context(Simulator(sample_slides, Options(strict=True), tls=context))
 
         yield start
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from simulator.options import Options
 from simulator.server import Simulator
 from slidehook.cli import main
 from slidehook.jobs.filequeue import FileQueue
@@ -123,7 +124,7 @@ def test_a_running_job_is_cancelled_by_its_worker(desk: Desk) -> None:
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_its_slide_says_so(desk: Desk, sample_slides: Path) -> None:
-    with Simulator(sample_slides) as dpat, TinyApp() as app:
+    with Simulator(sample_slides, Options(strict=True)) as dpat, TinyApp() as app:
         app.registration["applicationId"] = "wholeslide"
         dpat.register(app.url)
         waiting = desk.put("immuno", app_id="wholeslide", dpat=dpat.callback_url, token=dpat.token())
@@ -146,7 +147,7 @@ def test_a_slide_that_can_not_be_told_now_is_left_to_a_worker(desk: Desk) -> Non
 
 
 def test_a_job_that_waits_for_access_is_over_when_an_operator_wants_so(desk: Desk, sample_slides: Path) -> None:
-    with Simulator(sample_slides) as dpat, TinyApp() as app:
+    with Simulator(sample_slides, Options(strict=True)) as dpat, TinyApp() as app:
         app.registration["applicationId"] = "wholeslide"
         dpat.register(app.url)
         parked = desk.put("immuno", app_id="wholeslide", dpat=dpat.callback_url, token="expired")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from openslide import OpenSlide
 from PIL import Image
 
+from simulator.options import Options
 from simulator.server import Simulator
 from slidehook.access import DpatAccess
 from slidehook.errors import Malformed, NotFound, SlideUnreadable
@@ -32,7 +33,7 @@ STREAMABLE = ImageInfo(id="S-1", image_size=Size(width=600, height=400), tile_si
 
 @pytest.fixture(scope="module")
 def sim(sample_slides: Path) -> Iterator[Simulator]:
-    with Simulator(sample_slides) as simulator:
+    with Simulator(sample_slides, Options(strict=True)) as simulator:
         yield simulator
 
 

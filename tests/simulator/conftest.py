@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from simulator.options import Options
 from simulator.server import Simulator
 from tests.simulator.tiny_app import TinyApp
 
@@ -29,7 +30,8 @@ class Caller(requests.Session):
 
 @pytest.fixture
 def sim(sample_slides: Path) -> Iterator[Simulator]:
-    with Simulator(sample_slides) as simulator:
+    """A simulator that takes only what the IA-API says; test_leniency.py has the other kind."""
+    with Simulator(sample_slides, Options(strict=True)) as simulator:
         yield simulator
 
 

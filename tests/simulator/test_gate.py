@@ -138,7 +138,7 @@ def test_parts_changes_the_names_of_several_files_and_the_boundary(api: Caller, 
     heads = [part.partition(b"\r\n\r\n")[0] for part in answer.content.split(b"--=_(a b)_=")[1:-1]]
     assert [b"filename=a" in head for head in heads] == [True, True, False, False]
     assert [b"Content-Disposition" in head for head in heads] == [True, True, False, True]
-    assert b"filename=level-2.dcm" in heads[3]
+    assert b'filename="level-2.dcm"' in heads[3]
 
 
 def test_a_fault_may_be_asked_for_over_http(sim: Simulator) -> None:

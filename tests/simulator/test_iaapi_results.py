@@ -62,7 +62,7 @@ def test_an_update_of_something_else_is_refused(api: Caller, changes: dict[str, 
 def test_a_server_may_know_one_way_to_update_only(
     sample_slides: Path, tiny: TinyApp, supported: str, refused: str
 ) -> None:
-    options = Options(update_methods="PUT" if supported == "PUT" else "PATCH")
+    options = Options(strict=True, update_methods="PUT" if supported == "PUT" else "PATCH")
     with Simulator(sample_slides, options) as sim, Caller(sim) as api:
         sim.register(tiny.url)
         stored = api.post(RESULTS, json=result()).json()

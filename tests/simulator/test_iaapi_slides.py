@@ -62,13 +62,13 @@ def test_a_slide_without_label_is_answered_with_204(sample_slides: Path, tmp_pat
 def test_a_single_file_is_sent_as_it_is(api: Caller, sample_slides: Path) -> None:
     answer = api.get("/slides/immuno/files")
     assert answer.headers["Content-Type"] == "application/octet-stream"
-    assert answer.headers["Content-Disposition"] == "attachment; filename=immuno.tiff"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="immuno.tiff"'
     assert answer.content == (sample_slides / "immuno.tiff").read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["related", "form-data"])
 def test_several_files_are_sent_as_multipart(sample_slides: Path, kind: str) -> None:
-    options = Options(multipart="related" if kind == "related" else "form-data")
+    options = Options(strict=True, multipart="related" if kind == "related" else "form-data")
     with Simulator(sample_slides, options) as sim, Caller(sim) as api:
         answer = api.get("/slides/immuno-dicom/files")
     assert answer.headers["Content-Type"].startswith(f"multipart/{kind}; boundary=")
@@ -128,7 +128,7 @@ def test_a_case_is_all_slides_with_its_accession_number(api: Caller) -> None:
 
 
 def test_older_servers_lack_the_newer_calls(sample_slides: Path) -> None:
-    with Simulator(sample_slides, Options(api_version="1.8")) as sim, Caller(sim) as api:
+    with Simulator(sample_slides, Options(strict=True, api_version="1.8")) as sim, Caller(sim) as api:
         assert api.get("/requests/SAMPLE-0001/images/info").status_code == 404
         assert api.put("/slides/immuno/qualityControl", json={}).status_code == 404
         assert api.post("/token").status_code == 404
