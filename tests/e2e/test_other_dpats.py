@@ -27,7 +27,7 @@ def own_site(new_site: Callable[..., Site]) -> Site:
 def test_a_dpat_that_takes_no_patch_gets_every_result_whole(
     own_site: Site, new_dpat: Callable[..., Dpat], patch: Any
 ) -> None:
-    dpat = new_dpat(own_site, Options(patch=patch))
+    dpat = new_dpat(own_site, Options(strict=True, patch=patch))
     first, second = dpat.add_slide(), dpat.add_slide()
     for slide_id, times in ((first, 1), (second, 1), (first, 2)):
         assert dpat.create(slide_id).ok
@@ -45,7 +45,7 @@ def test_a_dpat_that_takes_no_patch_gets_every_result_whole(
 def test_a_dpat_of_the_oldest_version_is_never_told_of_a_newer_one(
     own_site: Site, new_dpat: Callable[..., Dpat]
 ) -> None:
-    dpat = new_dpat(own_site, Options(api_version="1.5", refuse_newer=True))
+    dpat = new_dpat(own_site, Options(strict=True, api_version="1.5", refuse_newer=True))
     slide_id = dpat.add_slide()
     assert dpat.create(slide_id).ok
     assert dpat.final(slide_id)["displayResult"] == "ANSWER: 42"
