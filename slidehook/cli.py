@@ -15,11 +15,12 @@ from rich.table import Table
 from slidehook.app import App
 from slidehook.cli_jobs import jobs
 from slidehook.cli_run import run
-from slidehook.errors import SlidehookError
+from slidehook.errors import SettingsInvalid, SlidehookError, SlideUnreadable
 from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.registry import load_apps
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
 from slidehook.settings import read_settings
+from slidehook.terminal import plain
 from slidehook.trying.crash import go_on_in_a_child
 
 PIPE_WIDTH = 160
@@ -32,7 +33,9 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except SlidehookError as error:
-            raise click.ClickException(f"{error}".rstrip(".") + ".") from error
+            detail = f": {error.detail}" if isinstance(error, SlideUnreadable) and error.detail else ""
+            lines = "\n" if isinstance(error, SettingsInvalid) else ""  # a line for each fault
+            raise click.ClickException(plain(f"{error}{detail}".rstrip(".") + ".", keep=lines)) from error
         except BrokenPipeError:
             sys.exit(0)  # the reader, such as `head`, has seen enough
 
@@ -84,7 +87,7 @@ def apps(*, as_json: bool) -> None:
     for each in registry.unready:
         click.echo(f"{each.app.id} is not offered yet: {each.lacks}")
     for broken_app in registry.broken:
-        click.echo(f"{broken_app.entry_point} does not load: {broken_app.reason}", err=True)
+        click.echo(f"{broken_app.entry_point} does not load: {plain(broken_app.reason)}", err=True)
 
 
 def _as_json(app: App) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from slidehook.jobs.ledger import LIVE, SHOWN, Ledger
 from slidehook.jobs.queue import JobSummary
 from slidehook.publishing.onslide import show_cancelled
 from slidehook.settings import read_settings
+from slidehook.terminal import plain
 
 COLOURS = {
     JobState.ACTIVE: "cyan",
@@ -89,13 +90,15 @@ def show(job: str, *, as_json: bool) -> None:
             return
         console = Console(highlight=False)
         console.print(f"job {summary.job_id}  {_state(summary)}", soft_wrap=True)
-        console.print(f"app {summary.app_id}, slide {escape(record.job.slide_id)}, asked for by {record.job.origin}")
+        console.print(
+            f"app {_shown(summary.app_id)}, slide {_shown(record.job.slide_id)}, asked for by {record.job.origin}"
+        )
         console.print(f"priority {summary.priority}, attempt {summary.attempt}")
         if summary.claimer:
-            console.print(f"held by {summary.claimer}", soft_wrap=True)
+            console.print(f"held by {_shown(summary.claimer)}", soft_wrap=True)
         console.print(f"{_clock(record.job.created_at)}  queued")
         for at, text in _history(record):
-            console.print(f"{_clock(at)}  {escape(text)}", soft_wrap=True)
+            console.print(f"{_clock(at)}  {_shown(text)}", soft_wrap=True)
 
 
 @jobs.command()
@@ -119,7 +122,7 @@ def cancel(job: tuple[str, ...]) -> None:
         for each in job:
             slide = _Slide()
             cancelled = ledger.cancel(each, tell=slide.tell)
-            click.echo(f"job {cancelled.job_id}: {slide.said}")
+            click.echo(f"job {cancelled.job_id}: {plain(slide.said)}")
 
 
 class _Slide:
@@ -178,7 +181,7 @@ def _print_table(names: list[JobSummary]) -> None:
         by = (each.claimer or "").split("-")[0:2]
         table.add_row(
             each.job_id,
-            each.app_id,
+            _shown(each.app_id),
             _state(each),
             str(each.priority),
             str(each.attempt),
@@ -210,6 +213,11 @@ def _history(record: JobRecord) -> Iterator[tuple[float, str]]:
         elif isinstance(event, Ended):
             took = f" in {event.seconds:.1f} s" if event.seconds is not None else ""
             yield event.at, f"{event.outcome}{took}{': ' + event.reason if event.reason else ''}"
+
+
+def _shown(text: str) -> str:
+    """Give a text of others as rich is to print it."""
+    return escape(plain(text))
 
 
 def _clock(at: float | None) -> str:

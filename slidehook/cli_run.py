@@ -31,6 +31,7 @@ from slidehook.publishing.geojson import Outline, geojson_of, read_outlines
 from slidehook.publishing.onslide import frame_of
 from slidehook.result import Progress
 from slidehook.settings import read_settings
+from slidehook.terminal import plain
 from slidehook.trying.appsource import AppFault, check_complete, find_app
 from slidehook.trying.limits import limited
 from slidehook.trying.localslide import local_bounds, local_file, local_id, local_info
@@ -153,7 +154,7 @@ def _unlimited(_: App) -> AbstractContextManager[None]:
 
 def _last_words(error: AppError) -> None:
     Console(stderr=True).show_cursor()  # the progress bar hides it
-    click.echo(f"\nError: {error}.", err=True)
+    click.echo(f"\nError: {plain(str(error))}.", err=True)
 
 
 @contextmanager
@@ -229,10 +230,10 @@ def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
     try:
         content, amiss = overlay_png(local_file(slide), trial.record, trial.drawn)
         if amiss:
-            click.echo(amiss, err=True)
+            click.echo(plain(amiss), err=True)
         files.insert(1, _write(picture, content))
     except (NoPicture, SlideUnreadable) as error:
-        click.echo(f"The result is complete, but {picture} could not be drawn: {error}.", err=True)
+        click.echo(f"The result is complete, but {picture} could not be drawn: {plain(str(error))}.", err=True)
     except OSError as error:
         click.echo(f"The result is complete, but {picture} can't be written: {error.strerror}.", err=True)
     return files
@@ -248,12 +249,12 @@ def _print(record: ResultRecord, files: list[Path]) -> None:
     console = Console(highlight=False)
     # What goes into a file or a pipe has no edge to be cut at.
     console.width = console.width if console.is_terminal else PIPE_WIDTH
-    console.print(Text(record.display_result, style="bold"))
+    console.print(Text(plain(record.display_result), style="bold"))
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     for name, value in record.display_properties.items():
-        table.add_row(Text(name), Text(str(value)))
+        table.add_row(Text(plain(name)), Text(plain(str(value))))
     console.print(table)
     for path in files:
-        console.print(Text(str(path)), soft_wrap=True)
+        console.print(Text(plain(str(path))), soft_wrap=True)

@@ -125,6 +125,16 @@ class DiskFull(CannotStore):
 class SlideUnreadable(SlidehookError):
     """OpenSlide cannot read the slide; trying again will not help."""
 
+    detail: str = ""
+    """What OpenSlide says of it, which may hold names and contents of the slide's files: for a slide's owner only."""
+
+    @classmethod
+    def said_by(cls, error: Exception, what: str) -> Self:
+        """Say that OpenSlide cannot read `what`, and keep for `detail` why."""
+        found = cls(f"OpenSlide cannot read {what}")
+        found.detail = str(error)
+        return found
+
 
 class SlideMismatch(SlidehookError):
     """The slide's file has another size than DPAT says: results would lie in the wrong place."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from collections.abc import MutableMapping
+from io import StringIO
+from typing import Any, TextIO
 
 import structlog
+
+from slidehook.terminal import plain, plain_lines
 
 
 class _Lines:
@@ -26,6 +30,29 @@ class _Lines:
     fatal = failure = err = error = critical = exception = msg
 
 
+INDENT = "    "
+"""What stands before each line of a traceback."""
+
+
+def _make_plain(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Clean every value of a line, since most come from elsewhere: so none ends the line, or commands a terminal."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = plain_lines(str(value), INDENT)
+        elif name == "event":
+            event[name] = plain(str(value), keep="\t")
+        elif name != "exc_info" and not isinstance(value, int | float | None):
+            event[name] = plain(value if isinstance(value, str) else repr(value))
+    return event
+
+
+def _write_traceback(out: TextIO, error: Any) -> None:
+    written = StringIO()
+    # The usual one shows the local variables, and among them tokens.
+    structlog.dev.plain_traceback(written, error)
+    out.write(plain_lines(written.getvalue(), INDENT))
+
+
 def set_up_logging() -> None:
     """Make structlog write time, level, event and values; in colour on a terminal only."""
     file = sys.stderr
@@ -33,13 +60,13 @@ def set_up_logging() -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            _make_plain,
             structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
             structlog.dev.ConsoleRenderer(
                 colors=file.isatty(),
                 pad_event_to=34,
                 pad_level=True,
-                # The usual one shows the local variables, and among them tokens.
-                exception_formatter=structlog.dev.plain_traceback,
+                exception_formatter=_write_traceback,
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

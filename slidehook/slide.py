@@ -239,11 +239,11 @@ class Slide:
 
 
 def open_slide(path: Path) -> OpenSlide:
-    """Open `path` with OpenSlide; raises SlideUnreadable with the reason."""
+    """Open `path` with OpenSlide; raises SlideUnreadable."""
     try:
         return OpenSlide(path)
     except (OpenSlideError, OSError) as error:
-        raise SlideUnreadable(f"OpenSlide cannot read {path.name}: {error}") from error
+        raise SlideUnreadable.said_by(error, "the slide's file") from error
 
 
 def find_slide_file(folder: Path) -> Path:

@@ -6,6 +6,7 @@ import sys
 from typing import NoReturn
 
 from slidehook.errors import SlidehookError
+from slidehook.terminal import plain
 
 CANT_START = 78
 """The exit status of a program that can't start as things are: starting it again would not help (EX_CONFIG)."""
@@ -16,5 +17,5 @@ START_LATER = 75
 def cant_start(error: SlidehookError) -> NoReturn:
     """Print why this program can't start, one line for each fault, and exit."""
     for line in str(error).splitlines():
-        print(f"slidehook: {line}", file=sys.stderr, flush=True)  # noqa: T201 - there is no log yet
+        print(f"slidehook: {plain(line)}", file=sys.stderr, flush=True)  # noqa: T201 - there is no log yet
     sys.exit(START_LATER if error.retryable else CANT_START)

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 
 import structlog
 
+from slidehook.terminal import plain
+
 MOST_CHARACTERS = 2000
 """How much of one line is logged."""
 BURST, PER_S = 1000, 20.0
@@ -144,7 +146,7 @@ class _Lines:
         for each in self.secrets:
             text = text.replace(each, "…")
         text = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
-        return "".join(each if each.isprintable() or each == "\t" else repr(each)[1:-1] for each in text)
+        return plain(text, keep="\t")
 
     def _tell_left_out(self) -> None:
         if self._left_out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from requests import Response
@@ -10,6 +11,8 @@ from slidehook.errors import Malformed
 
 _PLAIN = frozenset({"", "identity", "7bit", "8bit", "binary", "utf-8"})
 """Codings that change no byte. `utf-8` is a character set, which some servers name here by mistake."""
+_CASE = re.compile(r"/requests/[^/]*/")
+"""How the address of a case's records begins: it has the accession number in it."""
 _PART_CODINGS = frozenset({"content-encoding", "content-transfer-encoding"})
 
 
@@ -43,6 +46,10 @@ def check_end_is_told(response: Response) -> None:
 
 
 def call_of(response: Response) -> str:
-    """Name the call without its query and server: enough to find it, nothing that is secret."""
+    """Name the call without its query, its server and a case's number: enough to find it, nothing that is secret.
+
+    The ids of slides and results stay, as they are written in an address.
+    """
     path = (response.request.path_url or "").partition("?")[0]
-    return f"{response.request.method} {path.partition('/imageanalysis/v1')[2] or path}"
+    path = path.partition("/imageanalysis/v1")[2] or path
+    return f"{response.request.method} {_CASE.sub('/requests/…/', path)}"

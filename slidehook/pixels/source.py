@@ -137,7 +137,7 @@ class FilePixels:
             with self._room(level.number):
                 picture = self._slide.read_region(at, level.number, size)
         except OpenSlideError as error:
-            raise SlideUnreadable(f"OpenSlide cannot read the slide's pixels: {error}") from error
+            raise SlideUnreadable.said_by(error, "the slide's pixels") from error
         pixels = rgb_on_white(picture)
         if is_padded:
             pixels = pixels.copy()

@@ -114,7 +114,7 @@ def _label(opened: OpenSlide, folder: Path) -> Path | None:
     try:
         picture = opened.associated_images.get("label")
     except OpenSlideError as error:
-        raise SlideUnreadable(f"OpenSlide cannot read the slide's label: {error}") from error
+        raise SlideUnreadable.said_by(error, "the slide's label") from error
     if picture is None:
         return None
     path = folder / "label.png"

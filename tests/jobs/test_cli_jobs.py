@@ -197,3 +197,16 @@ def test_a_queue_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pyte
     assert result.exit_code == 1
     assert "there is no queue at" in result.output
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_no_text_of_others_commands_the_terminal_of_an_operator(desk: Desk) -> None:
+    words = "a\x1b[31m\x9b32m\u202eb\n2026-01-01 00:00:00  done in 1.0 s\r\x07[red]c"
+    job = desk.put(words)
+    desk.claim().retry(words, 0)
+    desk.claim().finish(JobState.FAILED, words, 1.5)
+    for typed in (("list", "--all"), ("show", job.id), ("list", "--json"), ("show", job.id, "--json")):
+        output = desk.types(*typed).output
+        assert [each for each in output if not each.isprintable() and each != "\n"] == [], typed
+    lines = desk.types("show", job.id).output.split("\n")
+    assert [line for line in lines if line.startswith("2026-01-01")] == []
+    assert r"failed in 1.5 s: a\x1b[31m\x9b32m\u202eb\n2026-01-01 00:00:00  done in 1.0 s\r\x07[red]c" in lines[-2]

@@ -129,7 +129,7 @@ def test_tiles_that_take_too_much_memory_are_refused(
 
 def test_a_file_without_tiles_is_refused_in_words(picture: Pixels, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "strips.tiff", picture, photometric="rgb")
-    with pytest.raises(SlideUnreadable, match=r"OpenSlide cannot read strips\.tiff"):
+    with pytest.raises(SlideUnreadable, match="OpenSlide cannot read the slide's file"):
         open_slide(tmp_path / "strips.tiff")
 
 
