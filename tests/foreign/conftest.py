@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.e2e.conftest import new_site
+from tests.e2e.conftest import quiet_site, site
 
-__all__ = ["new_site"]
+__all__ = ["quiet_site", "site"]

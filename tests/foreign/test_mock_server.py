@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.e2e.running import wait_for
 
 VERSIONS = ("1.5", "1.10")
 LONG_S = 120.0
+QUEUED = "analysis queued, 0 %"
 
 
 class Dpat:
@@ -52,67 +54,71 @@ class Dpat:
 
 
 @pytest.fixture(params=VERSIONS)
-def mock(request: pytest.FixtureRequest, sample_slides: Path) -> Iterator[Any]:
-    """Their server, with the sample slides as `one` (a file) and `several`."""
-    tiff, folder = sample_slides / "immuno.tiff", sample_slides / "immuno-dicom"
-    server = MockSectraServer(api_version=request.param)
-    for slide_id, files in (("one", [tiff]), ("several", sorted(folder.iterdir()))):
-        server.add_slide_files(slide_id, files)
-        with openslide.OpenSlide(tiff if slide_id == "one" else files[0]) as slide:
-            width, height = slide.dimensions
-        record = _make_fake_metadata(slide_id)
-        server.add_slide(record.model_copy(update={"imageSize": Size(width=width, height=height)}))
-    with server.run(port=0, host="127.0.0.1"):
+def server(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with MockSectraServer(api_version=request.param).run(port=0, host="127.0.0.1") as server:
         yield server
 
 
 @pytest.fixture
-def site(new_site: Callable[..., Site]) -> Site:
-    site = new_site(max_attempts="1")
-    site.start_web()
-    return site
+def dpat(server: Any, site: Site) -> Dpat:
+    """Their server, and a site that analyses."""
+    return Dpat(server, site)
 
 
 @pytest.fixture
-def dpat(mock: Any, site: Site) -> Dpat:
-    return Dpat(mock, site)
+def quiet_dpat(server: Any, quiet_site: Site) -> Dpat:
+    """Their server, and a site without workers."""
+    return Dpat(server, quiet_site)
 
 
-def test_a_users_slide_is_analysed_changed_and_deleted(dpat: Dpat) -> None:
-    dpat.site.start_worker()
-    answer = dpat.create("one")
-    assert (answer["displayResult"], answer["id"]) == ("analysis queued", 1)
-    final = dpat.ends("one", "ANSWER: 42")
+def add_slide(dpat: Dpat, *files: Path) -> str:
+    """Give their server a slide that nobody else has."""
+    slide_id = f"slide-{uuid.uuid4().hex[:8]}"
+    with openslide.OpenSlide(files[0]) as slide:
+        width, height = slide.dimensions
+    record = _make_fake_metadata(slide_id)
+    dpat.server.add_slide(record.model_copy(update={"imageSize": Size(width=width, height=height)}))
+    dpat.server.add_slide_files(slide_id, list(files))
+    return slide_id
+
+
+def test_a_users_slide_is_analysed_changed_and_deleted(dpat: Dpat, sample_slides: Path) -> None:
+    slide_id = add_slide(dpat, sample_slides / "immuno.tiff")
+    answer = dpat.create(slide_id)
+    assert (answer["displayResult"], answer["id"]) == (QUEUED, 1)
+    final = dpat.ends(slide_id, "ANSWER: 42")
     assert final.id == answer["id"]
     assert final.data.result.content[0].polygons
-    dpat.site.job_in(JobState.DONE, "one")
+    dpat.site.job_in(JobState.DONE, slide_id)
 
     moved = final.model_copy(update={"displayProperties": {**final.displayProperties, "Note": "seen"}})
-    told = dpat.trigger("Modify", "one", cancellationToken="c-2", input=moved)
-    assert told["versionId"] == dpat.shown("one").versionId != final.versionId
-    assert dpat.shown("one").displayProperties["Note"] == "seen"
+    told = dpat.trigger("Modify", slide_id, cancellationToken="c-2", input=moved)
+    assert told["versionId"] == dpat.shown(slide_id).versionId != final.versionId
+    assert dpat.shown(slide_id).displayProperties["Note"] == "seen"
 
-    assert dpat.trigger("Delete", "one", input=dpat.shown("one")) == {}
-
-
-def test_an_imported_slide_of_several_files_is_analysed(dpat: Dpat) -> None:
-    dpat.site.start_worker()
-    assert dpat.server.notify(dpat.url, "several", application_id=APP) == {}
-    assert dpat.ends("several", "ANSWER: 42").id == 1
-    dpat.site.job_in(JobState.DONE, "several")
-    assert dpat.site.keeps_no_slide()
+    assert dpat.trigger("Delete", slide_id, input=dpat.shown(slide_id)) == {}
 
 
-def test_a_queued_analysis_is_cancelled(dpat: Dpat) -> None:
-    dpat.create("one", "stop-me")
-    assert dpat.trigger("Cancel", "one", cancellationToken="other") == {}
-    assert dpat.shown("one").displayResult == "analysis queued"
-    assert dpat.trigger("Cancel", "one", cancellationToken="stop-me") == {}
-    assert dpat.shown("one").displayResult == "cancelled"
-    dpat.site.job_in(JobState.CANCELLED, "one")
+def test_an_imported_slide_of_several_files_is_analysed(dpat: Dpat, sample_slides: Path) -> None:
+    slide_id = add_slide(dpat, *sorted((sample_slides / "immuno-dicom").iterdir()))
+    dpat.server.notify(dpat.url, slide_id, application_id=APP)
+    assert dpat.ends(slide_id, "ANSWER: 42").id == 1
+    dpat.site.job_in(JobState.DONE, slide_id)
 
 
-def test_deleting_the_result_stops_the_analysis(dpat: Dpat) -> None:
-    dpat.create("one")
-    assert dpat.trigger("Delete", "one", input=dpat.shown("one")) == {}
-    dpat.site.job_in(JobState.CANCELLED, "one")
+def test_a_queued_analysis_is_cancelled(quiet_dpat: Dpat, sample_slides: Path) -> None:
+    slide_id = add_slide(quiet_dpat, sample_slides / "immuno.tiff")
+    token, other = uuid.uuid4().hex, uuid.uuid4().hex
+    quiet_dpat.create(slide_id, token)
+    assert quiet_dpat.trigger("Cancel", slide_id, cancellationToken=other) == {}
+    assert quiet_dpat.shown(slide_id).displayResult == QUEUED
+    assert quiet_dpat.trigger("Cancel", slide_id, cancellationToken=token) == {}
+    assert quiet_dpat.shown(slide_id).displayResult == "cancelled"
+    quiet_dpat.site.job_in(JobState.CANCELLED, slide_id)
+
+
+def test_deleting_the_result_stops_the_analysis(quiet_dpat: Dpat, sample_slides: Path) -> None:
+    slide_id = add_slide(quiet_dpat, sample_slides / "immuno.tiff")
+    quiet_dpat.create(slide_id)
+    assert quiet_dpat.trigger("Delete", slide_id, input=quiet_dpat.shown(slide_id)) == {}
+    quiet_dpat.site.job_in(JobState.CANCELLED, slide_id)
