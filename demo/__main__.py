@@ -20,6 +20,7 @@ from demo.dpat import DemoFailed, SimulatedDpat, direct_session
 from demo.stage import PYTHON, Stage, free_port
 from slidehook.errors import SlidehookError
 from slidehook.iaapi.models import ResultRecord
+from slidehook.private import open_private
 from slidehook.slide import find_slide_file, open_slide
 from slidehook.trying.picture import draw_result
 
@@ -140,7 +141,8 @@ def _paint(out: Path, slide_id: str, result: dict[str, Any]) -> Path:
     with open_slide(path) as slide:
         overview = slide.get_thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
     target = out / f"{slide_id}.png"
-    draw_result(overview, ResultRecord.model_validate(result)).save(target)
+    with open_private(target) as file:
+        draw_result(overview, ResultRecord.model_validate(result)).save(file, "PNG")
     return target
 
 

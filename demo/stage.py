@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from slidehook.errors import SlidehookError
+from slidehook.private import open_private, private_folder
 
 START_S = 60.0
 STOP_S = 15.0
@@ -26,7 +27,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.logs = folder / "logs"
-        self.logs.mkdir(parents=True, exist_ok=True)
+        private_folder(self.logs)
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def __enter__(self) -> Stage:
@@ -46,7 +47,7 @@ class Stage:
 
     def start(self, name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
         """Start a command with more in its environment; what it prints goes to `logs/<name>.log`."""
-        with (self.logs / f"{name}.log").open("wb") as log:
+        with open_private(self.logs / f"{name}.log") as log:
             # A session of its own: Ctrl-C reaches the demo alone, which ends the others in order.
             process = subprocess.Popen(  # noqa: S603 - our own scripts
                 command,

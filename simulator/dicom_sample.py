@@ -25,13 +25,21 @@ UID_ROOT = "1.2.826.0.1.3680043.8.498.2"
 """Below pydicom's own root: the UIDs are the same each time, so that the files are, too."""
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and its parents, where they are missing: for their owner alone."""
+    for each in [*reversed(folder.absolute().parents), folder]:
+        if not each.is_dir():
+            each.mkdir(0o700, exist_ok=True)
+            each.chmod(0o700)
+
+
 def make_dicom(folder: Path, *, width: int = 2048, height: int = 1536) -> None:
     """Write the series into `folder`: `level-0.dcm` (full size), `level-1.dcm` … and `label.dcm`.
 
     TILED_FULL, JPEG baseline, 256 px tiles, 0.25 µm per pixel at level 0, each level half the one above it.
     The folder is filled aside and renamed; raises OSError when it exists and is not empty.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         section = draw_section(width, height, seed=2)
@@ -39,7 +47,7 @@ def make_dicom(folder: Path, *, width: int = 2048, height: int = 1536) -> None:
             shrunk = section.shrink(2**level, 2**level) if level else section
             _write_level(aside / f"level-{level}.dcm", _pixels(shrunk), level)
         _write_label(aside / "label.dcm")
-        aside.chmod(0o755)
+        aside.chmod(0o700)
         aside.replace(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

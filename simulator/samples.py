@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from simulator.dicom_sample import make_dicom
+from simulator.dicom_sample import make_dicom, make_folder
 from simulator.label import draw_label
 from simulator.section import draw_section
 
@@ -57,7 +57,7 @@ def sample_folder(folder: Path) -> Path:
 
     Whatever is there already is left as it is; each slide appears only when it is whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _add_slide(folder, "immuno", ("SAMPLE 0001", "IHC DAB", "slidehook"), block="A1")
     _add_slide(folder, "immuno-dicom", ("SAMPLE 0002", "IHC DAB", "slidehook"), block="A2")
     if not (folder / "immuno.tiff").exists():

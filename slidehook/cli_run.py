@@ -27,6 +27,7 @@ from slidehook.hosting.plain import clipped
 from slidehook.hosting.registry import Registry, load_apps
 from slidehook.iaapi.models import ImageInfo, ResultRecord
 from slidehook.pixels.bounds import origin_in_qupath
+from slidehook.private import private_folder, write_private
 from slidehook.publishing.geojson import Outline, geojson_of, read_outlines
 from slidehook.publishing.onslide import frame_of
 from slidehook.result import Progress
@@ -204,7 +205,7 @@ def _check_folder(folder: Path) -> None:
     """Raise CannotStore where the folder can't be made or written; leaves nothing, for the analysis may fail."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         try:
             with TemporaryFile(dir=folder):
                 pass
@@ -220,7 +221,7 @@ def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
     record = json.dumps(trial.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n"
     picture = folder / "overlay.png"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         picture.unlink(missing_ok=True)  # that of an earlier run shows another result
         files = [_write(folder / "result.json", record)]
         geojson = geojson_of(trial.whole, app.name, origin=origin_in_qupath(trial.bounds))
@@ -241,7 +242,7 @@ def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
 
 def _write(path: Path, content: bytes) -> Path:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    aside.write_bytes(content)
+    write_private(aside, content)
     return aside.replace(path)
 
 

@@ -20,6 +20,7 @@ from slidehook.app import App
 from slidehook.errors import AppError, AppTimeout, SlidehookError
 from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.plain import in_words, plain
+from slidehook.hosting.withheld import begin_apps_process, environment_for_apps, settings_for_apps
 from slidehook.result import Result
 from slidehook.settings import Settings
 
@@ -63,10 +64,9 @@ class Asker:
 
         A child that did not answer is ended, with what it has started.
         """
-        settings = getattr(app, "settings", None)
-        if settings is not None:  # an app needs no account
-            settings = settings.model_copy(update={"dpat_user": None, "dpat_password": None, "admin_token": None})
-        question = bytes(ForkingPickler.dumps(_Question(type(app), settings, app.params, asked)))
+        settings: Settings | None = getattr(app, "settings", None)
+        kept = None if settings is None else settings_for_apps(settings)
+        question = bytes(ForkingPickler.dumps(_Question(type(app), kept, app.params, asked)))
         code = fingerprint(app)
         child = self._child(code)
         try:
@@ -110,7 +110,8 @@ class _Child:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, os.getpid()), name="on_modify", daemon=True)
-        self._process.start()
+        with environment_for_apps():
+            self._process.start()
         theirs.close()
         if self._hear(START_S) is not True:
             self.end()
@@ -155,6 +156,7 @@ ASKER = Asker()
 
 def _serve(pipe: Connection, parent: int) -> None:
     """Answer questions until there is nobody to ask any."""
+    begin_apps_process()
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

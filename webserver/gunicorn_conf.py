@@ -6,6 +6,7 @@ import signal
 import sys
 
 from slidehook.errors import SlidehookError
+from slidehook.hosting.withheld import take_from_environment
 from slidehook.jobs.layout import Layout
 from slidehook.jobs.probe import check_writable
 from slidehook.settings import read_settings
@@ -40,5 +41,9 @@ control_socket_disable = True
 
 
 def post_worker_init(_: object) -> None:
-    """Have a process that answers webhooks go on when the terminal is closed: the master replaces it in order."""
+    """Have a process that answers webhooks go on when the terminal is closed: the master replaces it in order.
+
+    It has read its settings: none of them is in the environment of what it starts for apps.
+    """
+    take_from_environment()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

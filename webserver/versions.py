@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from slidehook.jobs.job import digest
+from slidehook.private import private_folder
 
 MOST_BYTES = 256 * 1024 * 1024
 """How much is kept on this host; the oldest goes first."""
@@ -31,7 +32,7 @@ class Versions:
         path = self._path(server, app_id, answer.get("id"), answer.get("versionId"))
         aside = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.part")
         try:
-            self._folder.mkdir(0o700, parents=True, exist_ok=True)
+            private_folder(self._folder)
             with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(json.dumps(answer))
             aside.rename(path)

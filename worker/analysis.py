@@ -37,6 +37,7 @@ from slidehook.hosting.memory import adopt_orphans
 from slidehook.hosting.plain import in_words, plain
 from slidehook.hosting.registry import Registry, load_apps
 from slidehook.hosting.running import certain_mpp, run_app
+from slidehook.hosting.withheld import begin_apps_process, environment_for_apps, settings_for_apps
 from slidehook.iaapi.client import DpatServers
 from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
 from slidehook.pixels.bounds import Bounds
@@ -123,10 +124,10 @@ class AppProcess:
         self._line, theirs = new_line()
         self._prints = Prints()
         self._marked = Marked(left_behind(settings), self._prints.inode)
-        args = (theirs, self._prints.writer, settings, os.getpid())
+        args = (theirs, self._prints.writer, settings_for_apps(settings, proxy=True), os.getpid())
         self._process = context.Process(target=_serve, args=args, name="app")
         try:
-            with self._marked.starting():
+            with environment_for_apps(), self._marked.starting():
                 self._process.start()
             self._prints.start()
         except BaseException:  # as when there can be no more processes
@@ -334,6 +335,7 @@ def _ending(code: int | None) -> str:
 def _serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> None:
     """Analyse what comes through the line until it closes."""
     print_into(prints)
+    begin_apps_process()
     pipe.keep_to_this_process()
     os.setpgid(0, 0)
     adopt_orphans()

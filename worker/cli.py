@@ -13,6 +13,7 @@ import structlog
 from slidehook.errors import SlidehookError
 from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.registry import load_apps
+from slidehook.hosting.withheld import take_from_environment
 from slidehook.jobs.claimers import Obituaries
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.ledger import Ledger
@@ -51,7 +52,10 @@ def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) 
     if parent is not None:
         end_with(parent, signal.SIGTERM)
     try:
-        if work(read_settings(), leaving, drain=drain, ready=ready):
+        settings = read_settings()
+        taken = take_from_environment()  # before there are threads that look into it
+        if work(settings, leaving, drain=drain, ready=ready):
+            os.environ.update(taken)
             start_anew(leaving)
     except SlidehookError as error:
         cant_start(error)

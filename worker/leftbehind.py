@@ -23,6 +23,7 @@ import structlog
 
 from slidehook.hosting.memory import end, with_started
 from slidehook.jobs.claimers import boot_id
+from slidehook.private import private_folder
 
 VARIABLE = "APP_OF_SLIDEHOOK_WORKER"
 """The environment variable that bears the mark. No setting: those begin with SLIDEHOOK_."""
@@ -78,7 +79,7 @@ class Marked:
         self._mark = Mark.new(pipe)
         self._note = folder / self._mark.text
         with contextlib.suppress(OSError):
-            folder.mkdir(0o700, parents=True, exist_ok=True)
+            private_folder(folder)
             self._note.touch(0o600)
 
     @contextmanager

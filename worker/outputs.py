@@ -17,9 +17,9 @@ from slidehook.disk import storing
 from slidehook.errors import CannotStore
 from slidehook.hosting.fingerprint import fingerprint
 from slidehook.iaapi.models import ImageInfo
+from slidehook.private import private_folder, write_private
 from worker.analysis import Found
 
-PRIVATE_DIR = 0o700
 _FOUND = TypeAdapter(Found)
 
 log = structlog.get_logger()
@@ -56,8 +56,8 @@ class Outputs:
         aside = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             with storing("what another app needs"):
-                self._folder.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
-                aside.write_bytes(_FOUND.dump_json(found, warnings=False))
+                private_folder(self._folder)
+                write_private(aside, _FOUND.dump_json(found, warnings=False))
                 aside.rename(path)
         except CannotStore as error:
             log.warning("not kept for other apps", reason=str(error))

@@ -12,6 +12,7 @@ from slidehook.disk import storing
 from slidehook.errors import CannotStore
 from slidehook.iaapi.models import ImageInfo
 from slidehook.pixels.overview import thumbnail_of
+from slidehook.private import open_private
 from slidehook.slide import open_slide
 from worker.fetching import fetch_thumbnail
 
@@ -37,7 +38,8 @@ def keep_overview(place: Path | None, info: ImageInfo, file: Path | None, access
     aside = place.with_name(f"{place.name}.{os.getpid()}.part")
     try:
         with storing(place.name):
-            picture.save(aside, "PNG")
+            with open_private(aside) as target:
+                picture.save(target, "PNG")
             aside.rename(place)
     except CannotStore:
         aside.unlink(missing_ok=True)

@@ -17,9 +17,9 @@ from pathlib import Path
 from slidehook.disk import Room, is_lasting, reason_of, storing
 from slidehook.errors import CannotStore
 from slidehook.jobs.claimers import Obituaries
+from slidehook.private import private_folder, write_private
 from worker.outputs import Outputs
 
-PRIVATE_DIR = 0o700
 PROBE_BYTES = 64 * 1024
 """How much is written to find out whether anything can be: more than what a file system keeps beside its names."""
 
@@ -46,7 +46,7 @@ class Workspace:
         for folder in (self._data, self._slides, self._jobs):
             probe = folder / f"{self._mine.name}.probe"
             try:
-                folder.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
+                private_folder(folder)
                 with probe.open("wb") as file:
                     file.write(os.urandom(PROBE_BYTES))
                     file.flush()
@@ -70,7 +70,7 @@ class Workspace:
         folder = self._mine / job_id
         shutil.rmtree(folder, ignore_errors=True)
         with storing("the slide"):
-            folder.mkdir(PRIVATE_DIR, parents=True)
+            private_folder(folder)
         return folder
 
     def drop_slide(self, job_id: str) -> None:
@@ -81,7 +81,7 @@ class Workspace:
         """Make the folder that keeps the job's small data."""
         folder = self._jobs / job_id
         with storing("the job's data"):
-            folder.mkdir(PRIVATE_DIR, parents=True, exist_ok=True)
+            private_folder(folder)
         return folder
 
     def keep(self, job_id: str, name: str, content: bytes) -> Path:
@@ -90,7 +90,7 @@ class Workspace:
         aside = path.with_name(f"{name}.{os.getpid()}.part")
         try:
             with storing(name):
-                aside.write_bytes(content)
+                write_private(aside, content)
                 aside.rename(path)
         except CannotStore:
             aside.unlink(missing_ok=True)

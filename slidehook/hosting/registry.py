@@ -16,6 +16,7 @@ from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.ondisk import GROUP, Installed, Watch
 from slidehook.hosting.params import ParamsInvalid, params_path, site_params
 from slidehook.hosting.sources import Code, compile_from_source
+from slidehook.hosting.withheld import settings_for_apps
 from slidehook.settings import Settings
 
 __all__ = [
@@ -139,7 +140,7 @@ def load_apps(settings: Settings, points: Iterable[EntryPoint] | None = None) ->
 
 def set_up(app: App, settings: Settings) -> None:
     """Give an app its site's settings, and the parameters that the site has tuned; raises ParamsInvalid."""
-    app.settings = settings
+    app.settings = settings_for_apps(settings)
     app.params = site_params(app.params, params_path(settings.data_dir, app.id))
     try:
         app.params.model_dump(mode="json")

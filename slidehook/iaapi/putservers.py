@@ -16,6 +16,8 @@ from pathlib import Path
 
 import structlog
 
+from slidehook.private import private_folder
+
 FILE_NAME = "put-servers.json"
 KNOWN_S = 24 * 3600.0
 """For how long a server is known to take PUT only, in seconds; then PATCH is tried again."""
@@ -105,8 +107,7 @@ def _read(path: Path, now: float) -> dict[str, float]:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file aside, mode 0600, and put it in place."""
-    with contextlib.suppress(FileExistsError):
-        path.parent.mkdir(mode=0o700)
+    private_folder(path.parent)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     aside = Path(name)
     try:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from slidehook.jobs.durable import PRIVATE_FILE, remove, rename
+from slidehook.jobs.durable import remove, rename
+from slidehook.private import PRIVATE_FILE
 
 BEAT_S = 2.0
 """Seconds between two heartbeats."""

@@ -13,9 +13,8 @@ import stat
 import time
 
 from slidehook.errors import JobDamaged
+from slidehook.private import PRIVATE_DIR, PRIVATE_FILE, undo_mask
 
-PRIVATE_FILE = 0o600
-PRIVATE_DIR = 0o700
 READ_BYTES = 1 << 16
 MOST_BYTES = 64 << 20
 """No job's file is larger: what a webhook takes is a fraction of it."""
@@ -170,6 +169,7 @@ def make_dir(path: str) -> None:
     """Make a folder, mode 0700; one that is there already is fine."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, PRIVATE_DIR)
+        undo_mask(path)
 
 
 def remove_dir(path: str) -> bool:

@@ -12,6 +12,7 @@ from slidehook.errors import QueueError, QueueUnusable
 from slidehook.jobs.durable import make_dir, sync_dir, write_new
 from slidehook.jobs.job import JobState
 from slidehook.jobs.names import JobName
+from slidehook.private import private_folder
 
 VERSION = b"slidehook queue 1\n"
 """What the file `FORMAT` says: another layout gets another number."""
@@ -60,7 +61,7 @@ class Layout:
             ) from error
 
     def _make(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
+        private_folder(self.root)
         mark = f"{self.root}/FORMAT"
         if not os.path.exists(mark):
             with contextlib.suppress(FileExistsError):

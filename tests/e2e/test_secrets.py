@@ -82,3 +82,22 @@ def test_no_token_is_in_a_log_or_an_answer_whatever_goes_wrong(
     assert "request refused" in logged
     for text in (*texts, html.text, logged):
         assert [each for each in (*tokens, strange_token.split()[-1]) if each in text] == []
+
+
+def test_the_processes_of_apps_have_no_setting_in_their_environment(
+    new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
+) -> None:
+    secrets = {"dpat_user": "canary-user", "dpat_password": "canary-password", "admin_token": "canary-token"}
+    site = new_site(**secrets)
+    site.start_web()
+    worker = site.start_worker()
+    dpat = new_dpat(site)
+    slide_id = dpat.add_slide()
+    assert site.post(dpat.body(slide_id)).status_code == 200
+    site.job_in(JobState.DONE, slide_id)
+    children = worker.children()
+    assert children
+    for pid in children:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"\0SLIDEHOOK_" not in b"\0" + environment
+        assert b"canary" not in environment

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import pytest
 
 from slidehook.jobs import durable
+from slidehook.private import PRIVATE_DIR
 
 LASTING = frozenset({"create", "fsync", "rename", "link", "unlink", "mkdir", "rmdir"})
 """The calls that change what a loss of power leaves; cut before any other, the disk holds what it held before."""
@@ -81,7 +82,7 @@ class Journal:
         for what, path, other in self.names[:names]:
             _apply(what, path, other, files, folders)
         for folder in sorted(folders):
-            (target / Path(folder).relative_to(self._root)).mkdir(mode=durable.PRIVATE_DIR, parents=True)
+            (target / Path(folder).relative_to(self._root)).mkdir(mode=PRIVATE_DIR, parents=True)
         first: dict[object, Path] = {}
         for path, file in files.items():
             place = target / Path(path).relative_to(self._root)

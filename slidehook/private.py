@@ -1,0 +1,58 @@
+"""Folders and files that only their owner can use: they hold slides, results and tokens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+PRIVATE_DIR = 0o700
+PRIVATE_FILE = 0o600
+
+
+def private_folder(folder: str | Path) -> None:
+    """Make a folder, and its parents, where they are missing: each of mode 0700, whatever the umask.
+
+    What is there already stays as it is, also when another process has just made it. Raises OSError: FileExistsError
+    where something else has the name.
+    """
+    path = Path(folder)
+    try:
+        _make(path)
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        private_folder(path.parent)
+        _make(path)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(PRIVATE_DIR)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        undo_mask(path)
+
+
+def undo_mask(path: str | Path) -> None:
+    """Give a folder that was just made the mode 0700, where the umask has taken something of that."""
+    with contextlib.suppress(OSError):  # a share may know no modes, or another process has removed it again
+        if Path(path).stat().st_mode & 0o777 != PRIVATE_DIR:
+            Path(path).chmod(PRIVATE_DIR)
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a file for writing, mode 0600 whatever the umask, over one that may be there. Raises OSError."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE), "w+b")
+    with contextlib.suppress(OSError):  # a share may know no modes
+        os.fchmod(file.fileno(), PRIVATE_FILE)
+    return file
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file, mode 0600 whatever the umask, over one that may be there. Raises OSError."""
+    with open_private(path) as file:
+        file.write(content)
