@@ -91,4 +91,4 @@ def test_all_that_slidehook_makes_is_private_with_its_parents(tmp_path: Path) ->
     assert len(folders) > 20
     assert {mode(each) for each in folders} == {0o700}
     files = [each for each in paths if each.is_file() and "slides" not in each.parts]
-    assert {each.name: mode(each) for each in files} == dict.fromkeys((each.name for each in files), 0o600)
+    assert [each for each in files if mode(each) | 0o600 != 0o600] == []
