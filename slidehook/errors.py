@@ -19,6 +19,10 @@ class BadRequest(SlidehookError):
     """What DPAT (or somebody else) sent is not an IA-API request."""
 
 
+class TooLarge(BadRequest):
+    """A request, or a field of it, is larger than slidehook takes."""
+
+
 class CallbackNotAllowed(SlidehookError):
     """The callback URL is not below any of `SLIDEHOOK_DPAT_URLS`."""
 

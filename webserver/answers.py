@@ -14,6 +14,7 @@ from slidehook.errors import (
     DpatTimeout,
     QueueError,
     SlidehookError,
+    TooLarge,
 )
 from slidehook.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER, lower
 from slidehook.publishing.limits import MIB
@@ -21,6 +22,7 @@ from webserver.addresses import NO_HOST, names_host, refuse_encoded_slash
 
 STATUS: dict[type[SlidehookError], int] = {
     BadRequest: 400,
+    TooLarge: 413,
     CallbackNotAllowed: 403,
     DpatTimeout: 504,
     DpatError: 502,

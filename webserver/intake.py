@@ -11,7 +11,16 @@ import structlog
 from pydantic_core import to_json
 
 from slidehook.app import App, TaggedPolygon
-from slidehook.errors import BadRequest, Conflict, DpatError, DpatTimeout, DpatUnavailable, Malformed, QueueError
+from slidehook.errors import (
+    BadRequest,
+    Conflict,
+    DpatError,
+    DpatTimeout,
+    DpatUnavailable,
+    Malformed,
+    QueueError,
+    TooLarge,
+)
 from slidehook.iaapi.allowed import check_callback
 from slidehook.iaapi.client import DpatClient, DpatServers
 from slidehook.iaapi.models import (
@@ -160,7 +169,7 @@ class Intake:
         if isinstance(call, Modify) and call.input.slide_id != call.slide_id:
             raise BadRequest("The changed result is of another slide than the slideId says.")
         if isinstance(call, Create | Notification) and len(to_json(call.context)) > CONTEXT_BYTES:
-            raise BadRequest(f"The field 'context' is larger than {CONTEXT_BYTES // 1024} KiB.")
+            raise TooLarge(f"The field 'context' is larger than {CONTEXT_BYTES // 1024} KiB.")
 
     def _callback_url(self, call: _Call | Notification) -> str:
         return check_callback(call.callback_info.url, self._settings.dpat_urls)

@@ -156,7 +156,7 @@ def about_to_end(site: Site, dpat: Dpat, slide_id: str) -> Program:
 def test_a_job_whose_final_result_dpat_does_not_take_is_cancelled(busy_site: Site, busy_dpat: Dpat) -> None:
     slide_id, next_id = busy_dpat.add_slide(), busy_dpat.add_slide()
     worker = about_to_end(busy_site, busy_dpat, slide_id)
-    busy_dpat.add_fault(RESULT, "delay", seconds=SILENT_S, count=1000)
+    busy_dpat.add_fault(RESULT, "delay", method="PATCH", seconds=SILENT_S, count=1000)
     wait_for(lambda: busy_dpat.faults()[0].count < 1000, "the final result is on its way")
     stop(busy_site, busy_dpat, slide_id)
     busy_dpat.clear_faults()
@@ -171,7 +171,7 @@ def test_a_final_result_that_dpat_has_stored_stands_though_its_answer_did_not_co
 ) -> None:
     slide_id = busy_dpat.add_slide()
     about_to_end(busy_site, busy_dpat, slide_id)
-    busy_dpat.add_fault(RESULT, "stall", seconds=SILENT_S)
+    busy_dpat.add_fault(RESULT, "stall", method="PATCH", seconds=SILENT_S)
     wait_for(lambda: busy_dpat.shown(slide_id)["displayResult"] == "ANSWER: 42", "the final result is stored")
     stop(busy_site, busy_dpat, slide_id)
     busy_site.job_in(JobState.DONE, slide_id)
@@ -181,7 +181,7 @@ def test_a_final_result_that_dpat_has_stored_stands_though_its_answer_did_not_co
 def test_a_cancel_waits_for_no_progress_update_and_none_comes_after_it(busy_site: Site, busy_dpat: Dpat) -> None:
     slide_id = busy_dpat.add_slide()
     busy_site.start_worker()
-    busy_dpat.add_fault(RESULT, "delay", seconds=4)
+    busy_dpat.add_fault(RESULT, "delay", method="PATCH", seconds=4)
     busy_dpat.create(slide_id)
     wait_for(lambda: not busy_dpat.faults(), "a progress update is on its way")
     assert cancel(busy_dpat, slide_id) < WITHIN_S

@@ -88,7 +88,7 @@ def test_many_users_asking_at_once_start_one_analysis_and_see_its_result(quiet_d
     assert len(quiet_site.jobs(slide_id)) == 1
 
 
-def test_a_slow_analysis_needs_twelve_calls_the_last_of_them_for_its_result(
+def test_a_slow_analysis_needs_at_most_thirteen_calls_the_last_of_them_for_its_result(
     new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
 ) -> None:
     site = new_site(demo_seconds="3")
@@ -103,9 +103,10 @@ def test_a_slow_analysis_needs_twelve_calls_the_last_of_them_for_its_result(
     worker.ended()
     calls = dpat.calls()
     assert final["displayResult"] == "ANSWER: 42"
-    assert len(calls) <= 12, [f"{each.method} {each.path}" for each in calls]
+    assert len(calls) <= 13, [f"{each.method} {each.path}" for each in calls]
     assert [each.status for each in calls if each.status not in (200, 201)] == []
-    updates = [each for each in calls if each.path.endswith(f"/applications/{APP}/results/{final['id']}")]
+    of_result = [each for each in calls if each.path.endswith(f"/applications/{APP}/results/{final['id']}")]
+    updates = [each for each in of_result if each.method != "GET"]
     assert calls[-1] is updates[-1]
     assert len(final["history"]) == 1 + len(updates)
     shown = percentages(final)
