@@ -27,6 +27,7 @@ from slidehook.hosting.receipt import NAMES
 from slidehook.measuring.tilemodel import ModelClass, ModelParams, Probabilities, TileModel, runtime_is_installed
 from slidehook.measuring.tissue import overview, tissue_mask
 from slidehook.pixels.ahead import in_order
+from slidehook.result import MOST_TAGS
 
 OVERVIEW_MPP = 8.0
 """What the tissue is looked for at, in µm per pixel."""
@@ -212,15 +213,17 @@ class OnnxClassifier(App):
         return result
 
     def _gallery(self, found: Classified, grid: Grid, shown: list[tuple[int, ModelClass]]) -> Gallery:
-        """Show the surest tiles of each class, the surest first."""
+        """Show the surest tiles of each class, the surest first; of many classes the first, as the toml has them."""
         magnification = min(MAGNIFICATIONS, key=lambda each: abs(each - 10 / self.params.mpp))
+        tagged = shown[:MOST_TAGS]
+        few = f" (the first {MOST_TAGS} classes)" if len(shown) > MOST_TAGS else ""
         gallery = Gallery(
-            [each.name for _, each in shown],
+            [each.name for _, each in tagged],
             patch_size_px=round(self.params.tile_px * self.params.mpp * magnification / 10),
             magnification=magnification,
-            description="The tiles of each class that the model is surest of",
+            description=f"The tiles of each class that the model is surest of{few}",
         )
-        for number, each in shown:
+        for number, each in tagged:
             for column, row, probability in found.top(number, self.params.gallery_tiles):
                 gallery.add(each.name, grid.middle(column, row), sort_key=round(1 - probability, 6))
         return gallery

@@ -13,6 +13,8 @@ from simulator.errors import Malformed, first_fault
 from slidehook.iaapi.models import Item, PatchCollection, ResultRecord
 
 MAY_BE_MISSING = {"displayResult": "", "applicationVersion": ""}
+WHOLE = frozenset({"id", "versionId", "size", "tag", "state", "patchSize"})
+"""Fields of a result whose numbers are whole."""
 COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 COLOUR_WITH_ALPHA = re.compile(r"#[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?")
 
@@ -20,7 +22,7 @@ COLOUR_WITH_ALPHA = re.compile(r"#[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?")
 def check_result(body: bytes, knows_slide: Callable[[str], bool], *, strict: bool) -> dict[str, Any]:
     """Give the result as it was sent; raises Malformed with one sentence on its first fault.
 
-    Unless `strict`, the texts and the table may be missing, numbers may be texts, and colours may bear an alpha.
+    Unless `strict`, the texts and the table may be missing, numbers may be texts, whole ones may have a point, and colours may bear an alpha.
     """
     content = json_object(body)
     given = (
@@ -34,6 +36,9 @@ def check_result(body: bytes, knows_slide: Callable[[str], bool], *, strict: boo
         raise Malformed("The result lacks the field 'displayProperties'.")
     if not knows_slide(result.slide_id):
         raise Malformed(f"The result is for the slide {result.slide_id!r}, which does not exist.")
+    if strict:
+        _check_whole({name: content.get(name) for name in ("id", "versionId")}, "result")
+        _check_whole(content["data"]["result"], "data.result")
     shapes = result.data.result
     if isinstance(shapes, PatchCollection):
         _check_patches(shapes)
@@ -55,6 +60,15 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _check_whole(value: Any, where: str) -> None:
+    """Raise Malformed where a whole number is written with a point: typed servers read no `2.0` as one."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        if name in WHOLE and isinstance(part, float):
+            raise Malformed(f"The field {where}.{name} is {part}, but must be a whole number.")
+        _check_whole(part, f"{where}.{name}")
 
 
 def _check_colours(items: list[Item], form: re.Pattern[str]) -> None:

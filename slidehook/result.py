@@ -14,6 +14,8 @@ from shapely import Polygon
 from slidehook.geometry import PixelPoint
 
 BLUE = "#0078D4"
+MOST_TAGS = 5
+"""How many tags a gallery may have."""
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
@@ -81,6 +83,8 @@ class Gallery:
     """Small pictures of the slide that the user can move from one tag to another, and buttons below them.
 
     DPAT cuts each picture out of the slide: `patch_size_px` wide and high, in pixels at `magnification` (10, 20, …).
+    DPAT expects polygons round the patches: where the result's own leave one out, a rectangle round all is sent too.
+    Raises ValueError on more than `MOST_TAGS` tags, which DPAT does not show, and TypeError when `tags` is a text.
     """
 
     tags: list[str]
@@ -89,6 +93,13 @@ class Gallery:
     magnification: float = 20
     description: str = ""
     buttons: list[Button] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tags: object = self.tags
+        if isinstance(tags, str):
+            raise TypeError(f"a gallery's tags are a list of texts, not the one text {tags!r}")
+        if len(self.tags) > MOST_TAGS:
+            raise ValueError(f"a gallery has at most {MOST_TAGS} tags, not {len(self.tags)}: DPAT shows no more")
 
     def add(self, tag: str, at: PixelPoint, *, sort_key: float = 0.0) -> Gallery:
         """Add a patch; raises ValueError when the gallery has no such tag."""

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from slidehook.errors import BadRequest
-from slidehook.geometry import Frame
+from slidehook.geometry import Frame, PixelPoint
 from slidehook.hosting.plain import plain
 from slidehook.hosting.receipt import NAMES
-from slidehook.iaapi.models import Item, PatchCollection, PatchContent, Polygon, Primitive, StoredResult
+from slidehook.iaapi.models import Item, PatchCollection, PatchContent, Point, Polygon, Primitive, StoredResult
 from slidehook.publishing.marks import PROGRESS, STATUS
+from slidehook.publishing.patchregion import with_region, without_region
 from slidehook.publishing.records import gallery_content, items_of, shown
 from slidehook.result import BLUE, Button, Gallery, Patch, Result, Shape, Text, is_colour
 
@@ -41,15 +42,17 @@ def result_of(record: StoredResult, frame: Frame) -> Result:
             result.texts += _texts(item, frame)
         return result
     content = found.content
-    result.shapes = [_shape(each, BLUE, frame) for each in content.polygons or []]
-    result.gallery = Gallery(
-        list(content.tags),
+    gallery = Gallery(
+        [],
         [_patch(number, content, frame) for number in range(len(content.patches))],
         64 if content.patch_size is None else content.patch_size,
         20 if content.magnification is None else content.magnification,
         content.description or "",
         [Button(each.id, each.name or "", each.tooltip or "", each.state == 1) for each in content.actions or []],
     )
+    gallery.tags = list(content.tags)  # as many as DPAT has stored
+    polygons = [_shape(each, BLUE, frame) for each in content.polygons or []]
+    result.gallery, result.shapes = gallery, without_region(gallery, polygons, frame)
     return result
 
 
@@ -157,5 +160,15 @@ def _gallery(before: PatchContent, answer: Result, gallery: Gallery, frame: Fram
     """Put what an app can change into the gallery that was there; what has not moved keeps its exact place."""
     points = [point for each in before.polygons or [] for point in each.points]
     exact = {frame.to_pixel(point): point for point in [*points, *(each.position for each in before.patches)]}
-    content = gallery_content(gallery, answer.shapes, lambda at: exact.get(at) or frame.to_result(at))
+
+    def place(at: PixelPoint) -> Point:
+        return exact.get(at) or frame.to_result(at)
+
+    content = gallery_content(gallery, answer.shapes, place)
+    if _places(content) != _places(before):
+        content = gallery_content(gallery, with_region(gallery, answer.shapes, frame), place)
     return content.model_copy(update={"statuses": before.statuses})
+
+
+def _places(content: PatchContent) -> tuple[list[Point], list[Polygon]]:
+    return [each.position for each in content.patches], content.polygons or []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.iaapi.models import Item, Label, PatchCollection, PatchContent, Point, Polygon, Primitive, Style
 from slidehook.iaapi.models.results import Action, Patch, Status, Statuses
+from slidehook.publishing.patchregion import with_region
 from slidehook.result import Gallery, Result, Shape
 
 Place = Callable[[PixelPoint], Point]
@@ -19,7 +20,8 @@ def shown(result: Result, frame: Frame) -> Primitive | PatchCollection:
     """Give what a result shows on the slide; `frame` is the extent that its pixels were counted in."""
     if result.gallery is None:
         return Primitive(content=items_of(result, frame))
-    return PatchCollection(content=gallery_content(result.gallery, result.shapes, frame.to_result))
+    shapes = with_region(result.gallery, result.shapes, frame)
+    return PatchCollection(content=gallery_content(result.gallery, shapes, frame.to_result))
 
 
 def items_of(result: Result, frame: Frame) -> list[Item]:
@@ -53,8 +55,8 @@ def gallery_content(gallery: Gallery, shapes: list[Shape], place: Place) -> Patc
             for each in gallery.patches
         ],
         tags=gallery.tags,
-        patch_size=_whole(gallery.patch_size_px),
-        magnification=_whole(gallery.magnification),
+        patch_size=max(1, round(gallery.patch_size_px)),
+        magnification=gallery.magnification,
         # As every published gallery has it.
         statuses=Statuses(allow_verify=Status(value=True, message="")),
         actions=[Action(id=each.id, name=each.name, tooltip=each.tooltip) for each in gallery.buttons],
@@ -63,8 +65,3 @@ def gallery_content(gallery: Gallery, shapes: list[Shape], place: Place) -> Patc
 
 def _line(shape: Shape, place: Place) -> Polygon:
     return Polygon(points=[place(point) for point in shape.points])
-
-
-def _whole(number: float) -> float | int:
-    """Give an integer where a number is one: not every server reads `64.0` as a number of pixels."""
-    return int(number) if number == int(number) else number

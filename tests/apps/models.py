@@ -25,13 +25,15 @@ def write_model(
     """Write a model of two layers: a 1 x 1 convolution that compares red with blue, and one that weighs the mean.
 
     It takes red, green and blue, 0…1. `side` and `batch` are fixed where they are numbers. The logits are brown, blue
-    and neither, the last of which wins where the two are within 0.02; `classes` leaves off the last ones.
+    and neither, the last of which wins where the two are within 0.02; `classes` leaves off the last ones, or adds
+    some that never win.
     """
     dtype = helper.tensor_dtype_to_np_dtype(kind)
+    more = max(0, classes - 3)
     layers = {
         "compare": np.array([[1, 0, -1], [-1, 0, 1]], dtype).reshape(2, 3, 1, 1),
-        "weigh": np.array([[100, 0], [0, 100], [0, 0]], dtype)[:classes],
-        "least": np.array([0, 0, 2], dtype)[:classes],
+        "weigh": np.pad(np.array([[100, 0], [0, 100], [0, 0]], dtype), [(0, more), (0, 0)])[:classes],
+        "least": np.pad(np.array([0, 0, 2], dtype), (0, more), constant_values=-1000)[:classes],
     }
     fed = [batch, 3, side, side] if layout == "NCHW" else [batch, side, side, 3]
     nodes = [] if layout == "NCHW" else [helper.make_node("Transpose", ["fed"], ["image"], perm=[0, 3, 1, 2])]

@@ -162,6 +162,15 @@ def test_the_text_and_the_gallery_show_the_classes_that_are_to_be_shown(make_app
         assert inside == (patch.tag == "blue")
 
 
+def test_of_more_classes_than_a_gallery_may_have_tags_the_first_have_one(make_app: MakeApp, slide: Slide) -> None:
+    names = ["brown", "blue", "c", "d", "e", "f", "g"]
+    result = analyse(make_app(model={"classes": 7}, classes=[{"name": name} for name in names]), slide)
+    assert result.gallery is not None
+    assert result.gallery.tags == names[:5]
+    assert result.gallery.description.endswith("(the first 5 classes)")
+    assert all(f"{name} (mm²)" in result.properties for name in names)
+
+
 def test_without_a_gallery_the_outlines_keep_their_colours(make_app: MakeApp, slide: Slide) -> None:
     result = analyse(make_app(gallery_tiles=0), slide)
     assert not result.gallery

@@ -6,7 +6,9 @@ import pytest
 from shapely import Polygon
 
 from slidehook import Button, Gallery, Patch, Quality, Result
+from slidehook.errors import AppError
 from slidehook.geometry import PixelPoint
+from slidehook.hosting.plain import plain
 
 A, B, C = PixelPoint(0, 0), PixelPoint(1, 0), PixelPoint(1, 1)
 
@@ -81,3 +83,18 @@ def test_a_result_tells_which_buttons_were_pressed() -> None:
 
 def test_a_quality_is_written_as_dpat_writes_it() -> None:
     assert [str(each) for each in Quality] == ["QualityOk", "Rejected", "NotSet"]
+
+
+def test_a_gallery_has_as_many_tags_as_dpat_shows_and_no_more() -> None:
+    assert len(Gallery(list("abcde")).tags) == 5
+    with pytest.raises(ValueError, match="a gallery has at most 5 tags, not 6: DPAT shows no more"):
+        Gallery(list("abcdef"))
+    with pytest.raises(TypeError, match="a list of texts, not the one text 'tumour'"):
+        Gallery("tumour")  # type: ignore[arg-type]
+
+
+def test_a_gallery_that_got_too_many_tags_later_is_the_apps_fault() -> None:
+    gallery = Gallery(list("abcde"))
+    gallery.tags.append("f")
+    with pytest.raises(AppError, match="can't be sent to DPAT: a gallery has at most 5 tags, not 6"):
+        plain(Result("x", gallery=gallery))

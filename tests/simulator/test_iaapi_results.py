@@ -88,6 +88,10 @@ def test_a_server_may_know_one_way_to_update_only(
         shapes([{"style": {"strokeStyle": "red"}}]),
         shapes([{"style": {"fillStyle": "#12345"}}]),
         shapes({"patches": [{"tag": 1, "position": {"x": 0, "y": 0}}], "tags": ["a"]}, "patchCollection"),
+        shapes([{"style": {"size": 2.0}}]),
+        shapes({"patches": [{"tag": 0.0, "position": {"x": 0, "y": 0}}], "tags": ["a"]}, "patchCollection"),
+        shapes({"patches": [], "tags": ["a"], "patchSize": 64.0}, "patchCollection"),
+        shapes({"patches": [], "tags": ["a"], "actions": [{"id": "b", "state": 0.0}]}, "patchCollection"),
     ],
 )
 def test_a_malformed_result_is_refused_in_one_sentence(api: Caller, wrong: dict[str, Any]) -> None:

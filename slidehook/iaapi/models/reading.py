@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -109,11 +110,25 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float) and math.isfinite(value):
+        return round(value)
+    return _no_bool(value)
+
+
+def _whole_if_it_is(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Each = Annotated[_T, WrapValidator(_item_or_nothing)]
 """An item of a list, or value of a dict, that is left out where it can't be read."""
 Number = Annotated[float, BeforeValidator(_no_bool)]
 """A finite number; `true` is none."""
 Whole = Annotated[int, BeforeValidator(_no_bool)]
 """A whole number; `true` is none."""
+Rounded = Annotated[int, BeforeValidator(_rounded)]
+"""A whole number also where another one was given: the IA-API knows no fractions of a pixel."""
+Plain = Annotated[int | float, BeforeValidator(_whole_if_it_is)]
+"""A number that goes on the wire without a point where it is whole."""
 Id = Annotated[int | str, BeforeValidator(_no_bool)]
 """A number or a text that DPAT has chosen."""

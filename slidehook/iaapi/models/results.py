@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr, field_validator
 
 from slidehook.iaapi.models.base import Exact, Point, Polygon, Record
-from slidehook.iaapi.models.reading import Each, Id, Number
+from slidehook.iaapi.models.reading import Each, Id, Plain, Rounded
 
 
 class Style(Record):
@@ -15,7 +15,7 @@ class Style(Record):
 
     stroke_style: str | None = None
     fill_style: str | None = None
-    size: Number | None = None
+    size: Rounded | None = None
 
 
 class Label(Exact):
@@ -99,8 +99,8 @@ class PatchContent(Record):
     polygons: list[Polygon] | None = None
     patches: list[Patch] = []
     tags: list[str] = []
-    patch_size: int | float | None = None
-    magnification: int | float | None = None
+    patch_size: Rounded | None = None
+    magnification: Plain | None = None
     statuses: Statuses | None = None
     actions: list[Action] | None = None
 
