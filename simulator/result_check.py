@@ -22,7 +22,8 @@ COLOUR_WITH_ALPHA = re.compile(r"#[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?")
 def check_result(body: bytes, knows_slide: Callable[[str], bool], *, strict: bool) -> dict[str, Any]:
     """Give the result as it was sent; raises Malformed with one sentence on its first fault.
 
-    Unless `strict`, the texts and the table may be missing, numbers may be texts, whole ones may have a point, and colours may bear an alpha.
+    Unless `strict`, the texts and the table may be missing, numbers may be texts, whole ones may have a point, and
+    colours may bear an alpha.
     """
     content = json_object(body)
     given = (

@@ -21,6 +21,7 @@ from slidehook import App, AppError, Gallery, PixelPoint, Progress, Quality, Res
 from slidehook.hosting.fingerprint import fingerprint
 from slidehook.hosting.registry import Registry
 from slidehook.settings import Settings
+from tests.author.test_whole_numbers import floats
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from tests.webserver.site import Site
 from webserver import modifying
@@ -203,6 +204,20 @@ def test_what_the_app_knows_nothing_of_is_stored_as_it_was(site: Site) -> None:
     before = RESULT["data"]["result"]["content"]
     assert content(site)["statuses"] == before["statuses"]
     assert [each["position"] for each in content(site)["patches"]] == [each["position"] for each in before["patches"]]
+
+
+def test_whole_numbers_go_back_without_a_point_however_they_came(site: Site) -> None:
+    body = copy.deepcopy(RESULT)
+    body["id"] = 1.0
+    shown = body["data"]["result"]["content"]
+    shown |= {"patchSize": 64.0, "magnification": 20.0}
+    shown["patches"][0]["tag"] = float(shown["patches"][0]["tag"])
+    shown["actions"][0]["state"] = 1.0
+    site.dpat.results[1] = copy.deepcopy(body)
+    answer = site.post("/apps/recount", applicationId="recount", action="modify", input=body)
+    assert answer.status_code == 200, answer.json
+    (update,) = site.dpat.made("PATCH")
+    assert not list(floats(update.json)), update.json
 
 
 def test_a_change_costs_three_calls(site: Site) -> None:
