@@ -95,7 +95,7 @@ def _merged_lists(base: list[Any], users: list[Any], newest: list[Any]) -> list[
 
 def _over(old: Any, new: Any) -> Any:
     if old == new:
-        return old
+        return new  # where the old one has 2.0 for 2, ours is right
     if isinstance(old, dict) and isinstance(new, dict):
         return {**old, **{name: _over(old.get(name), value) for name, value in new.items()}}
     if isinstance(old, list) and isinstance(new, list):
