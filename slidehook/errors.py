@@ -149,6 +149,9 @@ class SlideMismatch(SlidehookError):
 class AppError(SlidehookError):
     """The app can't analyse this slide, or has a fault of its own."""
 
+    trace: str = ""
+    """The traceback of an app's own fault, for the log and an operator."""
+
 
 class PixelSizeUnknown(AppError):
     """How large the slide's pixels are is not certain, so nothing can be measured on it."""

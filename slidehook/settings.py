@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from slidehook.envfile import read_env_file
 from slidehook.errors import SettingsInvalid
 from slidehook.iaapi.allowed import is_prefix
+from slidehook.terminal import plain
 
 PREFIX = "SLIDEHOOK_"
 ENV_FILE = Path(".env")
@@ -261,4 +262,4 @@ def _cleaned(text: str) -> str:
     """Give what may stand in a sentence: not too long, no password in a URL, nothing that a terminal obeys."""
     text = _ACCOUNT.sub("//…@", text)
     text = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return plain(text)

@@ -5,6 +5,7 @@ The child lives on between jobs, so that what an app loads in `setup` stays load
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import pickle
@@ -251,7 +252,7 @@ class AppProcess:
                 case Found() as found:
                     return found
                 case _Fault() as fault:
-                    raise _Told(_error(fault))
+                    raise _Told(_error(fault, self._prints.cleaned))
                 case Step(percent, text):
                     progress(percent, text)
                 case TokenRefused(token):
@@ -300,9 +301,7 @@ def left_behind(settings: Settings) -> Path:
 
 
 class AppTrace(AppError):
-    """An app's own fault; carries the child's traceback for the log."""
-
-    trace = ""
+    """An app's own fault; carries the child's traceback."""
 
 
 class _Told(Exception):
@@ -312,10 +311,10 @@ class _Told(Exception):
         self.error = error
 
 
-def _error(fault: _Fault) -> SlidehookError:
+def _error(fault: _Fault, cleaned: Callable[[str], str]) -> SlidehookError:
     if fault.trace:
         error = AppTrace(fault.sentence)
-        error.trace = fault.trace
+        error.trace = cleaned(fault.trace)
         return error
     told = fault.error(fault.sentence)
     if isinstance(told, DpatUnavailable):
@@ -336,6 +335,7 @@ def _serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> N
     """Analyse what comes through the line until it closes."""
     print_into(prints)
     begin_apps_process()
+    faulthandler.enable()  # of a fault in native code, the log has Python's stack
     pipe.keep_to_this_process()
     os.setpgid(0, 0)
     adopt_orphans()

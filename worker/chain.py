@@ -89,10 +89,12 @@ class Chain:
         try:
             found = self._analyse(app, self._task(app, gathered, before), progress)
         except AppError as error:
-            if trace := getattr(error, "trace", ""):
-                log.error("the app has a fault", exception=trace.rstrip())
+            if error.trace:
+                log.error("the app has a fault", exception=error.trace)
             if app is not self._own:
-                raise type(error)(f"{app.name}, which has to be run first: {error}") from error
+                told = type(error)(f"{app.name}, which has to be run first: {error}")
+                told.trace = error.trace
+                raise told from error
             raise
         if app.id in self._wanted and found.rests_on == self._rests_on(app):
             self._outputs.keep(self._key(gathered.info, app), found)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from slidehook.errors import (
+    AppError,
     CannotStore,
     ClaimLost,
     Conflict,
@@ -282,27 +283,28 @@ class Worker:
         claim.park(f"waiting for access: {reason}")
         log.warning("waiting for access", reason=reason)
 
-    def _tell_later(self, claim: Claim, reason: str, error: DpatError) -> None:
+    def _tell_later(self, claim: Claim, reason: str, error: DpatError, trace: str = "") -> None:
         """Let the job wait, since the slide may not stay "in progress" because DPAT is away, or busy, just now."""
         wait_s = self._wait_s(claim, error)
-        claim.retry(f"{reason}; and the slide could not be told: {error}", wait_s)
+        claim.retry(f"{reason}; and the slide could not be told: {error}", wait_s, trace=trace)
         log.warning("the slide is told later", reason=reason, wait_s=f"{wait_s:.0f}")
 
     def _failed(self, claim: PatientClaim, publisher: Publisher, error: SlidehookError, began: float) -> None:
         """Try again later what can be tried again, else say on the slide why not."""
         last = claim.attempt >= self._settings.max_attempts
+        trace = error.trace if isinstance(error, AppError) else ""
         if not error.retryable or (last and not isinstance(error, CannotStore | DpatUnavailable)):
-            self._give_up(claim, publisher, str(error), began)
+            self._give_up(claim, publisher, str(error), began, trace)
             return
         with Watch(claim.now, self._leaving):
             told = publisher.waiting(f"waiting to try again: {error}")
         # Neither this host's disk nor a DPAT that is away for everything is the job's fault: that may take days.
         counted = not isinstance(error, CannotStore) and (told or not isinstance(error, DpatUnavailable))
         if last and counted:
-            self._give_up(claim, publisher, str(error), began)
+            self._give_up(claim, publisher, str(error), began, trace)
             return
         wait_s = self._wait_s(claim, error)
-        claim.retry(str(error), wait_s, counted=counted)
+        claim.retry(str(error), wait_s, counted=counted, trace=trace)
         log.warning("attempt failed, again later", reason=str(error), wait_s=f"{wait_s:.0f}")
 
     def _wait_s(self, claim: Claim, error: SlidehookError) -> float:
@@ -312,7 +314,7 @@ class Worker:
         asked_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
         return max(wait_s, min(asked_s, RETRY_MOST_S))
 
-    def _give_up(self, claim: PatientClaim, publisher: Publisher, reason: str, began: float) -> None:
+    def _give_up(self, claim: PatientClaim, publisher: Publisher, reason: str, began: float, trace: str = "") -> None:
         """End the job as failed, on the slide too unless DPAT can't be told."""
         try:
             with Watch(claim.now, self._leaving):
@@ -323,10 +325,10 @@ class Worker:
             # A slide that would stay "in progress" for ever is worse than a job that waits.
             raise TokenExpired(reason) from error
         except (DpatUnavailable, Conflict) as error:
-            self._tell_later(claim, reason, error)
+            self._tell_later(claim, reason, error, trace)
             return
         except DpatError as error:
             log.error("the slide can't be told", reason=str(error))
         forget(self._workspace, claim.job.id)  # an operator who has it tried again wants it analysed
-        claim.finish(JobState.FAILED, reason, time.monotonic() - began)
+        claim.finish(JobState.FAILED, reason, time.monotonic() - began, trace=trace)
         log.error("failed", reason=reason)

@@ -84,9 +84,9 @@ class PatientClaim:
         """Note which result DPAT stored for the job; raises ClaimLost."""
         self._until_reached(partial(self.now.note_result, result_id, version_id, in_doubt=in_doubt))
 
-    def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
         """Give the job back: it waits for `delay_s` seconds; raises ClaimLost."""
-        self._until_done(partial(self.now.retry, reason, delay_s, counted=counted))
+        self._until_done(partial(self.now.retry, reason, delay_s, counted=counted, trace=trace))
 
     def park(self, reason: str) -> None:
         """Give the job back until the same work is asked for again; raises ClaimLost."""
@@ -96,9 +96,9 @@ class PatientClaim:
         """Let another worker have the job at once; raises ClaimLost."""
         self._until_done(self.now.give_back)
 
-    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None) -> None:
+    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None, *, trace: str = "") -> None:
         """End the job as done, failed or cancelled; raises ClaimLost."""
-        self._until_done(partial(self.now.finish, outcome, reason, seconds))
+        self._until_done(partial(self.now.finish, outcome, reason, seconds, trace=trace))
 
     def _until_reached(self, step: Callable[[], T]) -> T:
         while True:

@@ -23,6 +23,8 @@ BURST, PER_S = 1000, 20.0
 """How many lines an app may print at once, and how many a second from then on; the others are counted only."""
 SETTLE_BYTES = 4 * 1024 * 1024
 """How much is read at most of what lies in the pipe when an analysis ends."""
+MOST_TRACE = 8000
+"""How many characters of a traceback are kept."""
 _CHUNK = 65536
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _IOLBF = 1
@@ -57,6 +59,11 @@ class Prints:
             self._read(SETTLE_BYTES)
             self._lines.end()
             self._lines.ids = ids
+
+    def cleaned(self, text: str) -> str:
+        """Give a traceback as the log shows it: without tokens and control characters, and of a long one its end."""
+        lines = "\n".join(self._lines.readable(line) for line in text.splitlines())
+        return lines if len(lines) <= MOST_TRACE else f"…{lines[-MOST_TRACE:]}"
 
     def hide(self, secret: str) -> None:
         """Replace a token in what is logged."""
@@ -138,10 +145,11 @@ class _Lines:
         self._tell_left_out()
         # Of a bar that is drawn over and over, the last is what a terminal would show.
         shown = line.rstrip(b"\r").rpartition(b"\r")[2][: 4 * MOST_CHARACTERS + 4].decode(errors="replace")
-        said = "| " + self._readable(shown)
+        said = "| " + self.readable(shown)
         log.info(said, **self.ids)
 
-    def _readable(self, text: str) -> str:
+    def readable(self, text: str) -> str:
+        """Give a line without colours, tokens and control characters, and not too long."""
         text = _COLOUR.sub("", text)
         for each in self.secrets:
             text = text.replace(each, "…")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from slidehook.errors import CallbackNotAllowed
+from slidehook.terminal import plain
 
 _PORTS = {"http": 80, "https": 443}
 _HIDDEN = re.compile(r"%(?:2[ef5]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
@@ -53,7 +54,7 @@ def url_for_log(url: str) -> str:
     """Give what a log may show of a URL that anybody may have sent: no account, no query, no control character."""
     shown = _AFTER_PATH.sub("?…", _ACCOUNT.sub("//…@", url))
     shown = shown if len(shown) <= LOGGED_CHARACTERS else f"{shown[:LOGGED_CHARACTERS]}…"
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in shown)
+    return plain(shown)
 
 
 def _spelled(address: _Address, path: str) -> str:

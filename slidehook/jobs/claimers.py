@@ -73,6 +73,13 @@ def lock_is_free(root: Path, claimer: str) -> bool:
     return True
 
 
+def at_work(root: Path, role: str) -> list[str]:
+    """List the claimers of a role whose lock is held: their processes live. Raises OSError while a share is away."""
+    names = sorted(name.removesuffix(".lock") for name in os.listdir(root / "claimers") if name.endswith(".lock"))
+    mine = [each for each in names if _CLAIMER.fullmatch(each) and each.startswith(f"{role}-")]
+    return [each for each in mine if not lock_is_free(root, each)]
+
+
 def rank(root: Path, claimer: str) -> tuple[int, int]:
     """Say the how manieth of how many claimers of its role one is, from 0; those that died lately count."""
     role = claimer.partition("-")[0]

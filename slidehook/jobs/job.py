@@ -121,6 +121,8 @@ class AttemptEnded(BaseModel):
     reason: str
     claimer: str | None = None
     """Who died, if that is why."""
+    trace: str = ""
+    """The app's traceback, if its own fault is why."""
 
 
 class Ended(BaseModel):
@@ -132,6 +134,8 @@ class Ended(BaseModel):
     outcome: Literal[JobState.DONE, JobState.FAILED, JobState.CANCELLED]
     reason: str = ""
     seconds: float | None = None
+    trace: str = ""
+    """The app's traceback, if the job failed of its own fault."""
 
 
 Event = Annotated[ResultNoted | AttemptEnded | Ended, Field(discriminator="event")]

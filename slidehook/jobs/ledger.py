@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from itertools import islice
 
 from slidehook.errors import IllegalTransition, JobDamaged, SlidehookError
-from slidehook.jobs.claimers import bury
+from slidehook.jobs.claimers import at_work, bury
 from slidehook.jobs.durable import append, read_whole, remove, remove_dir, sync_dir, sync_file
 from slidehook.jobs.filequeue import FileQueue, queue_errors
 from slidehook.jobs.job import ENDED, AttemptEnded, JobRecord, JobState, check_transition, parse_record
@@ -47,20 +48,43 @@ class Ledger:
             counts["damaged"] = len(os.listdir(self._layout.damaged))
             return counts
 
+    def workers(self) -> list[str]:
+        """List the workers that live, by their names as claimers."""
+        with queue_errors("can't be read"):
+            return at_work(self._layout.root, "work")
+
     def list(
-        self, states: tuple[JobState, ...] = SHOWN, *, app_id: str | None = None, limit: int | None = None
+        self,
+        states: tuple[JobState, ...] = SHOWN,
+        *,
+        app_id: str | None = None,
+        slide_id: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[JobSummary]:
         """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
         with queue_errors("can't be read"):
-            given = 0
+            found = self.places(states, app_id=app_id, slide_id=slide_id)
+            yield from (summary for summary, _ in islice(found, limit))
+
+    def places(
+        self, states: tuple[JobState, ...] = SHOWN, *, app_id: str | None = None, slide_id: str | None = None
+    ) -> Iterator[tuple[JobSummary, str]]:
+        """List jobs as `list` does, each with the path at which `read` finds it unless it goes on meanwhile."""
+        with queue_errors("can't be read"):
             for state in states:
-                for _, name in self._names(state):
-                    if app_id is not None and name.app_id != app_id:
-                        continue
-                    if limit is not None and given >= limit:
-                        return
-                    given += 1
-                    yield _summary(name)
+                for path, name in self._names(state):
+                    if self._is_wanted(path, name, app_id, slide_id):
+                        yield _summary(name), path
+
+    def _is_wanted(self, path: str, name: JobName, app_id: str | None, slide_id: str | None) -> bool:
+        """Say whether a job is of an app and a slide; for a slide its file is read."""
+        if app_id is not None and name.app_id != app_id:
+            return False
+        if slide_id is None:
+            return True
+        with contextlib.suppress(JobNotFound, JobDamaged):
+            return self.read(path).job.slide_id == slide_id
+        return False
 
     def _texts(self, state: JobState) -> Iterator[str]:
         """List the names of the files of a state, also those that are not ours."""
@@ -172,7 +196,14 @@ class Ledger:
                 raise IllegalTransition(f"job {name.job_id} has ended: {name.state}")
             return cancelled
 
-    def purge(self, older_than_s: float, states: tuple[JobState, ...] = tuple(ENDED)) -> Purged:
+    def purge(
+        self,
+        older_than_s: float,
+        states: tuple[JobState, ...] = tuple(ENDED),
+        *,
+        app_id: str | None = None,
+        slide_id: str | None = None,
+    ) -> Purged:
         """Remove ended jobs older than that, and what dead processes left; raises ValueError on a live state."""
         if not set(states) <= ENDED:
             raise ValueError("only ended jobs can be purged")
@@ -180,9 +211,10 @@ class Ledger:
             before_s = self._disk.clock() / 1e9 - older_than_s
             jobs = 0
             for state in states:
-                for path, _ in self._layout.ended(state):
+                for path, name in self._layout.ended(state):
                     with contextlib.suppress(FileNotFoundError):
-                        if os.stat(path).st_mtime < before_s and remove(path):
+                        old = os.stat(path).st_mtime < before_s
+                        if old and self._is_wanted(path, name, app_id, slide_id) and remove(path):
                             jobs += 1
                 for folder, texts in _days(self._layout.folder(state)):
                     if not texts:

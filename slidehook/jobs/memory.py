@@ -149,17 +149,18 @@ class MemoryQueue:
         entry.attempt = entry.attempt if attempt is None else attempt
         self.woken()
 
-    def note_attempt_ended(self, entry: _Entry, reason: str, claimer: str | None = None) -> None:
+    def note_attempt_ended(self, entry: _Entry, reason: str, claimer: str | None = None, trace: str = "") -> None:
         """Note why an attempt ended without an outcome, and whose it was where that claimer is gone."""
         at = self.clock() / 1e9
-        entry.events.append(AttemptEnded(at=at, attempt=entry.attempt, reason=reason, claimer=claimer))
+        ended = AttemptEnded(at=at, attempt=entry.attempt, reason=reason, claimer=claimer, trace=trace)
+        entry.events.append(ended)
 
-    def finish(self, entry: _Entry, outcome: JobState, reason: str, seconds: float | None) -> None:
+    def finish(self, entry: _Entry, outcome: JobState, reason: str, seconds: float | None, trace: str = "") -> None:
         """End an active job; raises ValueError on a state that is no end."""
         if outcome not in ENDED:
             raise ValueError(f"a job that is {entry.state} can't end as {outcome}")
         values = {"at": self.clock() / 1e9, "attempt": entry.attempt, "outcome": outcome, "reason": reason}
-        ended = Ended.model_validate(values | {"seconds": seconds})
+        ended = Ended.model_validate(values | {"seconds": seconds, "trace": trace})
         entry.move(JobState.ENDING, owner=entry.owner)
         entry.move(outcome)
         entry.events.append(ended)
@@ -442,11 +443,11 @@ class MemoryClaim(_InHand):
         with self._queue.changed:
             return self._entry.result_deleted
 
-    def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""
         with self._queue.changed:
             entry = self._own()
-            self._queue.note_attempt_ended(entry, reason)
+            self._queue.note_attempt_ended(entry, reason, trace=trace)
             wake_ns = self._queue.clock() + round(delay_s * 1e9)
             self._queue.to_parked(entry, wake_ns, self.attempt if counted else self.attempt - 1)
 
@@ -466,7 +467,7 @@ class MemoryClaim(_InHand):
             self._queue.note_attempt_ended(entry, "the worker left")
             self._queue.to_waiting(entry, self.attempt - 1)
 
-    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None) -> None:
+    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None, *, trace: str = "") -> None:
         """End the job as done, failed or cancelled; raises ClaimLost."""
         with self._queue.changed:
-            self._queue.finish(self._own(), outcome, reason, seconds)
+            self._queue.finish(self._own(), outcome, reason, seconds, trace)

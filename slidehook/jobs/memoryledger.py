@@ -30,7 +30,12 @@ class MemoryLedger:
             return counts | {"damaged": 0}
 
     def list(
-        self, states: tuple[JobState, ...] = SHOWN, *, app_id: str | None = None, limit: int | None = None
+        self,
+        states: tuple[JobState, ...] = SHOWN,
+        *,
+        app_id: str | None = None,
+        slide_id: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[JobSummary]:
         """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
         with self._queue.changed:
@@ -38,7 +43,7 @@ class MemoryLedger:
                 each.summary()
                 for state in states
                 for each in self._sorted(state)
-                if app_id is None or each.job.app_id == app_id
+                if _is_wanted(each, app_id, slide_id)
             ]
         return iter(found[:limit])
 
@@ -90,13 +95,28 @@ class MemoryLedger:
                 raise IllegalTransition(f"job {entry.job.id} has ended: {entry.state}")
             return self._queue.cancel(entry, "cancelled by an operator", self._party, None, tell)
 
-    def purge(self, older_than_s: float, states: tuple[JobState, ...] = tuple(ENDED)) -> Purged:
+    def purge(
+        self,
+        older_than_s: float,
+        states: tuple[JobState, ...] = tuple(ENDED),
+        *,
+        app_id: str | None = None,
+        slide_id: str | None = None,
+    ) -> Purged:
         """Remove ended jobs older than that; raises ValueError on a live state."""
         if not set(states) <= ENDED:
             raise ValueError("only ended jobs can be purged")
         with self._queue.changed:
             entries, before_ns = self._queue.entries, self._queue.clock() - round(older_than_s * 1e9)
-            old = [key for key, each in entries.items() if each.state in states and each.ended_ns < before_ns]
+            old = [
+                key
+                for key, each in entries.items()
+                if each.state in states and each.ended_ns < before_ns and _is_wanted(each, app_id, slide_id)
+            ]
             for key in old:
                 del entries[key]
             return Purged(len(old), 0)
+
+
+def _is_wanted(entry: _Entry, app_id: str | None, slide_id: str | None) -> bool:
+    return app_id in {None, entry.job.app_id} and slide_id in {None, entry.job.slide_id}

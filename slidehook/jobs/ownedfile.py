@@ -89,14 +89,15 @@ class OwnedFile:
         at, attempt = self._now(), self.name.attempt
         self.note(ResultNoted(at=at, attempt=attempt, id=result_id, version_id=version_id, in_doubt=in_doubt))
 
-    def note_attempt_ended(self, reason: str, *, claimer: str | None = None) -> None:
-        """Note why this attempt ended without an outcome, and of a dead claimer, who it was."""
-        self.note(AttemptEnded(at=self._now(), attempt=self.name.attempt, reason=reason, claimer=claimer))
+    def note_attempt_ended(self, reason: str, *, claimer: str | None = None, trace: str = "") -> None:
+        """Note why this attempt ended without an outcome; of a dead claimer, who it was; an app's traceback."""
+        at, attempt = self._now(), self.name.attempt
+        self.note(AttemptEnded(at=at, attempt=attempt, reason=reason, claimer=claimer, trace=trace))
 
-    def note_ended(self, outcome: JobState, reason: str, seconds: float | None) -> None:
-        """Note how the job ended, and after how many seconds of work."""
+    def note_ended(self, outcome: JobState, reason: str, seconds: float | None, trace: str = "") -> None:
+        """Note how the job ended, after how many seconds of work, and an app's traceback."""
         values = {"at": self._now(), "attempt": self.name.attempt, "outcome": outcome, "reason": reason}
-        self.note(Ended.model_validate(values | {"seconds": seconds}))
+        self.note(Ended.model_validate(values | {"seconds": seconds, "trace": trace}))
 
     def to_waiting(self, *, attempt: int | None = None) -> None:
         """Let anybody claim the job."""
@@ -110,12 +111,12 @@ class OwnedFile:
         """Let the job sleep until `wake_ns`."""
         self._move(self.name.parked(wake_ns, attempt=attempt))
 
-    def finish(self, outcome: JobState, reason: str, seconds: float | None) -> None:
+    def finish(self, outcome: JobState, reason: str, seconds: float | None, trace: str = "") -> None:
         """Note the outcome, then end the job; raises ValueError on a state that is no end."""
         if outcome not in ENDED:
             raise ValueError(f"a job that is {self.name.state} can't end as {outcome}")
         if self.name.state is not JobState.ENDING:  # else an earlier try came that far
-            self.note_ended(outcome, reason, seconds)
+            self.note_ended(outcome, reason, seconds, trace)
         self.end_as_noted(outcome)
 
     def end_as_noted(self, outcome: JobState) -> None:

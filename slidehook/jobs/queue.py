@@ -168,10 +168,10 @@ class Claim(Protocol):
     def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
         """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
 
-    def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again.
 
-        Not `counted`: as if this attempt had not been.
+        Not `counted`: as if this attempt had not been. `trace`: the app's traceback, for an operator.
         """
 
     def park(self, reason: str) -> None:
@@ -183,8 +183,8 @@ class Claim(Protocol):
     def give_back(self) -> None:
         """Let another worker have the job at once; this attempt does not count."""
 
-    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None) -> None:
-        """End the job as done, failed or cancelled."""
+    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None, *, trace: str = "") -> None:
+        """End the job as done, failed or cancelled. `trace`: the app's traceback, for an operator."""
 
 
 class JobSource(Protocol):
@@ -231,7 +231,12 @@ class JobLedger(Protocol):
         """Count the jobs of each state, and those that are `damaged`."""
 
     def list(
-        self, states: tuple[JobState, ...] = ..., *, app_id: str | None = None, limit: int | None = None
+        self,
+        states: tuple[JobState, ...] = ...,
+        *,
+        app_id: str | None = None,
+        slide_id: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[JobSummary]:
         """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
 
@@ -247,5 +252,12 @@ class JobLedger(Protocol):
     def cancel(self, job_id: str, *, tell: Tell = told_elsewhere) -> Cancelled:
         """Stop a live job as `JobSink.cancel` does; raises JobNotFound, IllegalTransition when it has ended."""
 
-    def purge(self, older_than_s: float, states: tuple[JobState, ...] = ...) -> Purged:
+    def purge(
+        self,
+        older_than_s: float,
+        states: tuple[JobState, ...] = ...,
+        *,
+        app_id: str | None = None,
+        slide_id: str | None = None,
+    ) -> Purged:
         """Remove jobs that ended longer ago than that; raises ValueError on a state that is no end."""

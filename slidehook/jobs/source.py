@@ -298,7 +298,7 @@ class FileClaim:
         self._token_note = ""
         self._parked = False
         self.standing = Standing.LIVE
-        self.wanted: tuple[JobState, str, float | None] | None = None
+        self.wanted: tuple[JobState, str, float | None, str] | None = None
         """How `finish` was to end the job, and could not."""
 
     @contextlib.contextmanager
@@ -360,10 +360,10 @@ class FileClaim:
         with self._acting("can't note the result"):
             self._file.note_result(result_id, version_id, in_doubt=in_doubt)
 
-    def retry(self, reason: str, delay_s: float, *, counted: bool = True) -> None:
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""
         with self._acting("can't take the job back", last=True):
-            self._file.note_attempt_ended(reason)
+            self._file.note_attempt_ended(reason, trace=trace)
             wake_ns = self._disk.clock() + round(delay_s * 1e9)
             self._file.to_parked(wake_ns, attempt=self.attempt if counted else self.attempt - 1)
 
@@ -394,13 +394,13 @@ class FileClaim:
             self._file.note_attempt_ended("the worker left")
             self._file.to_waiting(attempt=self.attempt - 1)
 
-    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None) -> None:
+    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None, *, trace: str = "") -> None:
         """End the job as done, failed or cancelled; raises ClaimLost."""
         try:
             with self._acting("can't end the job", last=True):
-                self._file.finish(outcome, reason, seconds)
+                self._file.finish(outcome, reason, seconds, trace)
         except QueueError:
-            self.wanted = (outcome, reason, seconds)
+            self.wanted = (outcome, reason, seconds, trace)
             raise
 
 

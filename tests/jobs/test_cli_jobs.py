@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from simulator.options import Options
 from simulator.server import Simulator
 from slidehook.cli import main
+from slidehook.cli_jobs import fair_shares
 from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job, JobState
 from slidehook.jobs.source import FileClaim, FileSource
@@ -87,7 +88,93 @@ def test_a_list_is_filtered_by_state_and_app_and_limited(desk: Desk) -> None:
 
 
 def test_an_empty_queue_is_said_to_be_empty(desk: Desk) -> None:
-    assert desk.types("list").output == "no jobs\n"
+    assert desk.types("list").output == "no jobs\nno worker is running; start ./worker_run.sh\n"
+    desk.put("S-1")
+    desk.claim()
+    assert "no worker" not in desk.types("list").output
+    assert len(desk.reads("list")["workers"]) == 1
+
+
+def test_a_list_shows_the_slide_the_reason_and_how_long_it_took(desk: Desk) -> None:
+    desk.failed("S-1")
+    desk.put("S-2\x1b[31m")
+    desk.claim().retry("DPAT is away", 600)
+    output = desk.types("list").output
+    failed, parked = [next(line for line in output.splitlines() if slide in line) for slide in ("S-1", "S-2")]
+    assert "1.5 s" in failed
+    assert "the slide can't be read" in failed
+    assert "DPAT is away" in parked
+    assert " s so far" in parked
+    assert "\x1b" not in output
+    assert {each["slide"]: (each["reason"], each["seconds"]) for each in desk.reads("list")["jobs"]} == {
+        "S-1": ("the slide can't be read", 1.5),
+        "S-2\x1b[31m": ("DPAT is away", None),
+    }
+
+
+def test_failed_jobs_stay_in_sight_behind_many_that_wait(desk: Desk) -> None:
+    failed = [desk.failed(f"S-{number}") for number in range(3)]
+    waiting = [desk.put(f"W-{number}") for number in range(60)]
+    output = desk.types("list").output
+    assert all(job.id in output for job in (*failed, waiting[0], waiting[46]))
+    assert waiting[47].id not in output
+    assert "13 more are not shown" in output
+
+
+@pytest.mark.parametrize(
+    ("counts", "limit", "shares"),
+    [
+        ([500, 3, 900], 50, [23, 3, 24]),
+        ([2, 1], 1, [1, 0]),
+        ([0, 0], 5, [0, 0]),
+        ([5, 5], None, [5, 5]),
+        ([1, 1, 1, 100], 50, [1, 1, 1, 47]),
+    ],
+)
+def test_each_state_has_its_share_of_a_list(counts: list[int], limit: int | None, shares: list[int]) -> None:
+    assert fair_shares(counts, limit) == shares
+
+
+def test_jobs_are_chosen_by_slide_app_and_state(desk: Desk) -> None:
+    failed = [desk.failed("S-1"), desk.failed("S-2")]
+    waiting = desk.put("S-1", app_id="focus")
+    assert [each["id"] for each in desk.reads("list", "--slide", "S-1")["jobs"]] == [waiting.id, failed[0].id]
+    assert desk.types("retry", "--slide", "S-2").output == f"job {failed[1].id} waits to run again\n"
+    cancelled = desk.types("cancel", "--slide", "S-1", "--app", "focus", "--state", "waiting").output
+    assert cancelled.startswith(f"job {waiting.id}: ")
+    assert failed[1].id not in cancelled
+    assert desk.types("purge", "--days", "0", "--slide", "S-2").output.startswith("removed 0 jobs")
+    assert desk.types("purge", "--days", "0", "--slide", "S-1", "--app", "tissue-area").output.startswith(
+        "removed 1 "
+    )
+    assert desk.types("retry", "--state", "failed").output == "no such jobs\n"
+
+
+@pytest.mark.parametrize("command", ["retry", "cancel"])
+@pytest.mark.parametrize("words", [(), ("zz", "--slide", "S-1")])
+def test_jobs_are_named_or_chosen(desk: Desk, command: str, words: tuple[str, ...]) -> None:
+    desk.failed("S-1")
+    result = desk.types(command, *words)
+    assert result.exit_code == 2
+    assert "Name jobs, or choose them" in result.output
+    assert desk.reads("list")["counts"]["failed"] == 1
+
+
+def test_one_job_that_can_not_be_retried_keeps_no_other_from_it(desk: Desk) -> None:
+    failed = desk.failed("S-1")
+    result = desk.types("retry", "zz", failed.id)
+    assert result.exit_code == 1
+    assert f"job {failed.id} waits to run again" in result.output
+
+
+def test_an_apps_traceback_is_shown_with_its_attempt(desk: Desk) -> None:
+    job = desk.put("S-1")
+    desk.claim().retry("the app has a fault", 0, trace="Traceback:\n  first\x1b[31m")
+    desk.claim().finish(JobState.FAILED, "the app has a fault", 1.5, trace="Traceback:\n  second")
+    lines = desk.types("show", job.id).output.splitlines()
+    assert "      first\\x1b[31m" in lines
+    assert lines.index("      first\\x1b[31m") < lines.index("      second")
+    assert "first" not in desk.types("list").output
 
 
 def test_one_job_is_shown_with_all_that_happened_to_it_and_without_its_token(desk: Desk) -> None:

@@ -294,3 +294,25 @@ def test_live_jobs_work_on_after_a_purge(backend: Backend) -> None:
     assert sink.hold(make_job("a")).coalesced
     assert sink.cancel(KEY) is not None
     claim.finish(JobState.CANCELLED)
+
+
+def test_jobs_are_listed_and_purged_by_slide(backend: Backend) -> None:
+    ids = fill(backend)
+    ledger = backend.ledger()
+    assert [each.job_id for each in ledger.list(slide_id="failed")] == [ids["failed"]]
+    assert list(ledger.list(slide_id="failed", app_id="another")) == []
+    assert list(ledger.list((JobState.DONE,), slide_id="failed")) == []
+    backend.clock.move(8 * DAY_S)
+    assert ledger.purge(7 * DAY_S, slide_id="failed", app_id="another").jobs == 0
+    assert ledger.purge(7 * DAY_S, slide_id="failed").jobs == 1
+    assert ledger.counts()["failed"] == 0
+    assert ledger.counts()["done"] == 1
+
+
+def test_an_apps_traceback_is_kept_with_its_attempt(backend: Backend) -> None:
+    (job_id,) = put(backend.sink(), "a")
+    source = backend.source()
+    claimed(source).retry("a fault", 0, trace="first\n  line")
+    claimed(source).finish(JobState.FAILED, "a fault", 1.0, trace="second")
+    events = backend.ledger().show(job_id)[1].events
+    assert [getattr(each, "trace", None) for each in events] == ["first\n  line", "second"]
