@@ -312,11 +312,12 @@ class _Told(Exception):
 
 
 def _error(fault: _Fault, cleaned: Callable[[str], str]) -> SlidehookError:
+    sentence = cleaned(fault.sentence)
     if fault.trace:
-        error = AppTrace(fault.sentence)
+        error = AppTrace(sentence)
         error.trace = cleaned(fault.trace)
         return error
-    told = fault.error(fault.sentence)
+    told = fault.error(sentence)
     if isinstance(told, DpatUnavailable):
         told.retry_after_s = fault.retry_after_s
     return told

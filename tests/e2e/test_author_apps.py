@@ -9,6 +9,7 @@ import pytest
 
 from simulator.invoking import Answer
 from simulator.options import Options
+from slidehook.jobs.job import JobState
 from tests.e2e.conftest import Dpat, Site, running_site
 from tests.e2e.running import wait_for
 
@@ -78,8 +79,37 @@ class Judge(App):
 
     def analyze(self, slide, progress):
         return Result("bad", quality=Quality.REJECTED)
+
+
+class Faulty(App):
+    id = "faulty"
+    name = "Faulty"
+    needs = ()
+
+    def analyze(self, slide, progress):
+        import logging
+
+        print("first it prints")
+        logging.getLogger("faulty").warning("then it logs")
+        token = slide._access.token.token()
+        raise LookupError("no such thing as " + token + " \\x07")
+
+
+class Segfault(App):
+    id = "segfault"
+    name = "Segfault"
+    needs = ()
+
+    def analyze(self, slide, progress):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGSEGV)
 """
-APPS = {"areas": "Areas", "tagged": "Tagged", "recount": "Recount", "case": "Case", "judge": "Judge"}
+APPS = {"areas": "Areas", "tagged": "Tagged", "recount": "Recount", "case": "Case", "judge": "Judge"} | {
+    "faulty": "Faulty",
+    "segfault": "Segfault",
+}
 TRIANGLE = [(0.25, 0.25), (0.5, 0.25), (0.5, 0.5)]
 BOW_TIE = [(0.1, 0.1), (0.2, 0.2), (0.2, 0.1), (0.1, 0.2)]
 
@@ -304,3 +334,29 @@ def test_an_older_dpat_has_no_quality_control_and_the_log_says_so(users_of: Call
 
     wait_for(skipped, "the log says that quality control was skipped")
     assert [each for each in users.dpat.calls() if each.path.endswith("/qualityControl")] == []
+
+
+def test_an_apps_fault_is_in_the_log_and_in_the_jobs_history_with_its_traceback(users: Users) -> None:
+    slide_id = users.dpat.add_slide()
+    users.dpat.invoke("faulty", slide_id)
+    assert users.final("faulty", slide_id)["displayResult"].startswith("failed: the app has a fault: LookupError")
+    job = users.site.job_in(JobState.FAILED, slide_id)
+    told = users.site.types("jobs", "show", job.record.job.id)
+    log = users.site.programs[1].text()
+    for text in (told, log):
+        assert "Traceback (most recent call last)" in text
+        assert "author_apps.py" in text
+        assert "LookupError: no such thing as … \\x07" in text
+        assert "\x07" not in text
+    printed = [line for line in log.splitlines() if "| first it prints" in line or "| then it logs" in line]
+    assert len(printed) == 2
+    assert all(f"job={job.record.job.id}" in line for line in printed)
+
+
+def test_an_app_that_native_code_kills_leaves_its_stack_in_the_log(users: Users) -> None:
+    slide_id = users.dpat.add_slide()
+    users.dpat.invoke("segfault", slide_id)
+    assert "SIGSEGV" in users.final("segfault", slide_id)["displayResult"]
+    lines = [line for line in users.site.programs[1].text().splitlines() if "author_apps.py" in line]
+    job_id = users.site.job_in(JobState.FAILED, slide_id).record.job.id
+    assert any("in analyze" in line and f"job={job_id}" in line for line in lines)
