@@ -28,6 +28,11 @@ def _no_settings_of_the_caller() -> Iterator[None]:
         yield
 
 
+# The tests' own calls go to this host alone, so none may go to a proxy that the environment names.
+if any(os.environ.get(each) for name in ("http_proxy", "all_proxy") for each in (name, name.upper())):
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
+
+
 @pytest.fixture(scope="session")
 def sample_slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the slides `immuno` (TIFF) and `immuno-dicom` (DICOM); copy it before changing it."""

@@ -93,6 +93,17 @@ def test_what_passes_is_sat_out_within_the_first_attempt(
     assert not [each for each in dpat.faults() if each.kind != "headers"]
 
 
+@pytest.mark.parametrize("status", [401, 403, 407])
+@pytest.mark.parametrize("path", [r"/files$", r"/results/\d+$", r"/slides/[^/]+/info$"])
+def test_a_proxys_page_is_sat_out_and_spends_no_token(dpat: Dpat, site: Site, status: int, path: str) -> None:
+    slide_id = dpat.add_slide()
+    page = {"Content-Type": "text/html; charset=utf-8", "Server": "squid/5.7"}
+    dpat.add_fault(path, "status", status=status, headers=page, count=2)
+    dpat.create(slide_id)
+    ends_right(dpat, site, slide_id)
+    assert not dpat.faults()
+
+
 @pytest.mark.parametrize("kind", ["close", "cut", "html"])
 def test_a_result_whose_answer_was_lost_is_the_one_that_goes_on(dpat: Dpat, site: Site, kind: Any) -> None:
     slide_id = dpat.add_slide()

@@ -239,6 +239,10 @@ def test_a_proxy_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, w
         read_settings()
 
 
-def test_the_proxys_password_is_not_shown() -> None:
+def test_the_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIDEHOOK_DPAT_PROXY", "socks5://me:secret@proxy:3128")
+    with pytest.raises(SettingsInvalid) as told:
+        read_settings()
+    assert "secret" not in str(told.value)
     settings = Settings(_env_file=None, dpat_proxy="http://me:secret@proxy:3128/")
     assert "secret" not in repr(settings)
