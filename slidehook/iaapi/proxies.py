@@ -14,6 +14,7 @@ PROXY_AUTHENTICATION = 407
 ABOUT_TOKENS = frozenset({401, 403})
 NO_ANSWER_OF_DPAT = ABOUT_TOKENS | {404}
 """Statuses that decide what becomes of a job, so that they count only when DPAT itself has answered."""
+DPAT_IS_AWAY = frozenset({500, 502, 503, 504})
 _PAGES = frozenset({"text/html", "application/xhtml+xml"})
 _PRODUCTS = {
     "squid": "Squid",
@@ -58,16 +59,22 @@ def is_from_proxy(response: Response) -> bool:
     """Say whether a proxy gave this answer, so that it says nothing about a token, nor about what DPAT has.
 
     407 is always a proxy's. 401, 403 and 404 are when they are an HTML page, or when they bear a proxy's marks and
-    neither DPAT's version nor JSON. A Bearer challenge is about the token, whoever sends it.
+    neither DPAT's version nor JSON; 500 to 504 only with such marks. A Bearer challenge is about the token, whoever
+    sends it.
     """
-    if response.status_code == PROXY_AUTHENTICATION:
+    status = response.status_code
+    if status == PROXY_AUTHENTICATION:
         return True
-    if response.status_code not in NO_ANSWER_OF_DPAT or _asks_for_bearer(response):
+    if status not in NO_ANSWER_OF_DPAT | DPAT_IS_AWAY or _asks_for_bearer(response):
         return False
-    if is_page(response):
-        return response.status_code in ABOUT_TOKENS or VERSION_HEADER not in response.headers
+    if status in ABOUT_TOKENS and is_page(response):
+        return True
     if VERSION_HEADER in response.headers or _kind_of_body(response).endswith("json"):
         return False
+    return _bears_marks(response) or (status in NO_ANSWER_OF_DPAT and is_page(response))
+
+
+def _bears_marks(response: Response) -> bool:
     marks = ("Proxy-Authenticate", "Proxy-Status", "X-Squid-Error", "Via")
     return any(name in response.headers for name in marks) or product_of(response) is not None
 

@@ -303,13 +303,18 @@ def checked(response: requests.Response) -> requests.Response:
     with response:
         if 300 <= status < 400:
             raise Refused(f"DPAT answered {status}, a redirect, which is not followed.")
-        if is_from_proxy(response):
-            raise NotFromDpat(f"A proxy{_way(response)} answered {status} in DPAT's place to {call_of(response)}.")
-        kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else Refused)
-        error = kind(f"DPAT answered {status} to {call_of(response)}.")
+        error = _refusal(response)
         if isinstance(error, DpatUnavailable):
             error.retry_after_s = asked_wait_s(response.headers.get("Retry-After"), response.headers.get("Date"))
         raise error
+
+
+def _refusal(response: requests.Response) -> DpatError:
+    status, call = response.status_code, call_of(response)
+    if is_from_proxy(response):
+        return NotFromDpat(f"A proxy{_way(response)} answered {status} in DPAT's place to {call}.")
+    kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else Refused)
+    return kind(f"DPAT answered {status} to {call}.")
 
 
 def _way(response: requests.Response) -> str:

@@ -153,6 +153,8 @@ def test_a_page_of_the_sites_proxy_names_it_without_its_password(proxy: Proxy) -
         (403, {"X-Sectra-ApiVersion": None, "Via": "1.1 gate (something)"}),
         (401, {"X-Sectra-ApiVersion": None, "Proxy-Authenticate": "Negotiate"}),
         (403, {"X-Sectra-ApiVersion": None, "X-Squid-Error": "ERR_ACCESS_DENIED 0"}),
+        (503, {**PAGE, "X-Squid-Error": "ERR_CONNECT_FAIL 111"}),
+        (504, {**PAGE, "Via": "1.1 gate"}),
     ],
 )
 def test_a_proxys_refusal_is_no_word_on_token_or_slide(
@@ -219,6 +221,23 @@ def test_what_dpat_itself_lacks_is_not_found_whatever_it_looks_like(dpat: Little
     dpat.answer("GET", INFO, Reply(404, b"<html>", {"Content-Type": "text/html"}))
     with pytest.raises(NotFound):
         client_at(dpat.url).slide_info("S-1")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("headers", [{}, PAGE, {"Via": "1.1 gate"}, {**PAGE, "Content-Type": "application/json"}])
+def test_a_web_server_without_its_dpat_is_no_proxy(
+    dpat: LittleDpat, status: int, headers: dict[str, str | None]
+) -> None:
+    dpat.answer("GET", INFO, Reply(status, b"{}", headers))
+    with pytest.raises(DpatUnavailable, match=f"^DPAT answered {status} to GET"):
+        client_at(dpat.url).slide_info("S-1")
+
+
+def test_a_proxy_is_left_alone_for_as_long_as_it_asks(dpat: LittleDpat) -> None:
+    dpat.answer("GET", INFO, Reply(503, b"<html>", {**PAGE, "Server": "squid", "Retry-After": "7"}))
+    with pytest.raises(NotFromDpat) as told:
+        client_at(dpat.url).slide_info("S-1")
+    assert told.value.retry_after_s == 7.0
 
 
 def test_a_kind_of_proxy_is_named_in_our_words(dpat: LittleDpat) -> None:
