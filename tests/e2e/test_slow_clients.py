@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from pathlib import Path
 
 import pytest
+import trustme
 
 from slidehook.publishing.limits import MIB
 from tests.e2e.conftest import ROUTE, Site
@@ -175,3 +178,34 @@ def test_a_webserver_that_is_told_to_leave_does_not_wait_for_who_stalls(new_site
         healthy_within(site)
         program.process.terminate()
         wait_for(lambda: program.process.poll() is not None, "the webserver has left", within_s=20)
+
+
+def test_clients_that_begin_no_tls_take_no_thread_either(new_site: Callable[..., Site], tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    site = new_site()
+    both = str(tmp_path / "both.pem")
+    program = site.start("flask_run.sh", "--certfile", both, "--keyfile", both)
+
+    def ask() -> int:
+        connection = HTTPSConnection("localhost", site.port, timeout=ANSWER_S, context=trusting)
+        with contextlib.closing(connection):
+            connection.request("GET", "/openapi.json")
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+    def is_there() -> bool:
+        assert program.process.poll() is None
+        with contextlib.suppress(ConnectionRefusedError):
+            return ask() == 200
+        return False
+
+    wait_for(is_there, "the webserver answers", within_s=90)
+    with stalled(site, b""), stalled(site, b"\x16\x03\x01"):
+        began = time.monotonic()
+        assert ask() == 200
+        assert time.monotonic() - began < ANSWER_S / 2
