@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from slidehook.jobs.job import JobState
 from tests.e2e.conftest import Dpat, Site
@@ -80,6 +81,32 @@ def test_a_job_waits_where_too_little_of_the_disk_would_stay_free(
     site.start_worker(min_free_gb="0")
     assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"] == "ANSWER: 42", WITHIN_S)
     assert site.job_in(JobState.DONE, slide_id).attempt == 1
+
+
+def test_health_says_that_no_job_can_be_put_while_the_queues_disk_is_full(
+    new_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    if not can_mount(tmp_path / "probe"):
+        pytest.skip("a disk of its own can't be mounted here: unshare is missing or not allowed")
+    site = new_site()
+    web = site.start("flask_run.sh", within=[*NAMESPACE, str(site.queue)])
+
+    def says(status: int) -> str:
+        """Give what /healthz says if it answers with `status`, else nothing."""
+        assert web.process.poll() is None, web.text()
+        with contextlib.suppress(requests.ConnectionError):
+            answer = site.get("/healthz")
+            return answer.text if answer.status_code == status else ""
+        return ""
+
+    wait_for(lambda: says(200), "the webserver answers", within_s=90)
+    ballast = Path(f"/proc/{web.pid}/root{site.queue}/ballast")
+    fill(ballast)
+    told = wait_for(lambda: says(503), "the full disk is told", within_s=30)
+    assert "SLIDEHOOK_QUEUE_DIR: no job can be put into" in told
+    assert "No space left on device" in told
+    ballast.unlink()
+    wait_for(lambda: says(200), "there is room again", within_s=30)
 
 
 def parts(data: Path) -> list[Path]:
