@@ -197,7 +197,7 @@ def test_two_parts_of_one_name_are_not_guessed_about(dpat: Dpat, site: Site) -> 
     slide_id = dpat.add_slide("immuno-dicom")
     dpat.add_fault("/files$", "parts", dispositions=["attachment; filename=a.dcm", "attachment; filename=A.dcm"])
     dpat.create(slide_id)
-    assert dpat.final(slide_id)["displayResult"] == "failed: DPAT sent two files with the name A.dcm"
+    assert dpat.final(slide_id)["displayResult"] == "failed: DPAT sent two files with one name"
     site.job_in(JobState.FAILED, slide_id)
     assert site.keeps_no_slide()
 
