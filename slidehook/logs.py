@@ -53,15 +53,19 @@ def _write_traceback(out: TextIO, error: Any) -> None:
     out.write(plain_lines(written.getvalue(), INDENT))
 
 
-def set_up_logging() -> None:
-    """Make structlog write time, level, event and values; in colour on a terminal only."""
+def set_up_logging(*, timed: bool = True) -> None:
+    """Make structlog write time, level, event and values; in colour on a terminal only.
+
+    `timed=False` leaves out the time, for a process whose lines another one logs.
+    """
     file = sys.stderr
+    time = [structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)] if timed else []
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _make_plain,
-            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
+            *time,
             structlog.dev.ConsoleRenderer(
                 colors=file.isatty(),
                 pad_event_to=34,

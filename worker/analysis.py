@@ -5,26 +5,17 @@ The child lives on between jobs, so that what an app loads in `setup` stays load
 
 from __future__ import annotations
 
-import faulthandler
 import multiprocessing
 import os
-import pickle
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import structlog
 
-from slidehook.access import DpatAccess
-from slidehook.app import App, TaggedPolygon
 from slidehook.errors import (
-    AppChanged,
     AppCrashed,
     AppError,
     AppOutOfMemory,
@@ -32,27 +23,15 @@ from slidehook.errors import (
     DpatUnavailable,
     SlidehookError,
 )
-from slidehook.geometry import Frame
-from slidehook.hosting.fingerprint import fingerprint, resting_on
-from slidehook.hosting.memory import adopt_orphans
-from slidehook.hosting.plain import in_words, plain
-from slidehook.hosting.registry import Registry, load_apps
-from slidehook.hosting.running import certain_mpp, run_app
-from slidehook.hosting.withheld import begin_apps_process, environment_for_apps, settings_for_apps
-from slidehook.iaapi.client import DpatServers
-from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
-from slidehook.pixels.bounds import Bounds
-from slidehook.regions import tag_of
-from slidehook.result import Result
+from slidehook.hosting.withheld import environment_for_apps, settings_for_apps
 from slidehook.settings import Settings
-from slidehook.slide import Slide
+from worker.appchild import serve
 from worker.leftbehind import Marked
-from worker.line import Garbled, HungUp, Line, new_line
+from worker.line import Garbled, HungUp, new_line
 from worker.memory import MemoryGuard, end_group
-from worker.overview import keep_overview
-from worker.prints import Prints, flush_prints, print_into
-from worker.supervisor import end_with
-from worker.telling import ChildTokens, Step, Teller, TokenRefused
+from worker.prints import Prints
+from worker.task import Fault, Found, Task
+from worker.telling import Step, TokenRefused
 
 TICK_S = 0.25
 """How often the worker is asked for its own duties while an app computes, in seconds."""
@@ -62,56 +41,8 @@ KILL_S = 10.0
 """How long this waits until a child that is killed is gone, in seconds; one that waits for a dead disk may stay."""
 LAST_WORDS = 1000
 """How many messages of a dead child are read; what it started may speak in its place, without an end."""
-MAX_RESULT_BYTES = 64 * 1024 * 1024
-"""The largest result that a child may send: some million points."""
-
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a child is to analyse; a `path` is None where the app needs no such thing, or there is none.
-
-    `thumbnail` is made by the child where it is not there yet: of DPAT's tiles, else of the file `overview_from`.
-    `drawn` is what the user drew; `callback_url` and `token` are the way to the job's DPAT, None when there is none.
-    `dependency` is what the app in the app's `depends_on` has found, and `rests_on` that app's fingerprint.
-    """
-
-    app_id: str
-    path: Path | None
-    info: ImageInfo
-    thumbnail: Path | None
-    label: Path | None = None
-    drawn: Input = field(default_factory=WholeSlideInput)
-    callback_url: str | None = None
-    token: str = field(default="", repr=False)
-    dependency: Result | None = None
-    rests_on: str = ""
-    overview_from: Path | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an app found, and the slide's extent in level-0 pixels that it counted in.
-
-    `mpp`: µm per such pixel, None when that is not certain. `rests_on`: the fingerprint of the app that found it.
-    `bounds`: what the file says was scanned.
-    """
-
-    result: Result
-    frame: Frame
-    mpp: float | None = None
-    rests_on: str = ""
-    bounds: Bounds | None = None
-
-
-@dataclass(frozen=True)
-class _Fault:
-    error: type[SlidehookError]
-    sentence: str
-    trace: str = ""
-    retry_after_s: float = 0.0
 
 
 class AppProcess:
@@ -126,7 +57,7 @@ class AppProcess:
         self._prints = Prints()
         self._marked = Marked(left_behind(settings), self._prints.inode)
         args = (theirs, self._prints.writer, settings_for_apps(settings, proxy=True), os.getpid())
-        self._process = context.Process(target=_serve, args=args, name="app")
+        self._process = context.Process(target=serve, args=args, name="app")
         try:
             with environment_for_apps(), self._marked.starting():
                 self._process.start()
@@ -251,7 +182,7 @@ class AppProcess:
             match self._line.recv():
                 case Found() as found:
                     return found
-                case _Fault() as fault:
+                case Fault() as fault:
                     raise _Told(_error(fault, self._prints.cleaned))
                 case Step(percent, text):
                     progress(percent, text)
@@ -311,7 +242,7 @@ class _Told(Exception):
         self.error = error
 
 
-def _error(fault: _Fault, cleaned: Callable[[str], str]) -> SlidehookError:
+def _error(fault: Fault, cleaned: Callable[[str], str]) -> SlidehookError:
     sentence = cleaned(fault.sentence)
     if fault.trace:
         error = AppTrace(sentence)
@@ -327,109 +258,3 @@ def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"exit status {code}"
-
-
-# --- in the child
-
-
-def _serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> None:
-    """Analyse what comes through the line until it closes."""
-    print_into(prints)
-    begin_apps_process()
-    faulthandler.enable()  # of a fault in native code, the log has Python's stack
-    pipe.keep_to_this_process()
-    os.setpgid(0, 0)
-    adopt_orphans()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    end_with(parent, signal.SIGKILL)
-    apps = LoadedApps(load_apps(settings))
-    servers = DpatServers(settings)
-    while True:
-        try:
-            task: Task = pipe.recv()
-        except HungUp:
-            return
-        teller = Teller(pipe)
-        message = _analyse(apps, task, servers, teller)
-        flush_prints()
-        teller.end(message)
-
-
-class LoadedApps:
-    """The apps of one child, each with the fingerprint that it was set up with."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._fingerprints: dict[str, str] = {}
-        self._modules = self._imported()
-
-    def ready(self, app_id: str) -> tuple[App, str]:
-        """Give an app that is set up, and its fingerprint; raises what `setup` raises, and AppChanged."""
-        app = self._registry.get(app_id)
-        if app is None:
-            raise AppChanged(f"the app {app_id} does not load on this worker")
-        if app.id not in self._fingerprints:
-            before = fingerprint(app)
-            app.setup()
-            if fingerprint(app) != before:
-                raise AppChanged(f"a file of the app {app_id} changed while it was set up")
-            self._fingerprints[app.id] = before
-        return app, self._fingerprints[app.id]
-
-    def check(self) -> None:
-        """Raise AppChanged when an app has imported modules of its own late, which may not fit those from before."""
-        late = self._imported() - self._modules
-        if late and (what := self._registry.changed()):
-            raise AppChanged(f"{what} changed while the app was at work")
-        self._modules |= late
-
-    def _imported(self) -> set[str]:
-        watch = self._registry.watch
-        return set() if watch is None else watch.modules & sys.modules.keys()
-
-
-def _analyse(apps: LoadedApps, task: Task, servers: DpatServers, teller: Teller) -> bytes:
-    """Analyse one slide, and give what is to be sent: a Found or a _Fault."""
-    try:
-        app, own = apps.ready(task.app_id)
-        rests_on = resting_on(own, task.rests_on)
-        tags = app.input.tags if isinstance(app.input, TaggedPolygon) else ()
-        access = None
-        if task.callback_url is not None:
-            tokens = ChildTokens(task.token, teller)
-            access = DpatAccess(servers, task.callback_url, tokens, include_phi=app.settings.store_phi)
-        slide = Slide(
-            task.path,
-            task.info,
-            thumbnail=keep_overview(task.thumbnail, task.info, task.overview_from, access),
-            label=task.label,
-            drawn=task.drawn,
-            tag=tag_of(task.drawn, tags),
-            access=access,
-            dependency=task.dependency,
-        )
-        with slide:
-            result = plain(run_app(app, slide, teller.progress, rests_on=rests_on))
-            apps.check()
-            return _packed(Found(result, slide.frame, certain_mpp(slide), rests_on, slide.bounds))
-    except SlidehookError as error:
-        # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
-        kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError
-        retry_after_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
-        return _packed(_Fault(kind, in_words(error), retry_after_s=retry_after_s))
-    except (Exception, SystemExit) as error:
-        # An app may raise anything: the slide gets one sentence, the log the traceback.
-        sentence = f"the app has a fault: {type(error).__name__}: {in_words(error)}"
-        return _packed(_Fault(AppError, sentence, traceback.format_exc()))
-
-
-def _packed(message: Found | _Fault) -> bytes:
-    """Pickle what is to be sent, since a result that can't be sent must be told as well."""
-    content = pickle.dumps(message)
-    if len(content) > MAX_RESULT_BYTES:
-        raise AppError(
-            f"the app's result is too large: {len(content) / 2**20:.0f} MiB, {MAX_RESULT_BYTES >> 20} at most"
-        )
-    return content

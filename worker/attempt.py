@@ -19,12 +19,13 @@ from slidehook.publishing.onslide import frame_of
 from slidehook.publishing.quality import set_quality
 from slidehook.result import Quality, Result
 from slidehook.settings import Settings
-from worker.analysis import AppProcess, Found
+from worker.analysis import AppProcess
 from worker.chain import Chain
 from worker.finding import Finding, keep, kept
 from worker.gathering import END, Gathering
 from worker.leaving import Leaving, WorkerLeaving
 from worker.publisher import Publisher
+from worker.task import Found
 from worker.tokens import InterruptibleTokens, JobTokens
 from worker.watching import JobCancelled
 from worker.workspace import Workspace

@@ -14,9 +14,10 @@ from slidehook.iaapi.models import ImageInfo, WholeSlideInput
 from slidehook.iaapi.tokens import TokenSource
 from slidehook.jobs.job import Job
 from slidehook.settings import Settings
-from worker.analysis import AppProcess, Found, Task
+from worker.analysis import AppProcess
 from worker.gathering import Gathered, needs_files
 from worker.outputs import Outputs, output_key
+from worker.task import Found, Task
 
 log = structlog.get_logger()
 

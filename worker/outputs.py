@@ -18,7 +18,7 @@ from slidehook.errors import CannotStore
 from slidehook.hosting.fingerprint import fingerprint
 from slidehook.iaapi.models import ImageInfo
 from slidehook.private import private_folder, write_private
-from worker.analysis import Found
+from worker.task import Found
 
 _FOUND = TypeAdapter(Found)
 

@@ -29,11 +29,12 @@ from slidehook.iaapi.models import ImageInfo, Input, MultiAreaInput, Size, Tagge
 from slidehook.settings import Settings
 from tests.e2e.running import is_alive, wait_for
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
-from worker.analysis import AppProcess, AppTrace, Found, Task
+from worker.analysis import AppProcess, AppTrace
+from worker.task import Found, Task
 
 # An installed package with one app, which does what the slide's id says.
 APPS = """
-import os, signal, subprocess, sys, threading, time
+import multiprocessing, os, signal, subprocess, sys, threading, time
 from slidehook import App, PixelPoint, Result, TaggedPolygon
 from slidehook.errors import AppError
 
@@ -142,6 +143,16 @@ class Odd(App):
         self.go_on.set()
         self.reported.wait()
         return Result("done after")
+
+    def terminate(self, slide, progress):
+        os.kill(os.getpid(), signal.SIGTERM)
+        forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        started = subprocess.Popen(["sleep", "600"])
+        forked.start()
+        for each in (forked, started):
+            each.terminate()
+        forked.join(60)
+        return Result("ended", {"Forked": forked.exitcode, "Started": started.wait(60)})
 
     def regions(self, slide, progress):
         return Result(str(slide.tag), {"Area": sum(each.area_px for each in slide.regions)})
@@ -276,13 +287,13 @@ def test_an_apps_fault_is_one_sentence_and_a_trace_for_the_log(
     with pytest.raises(AppTrace, match=f"the app has a fault: .*{reason}") as caught:
         ask(lasting, tiff, deed)
     assert "Traceback" in caught.value.trace
-    assert "worker/analysis.py" in caught.value.trace
+    assert "worker/appchild.py" in caught.value.trace
     assert ask(lasting, tiff, "count").result.text
 
 
 def test_a_slide_that_can_not_be_read_is_not_the_apps_fault(lasting: AppProcess, tmp_path: Path) -> None:
     (tmp_path / "x.svs").write_bytes(b"no slide")
-    with pytest.raises(SlideUnreadable, match=r"x\.svs"):
+    with pytest.raises(SlideUnreadable, match=r"^OpenSlide cannot read the slide's file$"):
         ask(lasting, tmp_path / "x.svs", "count", "wholeslide")
 
 
@@ -316,6 +327,13 @@ def test_what_an_app_has_started_ends_with_it_also_when_it_is_nobodys_child_any_
     with pytest.raises(Stopped):
         process.analyse(task, timeout_s=FOREVER_S, progress=lambda _, pid: started.append(int(pid)), tick=stop)
     wait_for(lambda: not is_alive(started[0]), "it has ended")
+
+
+def test_an_app_can_terminate_what_it_started_though_a_leaving_worker_does_not_end_it(
+    lasting: AppProcess, tiff: Path
+) -> None:
+    table = ask(lasting, tiff, "terminate").result.properties
+    assert (table["Forked"], table["Started"]) == (-signal.SIGTERM, -signal.SIGTERM)
 
 
 @pytest.mark.parametrize(("deed", "ending"), [("die", "killed by SIGKILL"), ("hang-up", "closed its line")])

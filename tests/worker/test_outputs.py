@@ -13,8 +13,8 @@ from slidehook.geometry import Frame
 from slidehook.iaapi.models import ImageInfo
 from slidehook.result import Button, Gallery
 from tests.author.sample_apps import Good
-from worker.analysis import Found
 from worker.outputs import Outputs, output_key
+from worker.task import Found
 from worker.workspace import Workspace
 
 

@@ -19,9 +19,10 @@ from slidehook.errors import AppCrashed, AppTimeout
 from slidehook.iaapi.models import ImageInfo
 from slidehook.settings import Settings
 from tests.e2e.running import is_alive, wait_for
-from worker.analysis import AppProcess, Task, left_behind
+from worker.analysis import AppProcess, left_behind
 from worker.leftbehind import VARIABLE, Mark, end_left_behind
 from worker.prints import BURST, MOST_CHARACTERS
+from worker.task import Task
 
 # An installed package with one app, which does what the slide's id says.
 APPS = """
@@ -316,7 +317,8 @@ sys.path.insert(0, sys.argv[1])
 from slidehook.iaapi.models import ImageInfo
 from slidehook.logs import set_up_logging
 from slidehook.settings import Settings
-from worker.analysis import AppProcess, Task
+from worker.analysis import AppProcess
+from worker.task import Task
 
 if __name__ == "__main__":
     set_up_logging()

@@ -12,8 +12,9 @@ from slidehook.iaapi.models import ImageInfo, Size
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from tests.packages import install
-from worker.analysis import AppProcess, Task
+from worker.analysis import AppProcess
 from worker.gathering import needs_files
+from worker.task import Task
 
 APPS = """
 from slidehook import App, Result

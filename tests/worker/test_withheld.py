@@ -16,8 +16,9 @@ from slidehook.jobs.filequeue import FileQueue
 from slidehook.jobs.job import Job
 from slidehook.jobs.source import FileSource
 from slidehook.settings import Settings
-from worker.analysis import AppProcess, Task
+from worker.analysis import AppProcess
 from worker.leftbehind import VARIABLE
+from worker.task import Task
 
 SECRET = "canary-e1f7"
 SECRETS = {

@@ -1,0 +1,154 @@
+"""The process that runs apps: it analyses what its worker sends, until the line between them closes."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+from slidehook.access import DpatAccess
+from slidehook.app import App, TaggedPolygon
+from slidehook.errors import AppChanged, AppError, DpatUnavailable, SlidehookError
+from slidehook.hosting.fingerprint import fingerprint, resting_on
+from slidehook.hosting.memory import adopt_orphans
+from slidehook.hosting.plain import in_words, plain
+from slidehook.hosting.registry import Registry, load_apps
+from slidehook.hosting.running import certain_mpp, run_app
+from slidehook.hosting.withheld import begin_apps_process
+from slidehook.iaapi.client import DpatServers
+from slidehook.logs import set_up_logging
+from slidehook.regions import tag_of
+from slidehook.settings import Settings
+from slidehook.slide import Slide
+from worker.line import HungUp, Line
+from worker.overview import keep_overview
+from worker.prints import flush_prints, print_into
+from worker.supervisor import end_with
+from worker.task import Fault, Found, Task
+from worker.telling import ChildTokens, Teller
+
+MAX_RESULT_BYTES = 64 * 1024 * 1024
+"""The largest result that may be sent: some million points."""
+_LEFT_TO_THE_WORKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> None:
+    """Analyse what comes through the line until it closes."""
+    print_into(prints)
+    set_up_logging(timed=False)  # the worker's log has the time
+    begin_apps_process()
+    faulthandler.enable()  # of a fault in native code, the log has Python's stack
+    pipe.keep_to_this_process()
+    os.setpgid(0, 0)
+    adopt_orphans()
+    _leave_signals_to_the_worker()
+    end_with(parent, signal.SIGKILL)
+    apps = LoadedApps(load_apps(settings))
+    servers = DpatServers(settings)
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except HungUp:
+            return
+        teller = Teller(pipe)
+        message = _analyse(apps, task, servers, teller)
+        flush_prints()
+        teller.end(message)
+
+
+def _leave_signals_to_the_worker() -> None:
+    """Bear the signals that tell a worker to leave: it ends this process when it has handed its job back.
+
+    Not by ignoring them: what the app starts would inherit that, and could not be ended by its `terminate`.
+    """
+    for number in _LEFT_TO_THE_WORKER:
+        signal.signal(number, lambda *_: None)
+        signal.siginterrupt(number, False)
+    os.register_at_fork(after_in_child=_end_by_signals)
+
+
+def _end_by_signals() -> None:
+    for number in _LEFT_TO_THE_WORKER:
+        signal.signal(number, signal.SIG_DFL)
+
+
+class LoadedApps:
+    """The apps of one child, each with the fingerprint that it was set up with."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._fingerprints: dict[str, str] = {}
+        self._modules = self._imported()
+
+    def ready(self, app_id: str) -> tuple[App, str]:
+        """Give an app that is set up, and its fingerprint; raises what `setup` raises, and AppChanged."""
+        app = self._registry.get(app_id)
+        if app is None:
+            raise AppChanged(f"the app {app_id} does not load on this worker")
+        if app.id not in self._fingerprints:
+            before = fingerprint(app)
+            app.setup()
+            if fingerprint(app) != before:
+                raise AppChanged(f"a file of the app {app_id} changed while it was set up")
+            self._fingerprints[app.id] = before
+        return app, self._fingerprints[app.id]
+
+    def check(self) -> None:
+        """Raise AppChanged when an app has imported modules of its own late, which may not fit those from before."""
+        late = self._imported() - self._modules
+        if late and (what := self._registry.changed()):
+            raise AppChanged(f"{what} changed while the app was at work")
+        self._modules |= late
+
+    def _imported(self) -> set[str]:
+        watch = self._registry.watch
+        return set() if watch is None else watch.modules & sys.modules.keys()
+
+
+def _analyse(apps: LoadedApps, task: Task, servers: DpatServers, teller: Teller) -> bytes:
+    """Analyse one slide, and give what is to be sent: a Found or a Fault."""
+    try:
+        app, own = apps.ready(task.app_id)
+        rests_on = resting_on(own, task.rests_on)
+        tags = app.input.tags if isinstance(app.input, TaggedPolygon) else ()
+        access = None
+        if task.callback_url is not None:
+            tokens = ChildTokens(task.token, teller)
+            access = DpatAccess(servers, task.callback_url, tokens, include_phi=app.settings.store_phi)
+        slide = Slide(
+            task.path,
+            task.info,
+            thumbnail=keep_overview(task.thumbnail, task.info, task.overview_from, access),
+            label=task.label,
+            drawn=task.drawn,
+            tag=tag_of(task.drawn, tags),
+            access=access,
+            dependency=task.dependency,
+        )
+        with slide:
+            result = plain(run_app(app, slide, teller.progress, rests_on=rests_on))
+            apps.check()
+            return _packed(Found(result, slide.frame, certain_mpp(slide), rests_on, slide.bounds))
+    except SlidehookError as error:
+        # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
+        kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError
+        retry_after_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
+        return _packed(Fault(kind, in_words(error), retry_after_s=retry_after_s))
+    except (Exception, SystemExit) as error:
+        # An app may raise anything: the slide gets one sentence, the log the traceback.
+        sentence = f"the app has a fault: {type(error).__name__}: {in_words(error)}"
+        return _packed(Fault(AppError, sentence, traceback.format_exc()))
+
+
+def _packed(message: Found | Fault) -> bytes:
+    """Pickle what is to be sent, since a result that can't be sent must be told as well."""
+    content = pickle.dumps(message)
+    if len(content) > MAX_RESULT_BYTES:
+        raise AppError(
+            f"the app's result is too large: {len(content) / 2**20:.0f} MiB, {MAX_RESULT_BYTES >> 20} at most"
+        )
+    return content
