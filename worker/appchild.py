@@ -68,12 +68,22 @@ def _leave_signals_to_the_worker() -> None:
     for number in _LEFT_TO_THE_WORKER:
         signal.signal(number, lambda *_: None)
         signal.siginterrupt(number, False)
-    os.register_at_fork(after_in_child=_end_by_signals)
+    # Held back meanwhile, since one may be sent before the new process has got to end by it.
+    os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_end_by_signals)
+
+
+def _hold_back() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_THE_WORKER)
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_TO_THE_WORKER)
 
 
 def _end_by_signals() -> None:
     for number in _LEFT_TO_THE_WORKER:
         signal.signal(number, signal.SIG_DFL)
+    _let_through()
 
 
 class LoadedApps:
