@@ -143,7 +143,7 @@ def post(site: Site, app: type[App], raw: bytes) -> requests.Response:
 def test_the_largest_result_of_each_app_can_be_changed_and_deleted(
     large_site: Site, dpat: Dpat, app: type[App], *, gallery: bool
 ) -> None:
-    slide_id = dpat.add_slide()
+    slide_id = dpat.add_slide(imageSize={"width": FRAME.width, "height": FRAME.height})
     before = stored(dpat, app, slide_id, full(app, gallery=gallery))
     given = {**before, "displayResult": "changed", "newerServers": {"add": "x" * (MIB // 2)}}
 
