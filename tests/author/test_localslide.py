@@ -147,7 +147,7 @@ def test_a_slide_without_a_label_has_none(grey: Path) -> None:
 
 def test_what_is_no_slide_is_unreadable(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no slide")
-    with pytest.raises(SlideUnreadable, match="cannot read the slide.s file"):
+    with pytest.raises(SlideUnreadable, match="cannot read the slide's file"):
         local_info(tmp_path / "notes.txt")
     with pytest.raises(SlideUnreadable, match="there is no slide at"):
         local_file(tmp_path / "gone.svs")

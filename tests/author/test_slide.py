@@ -54,7 +54,7 @@ def test_dpats_own_overview_is_used_where_there_is_one(tiff: Path, tmp_path: Pat
 @pytest.mark.parametrize("content", [b"", b"no slide", b"II*\0" + b"\xff" * 500])
 def test_a_file_that_is_no_slide_is_unreadable(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.svs").write_bytes(content)
-    with pytest.raises(SlideUnreadable, match="cannot read the slide.s file"):
+    with pytest.raises(SlideUnreadable, match="cannot read the slide's file"):
         open_slide(tmp_path / "x.svs")
     with pytest.raises(SlideUnreadable, match="none of the slide's files"):
         find_slide_file(tmp_path)
