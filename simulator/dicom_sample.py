@@ -42,12 +42,12 @@ def make_dicom(folder: Path, *, width: int = 2048, height: int = 1536) -> None:
     make_folder(folder.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
+        aside.chmod(0o700)
         section = draw_section(width, height, seed=2)
         for level in range(LEVELS):
             shrunk = section.shrink(2**level, 2**level) if level else section
             _write_level(aside / f"level-{level}.dcm", _pixels(shrunk), level)
         _write_label(aside / "label.dcm")
-        aside.chmod(0o700)
         aside.replace(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
