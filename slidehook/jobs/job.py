@@ -121,7 +121,7 @@ class AttemptEnded(BaseModel):
     reason: str
     claimer: str | None = None
     """Who died, if that is why."""
-    trace: str = ""
+    trace: str = Field(default="", exclude_if=lambda trace: not trace)
     """The app's traceback, if its own fault is why."""
 
 
@@ -134,7 +134,7 @@ class Ended(BaseModel):
     outcome: Literal[JobState.DONE, JobState.FAILED, JobState.CANCELLED]
     reason: str = ""
     seconds: float | None = None
-    trace: str = ""
+    trace: str = Field(default="", exclude_if=lambda trace: not trace)
     """The app's traceback, if the job failed of its own fault."""
 
 
