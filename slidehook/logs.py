@@ -75,5 +75,4 @@ def set_up_logging(*, timed: bool = True) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: _Lines(file),
-        cache_logger_on_first_use=True,
     )

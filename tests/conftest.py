@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from simulator.samples import sample_folder
@@ -26,6 +27,13 @@ def _no_settings_of_the_caller() -> Iterator[None]:
         for name in [each for each in os.environ if each.upper().startswith("SLIDEHOOK_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_at_the_start() -> Iterator[None]:
+    """Undo what a test, or a program that it ran in this process, has set up: it may write to a file closed since."""
+    yield
+    structlog.reset_defaults()
 
 
 # The tests' own calls go to this host alone, so none may go to a proxy that the environment names.

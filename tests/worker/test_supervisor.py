@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from slidehook.starting import CANT_START
 from worker import supervisor
@@ -53,16 +54,16 @@ def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers
 
 
 def test_a_worker_that_can_not_start_is_tried_ever_later_and_given_up_with_a_reason(
-    workers: Workers, capsys: pytest.CaptureFixture[str]
+    workers: Workers,
 ) -> None:
-    assert workers.supervise("sys.exit(3)") == 3
+    with capture_logs() as logged:
+        assert workers.supervise("sys.exit(3)") == 3
     starts = workers.starts()
     assert len(starts) == STARTS_MOST
     for number, (before, after) in enumerate(pairwise(starts), start=1):
         assert after - before >= 0.02 * 2 ** (number - 1)
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert "a worker could not start, and is not tried again" in last
-    assert "status=3" in last
+    assert logged[-1]["event"] == "a worker could not start, and is not tried again"
+    assert logged[-1]["status"] == 3
 
 
 def test_the_waits_grow_up_to_half_a_minute() -> None:
