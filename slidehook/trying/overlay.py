@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 
 from PIL import Image
 
@@ -33,7 +36,8 @@ def overlay_png(file: Path, record: ResultRecord, drawn: Sequence[Sequence[Point
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_draw, args=(theirs, file, record, drawn), name="overlay")
-    process.start()
+    with _without_main():
+        process.start()
     theirs.close()
     try:
         found: tuple[bytes, str] | str = ours.recv()
@@ -49,6 +53,20 @@ def overlay_png(file: Path, record: ResultRecord, drawn: Sequence[Sequence[Point
     if isinstance(found, str):
         raise NoPicture(found)
     return found
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep a process that is started meanwhile from importing the script that this one was started with.
+
+    A script that calls `slidehook.cli.main` without asking for its `__name__` would run the app once more.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _ending(code: int | None) -> str:

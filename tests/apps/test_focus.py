@@ -11,7 +11,7 @@ from openslide import OpenSlide
 from PIL import Image
 from scipy import ndimage
 
-from apps.focus import CELL_PX, TILE_CELLS, Focus, FocusParams, judging_mpp, structure
+from apps.focus import CELL_PX, LEAST_TISSUE, TILE_CELLS, Focus, FocusParams, judging_mpp, structure
 from slidehook import AppError, Quality, Result, Slide
 from slidehook.errors import PixelSizeUnknown
 from slidehook.hosting.running import run_app
@@ -254,8 +254,11 @@ def test_tiles_without_tissue_are_never_read(sharp_path: Path) -> None:
     # What touches the tissue, or nearly so: its outline may be off by a pixel of the overview.
     near = shapely.box(LEFT, TOP, LEFT + WIDE, TOP + HIGH).buffer(16)
     assert all(near.intersects(shapely.box(box.x, box.y, box.x + side, box.y + side)) for box in read)
-    assert len(read) == result.properties["Tiles read"] == 8 * 5
-    assert result.properties["Tiles skipped"] == f"{10 * 7 - 8 * 5} with too little tissue"
+    # The tissue reaches 4 pixels into an eighth column of tiles: too few for any cell there to be judged.
+    assert (LEFT + WIDE) % side < CELL_PX * LEAST_TISSUE
+    assert len(read) == result.properties["Tiles read"] == 7 * 5
+    assert {(box.x // side, box.y // side) for box in read} == {(x, y) for x in range(1, 8) for y in range(1, 6)}
+    assert result.properties["Tiles skipped"] == f"{10 * 7 - 7 * 5} with too little tissue"
 
 
 def test_progress_grows_to_the_end(half_path: Path) -> None:

@@ -507,6 +507,15 @@ def test_a_picture_that_fails_costs_nothing_but_the_picture(
     assert json.loads(Path("out/result.json").read_text())["displayResult"] == "many"
 
 
+def test_a_script_that_does_not_ask_for_its_name_runs_the_app_once_and_gets_the_picture() -> None:
+    Path("script.py").write_text("from slidehook.cli import main\nprint('started')\nmain()\n")
+    command = [sys.executable, "script.py", "run", "mine.py:Square", "grey.tiff", "--out", "out"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert {path.name for path in Path("out").iterdir()} == FILES
+    assert found.stdout.count("started") == 1
+    assert "Traceback" not in found.stderr
+
+
 def test_a_slide_that_is_gone_after_the_analysis_costs_nothing_but_the_picture() -> None:
     Path("alone.py").write_text(
         "from slidehook import App, Result\n"
