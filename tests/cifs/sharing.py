@@ -166,7 +166,7 @@ class Site:
 
     def start_worker(self, guest: int, **settings: str) -> Run:
         """Start the real worker."""
-        values = {"queue_dir": str(self.queue), "data_dir": "/tmp/data", **settings}  # noqa: S108 - the guest's own
+        values = {"queue_dir": str(self.queue), "data_dir": "/tmp/data", "min_free_gb": "0", **settings}  # noqa: S108 - the guest's own
         env = {f"SLIDEHOOK_{name.upper()}": value for name, value in values.items()}
         return self._run(guest, [sys.executable, "-m", "worker"], env)
 

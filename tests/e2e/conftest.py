@@ -60,6 +60,7 @@ class Site:
             "SLIDEHOOK_QUEUE_DIR": str(self.queue),
             "SLIDEHOOK_DATA_DIR": str(self.data),
             "SLIDEHOOK_DEMO_SECONDS": "0",
+            "SLIDEHOOK_MIN_FREE_GB": "0",  # how full this machine's disk is says nothing of the code
             **_prefixed(settings),
         }
         _running.append(self)
