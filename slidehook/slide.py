@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -197,7 +198,8 @@ class Slide:
 
         `where`: only tiles that this mask marks, bool (rows, columns) spread over the whole slide, and of which it
         marks at least the part `least` (0…1); the others are not read, and the receipt counts them as `unread`.
-        `region`: only tiles that touch it, or one of several; the grid begins at the upper left of what they span.
+        `region`: only tiles that touch it, or one of several. The grid begins at the upper left corner of their common
+        bounds, rounded down to a whole pixel.
         `margin`: pixels that each tile shows of its neighbours on every side.
         `readers`: threads that read ahead; default: one for each core. Raises as `read` does.
         """
@@ -210,6 +212,8 @@ class Slide:
             if not within:
                 raise ValueError("there are no tiles in no region")
             left, top, right, bottom = (float(each) for each in shapely.total_bounds(within))
+            # A grid that starts between two pixels would be interpolated, and each tile rounded in its own way.
+            left, top = math.floor(left / scale) * scale, math.floor(top / scale) * scale
             area = Box(left, top, right - left, bottom - top)
         plan = plan_tiles(self.frame, size * scale, area=area, within=within, where=where, least=least)
         self.receipt.read(len(plan.places))
