@@ -5,4 +5,4 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/deploy/env.sh"
 install_environment --no-default-groups --extra simulator
 cd "$HOUSE"
-exec python -m demo "$@"
+exec python -m slidehook.demo "$@"

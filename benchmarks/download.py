@@ -23,9 +23,9 @@ import click
 
 from benchmarks.file_server import FileServer
 from benchmarks.queue import scratch
-from slidehook.iaapi.client import DpatServer
+from slidehook.dpat.fetching import fetch_files
+from slidehook.dpat.iaapi.client import DpatServer
 from slidehook.settings import Settings
-from worker.fetching import fetch_files
 
 FILES = 8
 """How many files the slide of several has."""

@@ -24,11 +24,11 @@ from typing import Any
 import click
 
 from benchmarks.other_queues import others
-from slidehook.iaapi.models import WholeSlideInput
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job, JobState, new_job_id
-from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.source import FileSource
+from slidehook.models import WholeSlideInput
 
 CALLBACK = "http://127.0.0.1/SectraPathologyServer/external/imageanalysis/v1"
 FEW, MANY = 100, 100_000
@@ -231,10 +231,10 @@ def _drain(root: Path, count: int) -> tuple[float, float]:
 
 
 def _list_ms(root: Path) -> float:
-    ledger = Ledger(FileQueue(root, "admin"))
+    admin = FileQueueAdmin(FileQueue(root, "admin"))
     began = time.perf_counter()
-    ledger.counts()
-    list(ledger.list(limit=100))
+    admin.counts()
+    list(admin.list(limit=100))
     return (time.perf_counter() - began) * 1e3
 
 

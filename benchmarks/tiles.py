@@ -27,13 +27,13 @@ import pyvips
 from openslide import OpenSlide
 from skimage import data
 
-from apps.focus import Focus
-from apps.tissue import Tissue
 from slidehook import App, Slide
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.models import ImageInfo
+from slidehook.apps.focus import Focus
+from slidehook.apps.tissue import Tissue
+from slidehook.models import ImageInfo
 from slidehook.pixels.source import Box, FilePixels, Pixels
 from slidehook.pixels.tiles import Mask
+from slidehook.running.run_app import run_app
 
 SIDE_PX = 20_000
 SLIDE_MPP = 0.25

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from slidehook.iaapi.models import ImageInfo, InputTemplate
-from slidehook.publishing.limits import MIB, MOST_BODY_BYTES, most_body_bytes, most_record_bytes
+from slidehook.dpat.iaapi.models import InputTemplate
+from slidehook.models import ImageInfo
 from slidehook.result import Progress, Result
+from slidehook.results.limits import MIB, MOST_BODY_BYTES, most_body_bytes, most_record_bytes
 from slidehook.settings import Settings
 from slidehook.slide import Slide
 

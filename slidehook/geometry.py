@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from slidehook.iaapi.models import Point
+from slidehook.models import Point
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from shapely import Polygon
 
 from slidehook.errors import BadRequest
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.iaapi.models import Input, MultiAreaInput, Point, TaggedPolygonInput, WholeSlideInput
-from slidehook.iaapi.models import Polygon as DrawnPolygon
+from slidehook.models import Input, MultiAreaInput, Point, TaggedPolygonInput, WholeSlideInput
+from slidehook.models import Polygon as DrawnPolygon
 
 FARTHEST = 10_000.0
 """How far from the slide's corner a point may be, in widths of the slide."""

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from slidehook.dpat.iaapi.callback_urls import is_prefix
 from slidehook.envfile import read_env_file
 from slidehook.errors import SettingsInvalid
-from slidehook.iaapi.allowed import is_prefix
 from slidehook.terminal import plain
 
 PREFIX = "SLIDEHOOK_"

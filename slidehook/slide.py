@@ -11,19 +11,19 @@ import shapely
 from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
-from slidehook.access import DpatAccess
+from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.pixels import DpatPixels
 from slidehook.errors import AppError, NotOffered, SlideMismatch, SlideUnreadable
 from slidehook.geometry import Frame
-from slidehook.hosting.receipt import Receipt
-from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
+from slidehook.models import ImageInfo, Input, WholeSlideInput
 from slidehook.pixels.bounds import Bounds, geojson_frame, stated_bounds
-from slidehook.pixels.dpat import DpatPixels
 from slidehook.pixels.overview import thumbnail_of
 from slidehook.pixels.size import PixelSize, pixel_size
 from slidehook.pixels.source import Box, FilePixels, Pixels, PixelSource
 from slidehook.pixels.tiles import Mask, Tile, plan_tiles, read_tiles
 from slidehook.regions import Region, regions_of
 from slidehook.result import Result
+from slidehook.results.receipt import Receipt
 
 SIZE_TOLERANCE = 0.01
 """How far a file's size may be from DPAT's, as a part of the file's."""
@@ -198,8 +198,8 @@ class Slide:
 
         `where`: only tiles that this mask marks, bool (rows, columns) spread over the whole slide, and of which it
         marks at least the part `least` (0…1); the others are not read, and the receipt counts them as `unread`.
-        `region`: only tiles that touch it, or one of several. The grid begins at the upper left corner of their common
-        bounds, rounded down to a whole pixel.
+        `region`: only tiles that touch it, or one of several. The grid begins at the upper left corner of their
+        common bounds, rounded down to a whole pixel.
         `margin`: pixels that each tile shows of its neighbours on every side.
         `readers`: threads that read ahead; default: one for each core. Raises as `read` does.
         """

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from simulator.samples import sample_folder
+from slidehook.simulator.samples import sample_folder
 
 # How fast a busy machine draws an example says nothing about the code.
 settings.register_profile("slidehook", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -6,13 +6,13 @@ import signal
 import sys
 
 from slidehook.errors import SlidehookError
-from slidehook.hosting.withheld import take_from_environment
-from slidehook.jobs.layout import Layout
-from slidehook.jobs.probe import check_writable
+from slidehook.jobs.files.layout import Layout
+from slidehook.jobs.files.probe import check_writable
+from slidehook.running.environment import take_from_environment
 from slidehook.settings import read_settings
-from slidehook.starting import cant_start
+from slidehook.startup import cant_start
 from slidehook.streams import protect_output
-from webserver.listening import check_address
+from webserver.port_check import check_address
 
 protect_output()  # before gunicorn makes its own loggers of sys.stderr and sys.stdout
 try:
@@ -26,10 +26,10 @@ except SlidehookError as error:
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
 threads = _settings.web_threads
-worker_class = "webserver.patience.PatientWorker"  # gthread: a webhook waits for DPAT, so threads
+worker_class = "webserver.slow_clients.PatientWorker"  # gthread: a webhook waits for DPAT, so threads
 worker_connections = threads + 512
 keepalive = 15
-# gunicorn believes these of loopback; whom slidehook believes is TRUSTED_PROXIES' alone (webserver/front.py).
+# gunicorn believes these of loopback; whom slidehook believes is TRUSTED_PROXIES' alone (webserver/application.py).
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""

@@ -11,19 +11,9 @@ import structlog
 from pydantic_core import to_json
 
 from slidehook.app import App, TaggedPolygon
-from slidehook.errors import (
-    BadRequest,
-    Conflict,
-    DpatError,
-    DpatTimeout,
-    DpatUnavailable,
-    Malformed,
-    QueueError,
-    TooLarge,
-)
-from slidehook.iaapi.allowed import check_callback
-from slidehook.iaapi.client import DpatClient, DpatServers
-from slidehook.iaapi.models import (
+from slidehook.dpat.iaapi.callback_urls import check_callback
+from slidehook.dpat.iaapi.client import DpatClient, DpatServers
+from slidehook.dpat.iaapi.models import (
     Cancel,
     Create,
     Delete,
@@ -34,16 +24,26 @@ from slidehook.iaapi.models import (
     Stored,
     WholeSlideInput,
 )
+from slidehook.dpat.stored_result import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
+from slidehook.errors import (
+    BadRequest,
+    Conflict,
+    DpatError,
+    DpatTimeout,
+    DpatUnavailable,
+    Malformed,
+    QueueError,
+    TooLarge,
+)
+from slidehook.jobs.contract import DeletedResult, Hold, JobSink
 from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
-from slidehook.jobs.queue import DeletedResult, Hold, JobSink
-from slidehook.publishing.limits import CONTEXT_BYTES
-from slidehook.publishing.onslide import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
 from slidehook.regions import regions_of, tag_of
+from slidehook.results.limits import CONTEXT_BYTES
 from slidehook.settings import Settings
-from webserver.asking import ASKER
-from webserver.changing import change
-from webserver.modifying import answered
-from webserver.versions import Versions
+from webserver.app_process import ASKER
+from webserver.modify import change
+from webserver.modify_answer import answered
+from webserver.result_versions import Versions
 
 WEBHOOK_S = 20.0
 """How long DPAT's callbacks for one request may take, in seconds: DPAT, and a person, wait for the answer."""

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from slidehook.app import App
-from slidehook.hosting.registry import Registry
-from slidehook.iaapi.models import Cancel, Create, Delete, Modify, Notification, Registration, VersionInfo
-from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.dpat.iaapi.models import Cancel, Create, Delete, Modify, Notification, Registration, VersionInfo
+from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.registry.registry import Registry
 
 Json = dict[str, Any]
 ACTIONS: dict[str, type[BaseModel]] = {"create": Create, "modify": Modify, "delete": Delete, "cancel": Cancel}

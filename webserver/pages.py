@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from slidehook.hosting.registry import Registry
-from slidehook.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.registry.registry import Registry
 from webserver.addresses import site_url
 from webserver.health import Health
 

@@ -10,12 +10,12 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from slidehook.app import App
-from slidehook.iaapi.models import Registration, VersionInfo, parse_invocation, parse_notification
-from slidehook.iaapi.versions import SOFTWARE_VERSION, VERSION_HEADER
-from slidehook.publishing.limits import PLAIN_BODY_BYTES, most_body_bytes
+from slidehook.dpat.iaapi.models import Registration, VersionInfo, parse_invocation, parse_notification
+from slidehook.dpat.iaapi.versions import SOFTWARE_VERSION, VERSION_HEADER
+from slidehook.results.limits import PLAIN_BODY_BYTES, most_body_bytes
 from webserver.addresses import site_url
-from webserver.answers import spoken_version
 from webserver.intake import Intake
+from webserver.responses import spoken_version
 
 LARGE_AT_ONCE = 2
 """How many large bodies a process reads at the same time: as objects they take many times their size."""

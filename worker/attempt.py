@@ -6,28 +6,28 @@ from collections.abc import Callable
 
 import structlog
 
+from slidehook.dpat.iaapi.client import DpatClient
+from slidehook.dpat.quality import set_quality
+from slidehook.dpat.stored_result import frame_of
 from slidehook.errors import CannotStore, ClaimLost, QueueError
-from slidehook.hosting.fingerprint import fingerprint_of
-from slidehook.hosting.registry import Registry
-from slidehook.iaapi.client import DpatClient
-from slidehook.iaapi.models import ImageInfo
-from slidehook.jobs.queue import Claim
+from slidehook.jobs.contract import Claim
+from slidehook.models import ImageInfo
 from slidehook.pixels.bounds import origin_in_qupath
-from slidehook.publishing.budget import within_limits
-from slidehook.publishing.geojson import geojson_of
-from slidehook.publishing.onslide import frame_of
-from slidehook.publishing.quality import set_quality
+from slidehook.registry.fingerprint import fingerprint_of
+from slidehook.registry.registry import Registry
 from slidehook.result import Quality, Result
+from slidehook.results.budget import within_limits
+from slidehook.results.geojson import geojson_of
+from slidehook.running.app_process import AppProcess
+from slidehook.running.chain import Chain
+from slidehook.running.task import Analysis
 from slidehook.settings import Settings
-from worker.analysis import AppProcess
-from worker.chain import Chain
-from worker.finding import Finding, keep, kept
-from worker.gathering import END, Gathering
-from worker.leaving import Leaving, WorkerLeaving
+from worker.claim_monitor import JobCancelled
 from worker.publisher import Publisher
-from worker.task import Found
+from worker.result_cache import CachedResult, keep, kept
+from worker.shutdown import Interruption, WorkerLeaving
+from worker.slide_fetcher import END, SlideFetcher
 from worker.tokens import InterruptibleTokens, JobTokens
-from worker.watching import JobCancelled
 from worker.workspace import Workspace
 
 STARTED, ANALYSIS = 5, END
@@ -54,7 +54,7 @@ class Attempt:
         publisher: Publisher,
         workspace: Workspace,
         settings: Settings,
-        leaving: Leaving,
+        leaving: Interruption,
     ) -> None:
         self._job = claim.job
         self._image_info = claim.record.image_info
@@ -96,16 +96,16 @@ class Attempt:
         except (WorkerLeaving, JobCancelled, QueueError) as why:
             log.warning("quality control not set", app=self._app.id, reason=str(why))
 
-    def _find(self, child: Callable[[], AppProcess], info: ImageInfo) -> Finding:
+    def _find(self, child: Callable[[], AppProcess], info: ImageInfo) -> CachedResult:
         """Have the slide analysed, and keep what is found until it is stored."""
         found = self._analyse(child, info)
         with self._leaving.droppable():  # of a large result this takes seconds
             record = self._publisher.final(self._trimmed(found), found.frame)
-        finding = Finding(record=record, quality=found.result.quality, rests_on=found.rests_on)
+        finding = CachedResult(record=record, quality=found.result.quality, rests_on=found.rests_on)
         keep(self._workspace, self._job.id, finding)
         return finding
 
-    def _trimmed(self, found: Found) -> Result:
+    def _trimmed(self, found: Analysis) -> Result:
         """Give as much of the result as DPAT can show; all of it is kept here."""
         try:
             geojson = geojson_of(found.result, self._app.name, origin=origin_in_qupath(found.bounds))
@@ -114,7 +114,7 @@ class Attempt:
             log.warning("the whole result is not kept here", reason=str(error))
         return within_limits(self._app, found.result, mpp=found.mpp)
 
-    def _analyse(self, child: Callable[[], AppProcess], info: ImageInfo) -> Found:
+    def _analyse(self, child: Callable[[], AppProcess], info: ImageInfo) -> Analysis:
         """Fetch what the apps need, and run them."""
 
         def progress(percent: float, text: str) -> None:
@@ -126,17 +126,17 @@ class Attempt:
             self._job,
             registry=self._registry,
             tokens=InterruptibleTokens(self._tokens, self._leaving),
-            outputs=self._workspace.outputs,
+            dependency_cache=self._workspace.dependency_cache,
             settings=self._settings,
             child=child,
             progress=progress,
             tick=self._tick,
         )
         apps, before = chain.left(info)
-        gathering = Gathering(
+        fetcher = SlideFetcher(
             self._job, self._client, self._publisher, self._workspace, leaving=self._leaving, settings=self._settings
         )
-        return chain.run(apps, gathering.get(info, apps), before)
+        return chain.run(apps, fetcher.get(info, apps), before)
 
     def _metadata(self) -> ImageInfo:
         phi = self._settings.store_phi

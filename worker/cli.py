@@ -11,22 +11,22 @@ import click
 import structlog
 
 from slidehook.errors import SlidehookError
-from slidehook.hosting.fingerprint import fingerprint
-from slidehook.hosting.registry import load_apps
-from slidehook.hosting.withheld import take_from_environment
-from slidehook.jobs.claimers import Obituaries
-from slidehook.jobs.filequeue import FileQueue
-from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.probe import check_locks, check_writable
-from slidehook.jobs.source import FileSource
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.claimers import LivenessMonitor
+from slidehook.jobs.files.probe import check_locks, check_writable
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.logs import set_up_logging
+from slidehook.registry.fingerprint import fingerprint
+from slidehook.registry.registry import load_apps
+from slidehook.running.app_process import left_behind
+from slidehook.running.environment import take_from_environment
+from slidehook.running.orphans import end_left_behind
 from slidehook.settings import Settings, read_settings
-from slidehook.starting import cant_start
+from slidehook.startup import cant_start
 from slidehook.streams import protect_output, write_out
-from worker.analysis import left_behind
-from worker.leaving import Leaving, leave_signals
-from worker.leftbehind import end_left_behind
 from worker.loop import Worker
+from worker.shutdown import Interruption, leave_signals
 from worker.supervisor import end_with, say_ready, supervise
 from worker.workspace import Workspace
 
@@ -43,7 +43,7 @@ def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) 
     """
     protect_output()
     set_up_logging()
-    leaving = Leaving()
+    leaving = Interruption()
     if processes > 1:
         sys.exit(supervise(processes, leaving, drain=drain))
     leaving.listen()
@@ -61,7 +61,7 @@ def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) 
         cant_start(error)
 
 
-def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None = None) -> bool:
+def work(settings: Settings, leaving: Interruption, *, drain: bool, ready: int | None = None) -> bool:
     """Run one worker in this process; True when the apps changed on disk, so that a new process has to go on."""
     log = structlog.get_logger()
     queue = FileQueue(settings.queue_dir, "work")
@@ -75,7 +75,7 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None
     for app in registry.values():
         log.info("app loaded", app=app.id, version=app.version, fingerprint=fingerprint(app))
     source = FileSource(queue, max_attempts=settings.max_attempts, apps=frozenset(registry))
-    obituaries = Obituaries(settings.queue_dir)
+    obituaries = LivenessMonitor(settings.queue_dir)
 
     def drop_dead() -> None:
         end_left_behind(left_behind(settings))
@@ -84,7 +84,7 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None
     def upkeep() -> None:
         drop_dead()
         workspace.drop_old(settings.keep_days)
-        purged = Ledger(queue).purge(settings.keep_days * 86400)
+        purged = FileQueueAdmin(queue).purge(settings.keep_days * 86400)
         if purged.jobs:
             log.info("purged", jobs=purged.jobs, older_than_days=settings.keep_days)
 
@@ -106,7 +106,7 @@ def work(settings: Settings, leaving: Leaving, *, drain: bool, ready: int | None
         queue.close()
 
 
-def start_anew(leaving: Leaving) -> None:
+def start_anew(leaving: Interruption) -> None:
     """Replace this process by a new one of the same command, which loads all anew; returns if it is told to leave."""
     # What comes from here on is delivered to the new one, as soon as it listens.
     signal.pthread_sigmask(signal.SIG_BLOCK, leave_signals())

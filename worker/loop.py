@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import structlog
 
+from slidehook.dpat.iaapi.client import DpatClient, DpatServers
+from slidehook.dpat.tokens import TokenSource
 from slidehook.errors import (
     AppError,
     CannotStore,
@@ -21,21 +23,19 @@ from slidehook.errors import (
     SlidehookError,
     TokenExpired,
 )
-from slidehook.hosting.registry import Registry
-from slidehook.iaapi.client import DpatClient, DpatServers
-from slidehook.iaapi.tokens import TokenSource
+from slidehook.jobs.contract import Claim, JobSource
 from slidehook.jobs.job import AttemptEnded, JobState
-from slidehook.jobs.queue import Claim, JobSource
+from slidehook.registry.registry import Registry
+from slidehook.running.app_process import AppProcess
+from slidehook.running.chain import CodeChanged
 from slidehook.settings import Settings
-from worker.analysis import AppProcess
 from worker.attempt import Attempt
-from worker.chain import CodeChanged
-from worker.finding import forget
-from worker.leaving import Leaving, WorkerLeaving
-from worker.patientclaim import PatientClaim
+from worker.claim_monitor import ClaimMonitor, JobCancelled, ResultDeleted, check_wanted
+from worker.patient_claim import PatientClaim
 from worker.publisher import Publisher
+from worker.result_cache import forget
+from worker.shutdown import Interruption, WorkerLeaving
 from worker.tokens import JobTokens, ProvenTokens, service_account
-from worker.watching import JobCancelled, ResultDeleted, Watch, check_wanted
 from worker.workspace import Workspace
 
 IDLE_WAIT_S = 1.0
@@ -83,7 +83,7 @@ class Worker:
         registry: Registry,
         workspace: Workspace,
         *,
-        leaving: Leaving,
+        leaving: Interruption,
         upkeep: Callable[[], None],
         drop_dead: Callable[[], None],
     ) -> None:
@@ -244,7 +244,7 @@ class Worker:
             settings=self._settings,
             leaving=self._leaving,
         )
-        with Watch(claim.now, self._leaving):
+        with ClaimMonitor(claim.now, self._leaving):
             text = attempt.run(self._child)
         seconds = time.monotonic() - began
         claim.finish(JobState.DONE, text, seconds)
@@ -296,7 +296,7 @@ class Worker:
         if not error.retryable or (last and not isinstance(error, CannotStore | DpatUnavailable)):
             self._give_up(claim, publisher, str(error), began, trace)
             return
-        with Watch(claim.now, self._leaving):
+        with ClaimMonitor(claim.now, self._leaving):
             told = publisher.waiting(f"waiting to try again: {error}")
         # Neither this host's disk nor a DPAT that is away for everything is the job's fault: that may take days.
         counted = not isinstance(error, CannotStore) and (told or not isinstance(error, DpatUnavailable))
@@ -317,7 +317,7 @@ class Worker:
     def _give_up(self, claim: PatientClaim, publisher: Publisher, reason: str, began: float, trace: str = "") -> None:
         """End the job as failed, on the slide too unless DPAT can't be told."""
         try:
-            with Watch(claim.now, self._leaving):
+            with ClaimMonitor(claim.now, self._leaving):
                 publisher.failed(reason)
         except ResultDeleted:
             raise

@@ -11,14 +11,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 import structlog
 
 from slidehook.app import App
+from slidehook.dpat.iaapi.client import DpatClient
+from slidehook.dpat.iaapi.models import ResultRecord, Stored
+from slidehook.dpat.stored_result import RecordMaker, frame_of, result_of_job, says_result
 from slidehook.errors import DpatError, NotFound, SlidehookError, TokenExpired
 from slidehook.geometry import Frame
-from slidehook.iaapi.client import DpatClient
-from slidehook.iaapi.models import ResultRecord, Stored
-from slidehook.jobs.queue import Claim
-from slidehook.publishing.onslide import RecordMaker, frame_of, result_of_job, says_result
+from slidehook.jobs.contract import Claim
 from slidehook.result import Result
-from worker.watching import ResultDeleted
+from worker.claim_monitor import ResultDeleted
 
 UPDATE_EVERY_S = 1.0
 """The shortest time between two progress updates, in seconds."""

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 import structlog
 
-from slidehook.starting import CANT_START
-from worker.leaving import Leaving, leave_signals
+from slidehook.startup import CANT_START
+from worker.shutdown import Interruption, leave_signals
 
 LOOK_S = 0.2
 WAIT_S, WAIT_MOST_S = 0.5, 30.0
@@ -33,7 +33,7 @@ def end_with(parent: int, number: signal.Signals) -> None:
         sys.exit("who started this process is gone")
 
 
-def supervise(processes: int, leaving: Leaving, *, drain: bool) -> int:
+def supervise(processes: int, leaving: Interruption, *, drain: bool) -> int:
     """Run so many workers; one that dies is started again. Gives the exit status for all of them."""
     return _Supervisor(leaving, drain=drain).run(processes)
 
@@ -93,7 +93,7 @@ class _Place:
 class _Supervisor:
     """Several workers, each a child process that ends with this one."""
 
-    def __init__(self, leaving: Leaving, *, drain: bool) -> None:
+    def __init__(self, leaving: Interruption, *, drain: bool) -> None:
         self._leaving = leaving
         self._command = [sys.executable, "-m", "worker", "--parent", str(os.getpid())]
         if drain:

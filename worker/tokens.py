@@ -8,19 +8,19 @@ from collections.abc import Callable
 
 import structlog
 
+from slidehook.dpat.iaapi.client import DpatServers
+from slidehook.dpat.iaapi.models import Token
+from slidehook.dpat.tokens import ServiceAccount
 from slidehook.errors import TokenExpired
-from slidehook.iaapi.client import DpatServers
-from slidehook.iaapi.models import Token
-from slidehook.iaapi.tokens import ServiceAccount
-from slidehook.jobs.queue import Claim
+from slidehook.jobs.contract import Claim
 from slidehook.settings import Settings
-from worker.leaving import Leaving
+from worker.shutdown import Interruption
 
 log = structlog.get_logger()
 
 
 class JobTokens:
-    """The tokens of one claimed job, newest request's first. See `slidehook.iaapi.tokens.TokenSource`."""
+    """The tokens of one claimed job, newest request's first. See `slidehook.dpat.tokens.TokenSource`."""
 
     def __init__(self, claim: Claim, account: ServiceAccount | None) -> None:
         self._claim = claim
@@ -96,12 +96,12 @@ class ProvenTokens:
 class InterruptibleTokens:
     """The tokens for the main thread where nothing else may be interrupted: no fetch of one delays a job's stop."""
 
-    def __init__(self, tokens: JobTokens, leaving: Leaving) -> None:
+    def __init__(self, tokens: JobTokens, leaving: Interruption) -> None:
         self._tokens = tokens
         self._leaving = leaving
 
     def token(self) -> str:
-        """Give the token for the next call; raises what JobTokens and `Leaving.check` raise."""
+        """Give the token for the next call; raises what JobTokens and `Interruption.check` raise."""
         with self._leaving.interruptible():
             return self._tokens.token()
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from slidehook.disk import Room, is_lasting, reason_of, storing
 from slidehook.errors import CannotStore
-from slidehook.jobs.claimers import Obituaries
+from slidehook.jobs.files.claimers import LivenessMonitor
 from slidehook.private import private_folder, write_private
-from worker.outputs import Outputs
+from slidehook.running.dependency_cache import DependencyCache
 
 PROBE_BYTES = 64 * 1024
 """How much is written to find out whether anything can be: more than what a file system keeps beside its names."""
@@ -39,7 +39,7 @@ class Workspace:
         self._slides = data_dir / "slides"
         self._jobs = data_dir / "jobs"
         self._mine = self._slides / claimer_id
-        self.outputs = Outputs(data_dir / "outputs")
+        self.dependency_cache = DependencyCache(data_dir / "outputs")
 
     def check(self) -> None:
         """Find out, before any job is claimed, whether data can be stored: raises DataDirUnusable or CannotStore."""
@@ -113,7 +113,7 @@ class Workspace:
         """Remove this worker's slides: it goes."""
         shutil.rmtree(self._mine, ignore_errors=True)
 
-    def drop_dead(self, obituaries: Obituaries) -> None:
+    def drop_dead(self, obituaries: LivenessMonitor) -> None:
         """Remove the slides of workers that died."""
         others = {path.name for path in _entries(self._slides)} - {self._mine.name}
         for claimer in obituaries.dead(others):
@@ -122,7 +122,7 @@ class Workspace:
     def drop_old(self, keep_days: float) -> None:
         """Remove small data older than `keep_days`."""
         oldest = time.time() - keep_days * 86400
-        self.outputs.drop_old(oldest)
+        self.dependency_cache.drop_old(oldest)
         for folder in _entries(self._jobs):
             with contextlib.suppress(OSError):  # another worker may be removing it as well
                 if folder.lstat().st_mtime < oldest:

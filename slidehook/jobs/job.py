@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from slidehook.errors import IllegalTransition, JobDamaged
-from slidehook.iaapi.models import ImageInfo, Input, WholeSlideInput
+from slidehook.models import ImageInfo, Input, WholeSlideInput
 
 BLANK = "*"
 """What a token is overwritten with."""

@@ -18,7 +18,20 @@ from dataclasses import dataclass, field
 from threading import Condition
 
 from slidehook.errors import ClaimLost, QueueError
-from slidehook.jobs.aliases import MOST_NAMES
+from slidehook.jobs.contract import (
+    Allow,
+    Cancelled,
+    CancelNotifier,
+    DeletedResult,
+    JobSummary,
+    allowed_already,
+    already_notified,
+)
+from slidehook.jobs.files.admin import LIVE
+from slidehook.jobs.files.aliases import MOST_NAMES
+from slidehook.jobs.files.names import NEVER_NS
+from slidehook.jobs.files.source import backoff_s, death_of
+from slidehook.jobs.files.stopping import DELETED
 from slidehook.jobs.job import (
     BLANK,
     ENDED,
@@ -31,20 +44,7 @@ from slidehook.jobs.job import (
     ResultNoted,
     check_transition,
 )
-from slidehook.jobs.ledger import LIVE
-from slidehook.jobs.memoryledger import MemoryLedger
-from slidehook.jobs.names import NEVER_NS
-from slidehook.jobs.queue import (
-    Allow,
-    Cancelled,
-    DeletedResult,
-    JobSummary,
-    Tell,
-    allowed_already,
-    told_elsewhere,
-)
-from slidehook.jobs.source import back_off_s, death_of
-from slidehook.jobs.stopping import DELETED
+from slidehook.jobs.memory_admin import MemoryQueueAdmin
 
 
 @dataclass(eq=False)
@@ -115,9 +115,9 @@ class MemoryQueue:
         """Give the queue as one more worker sees it, which runs `apps` only (None: all)."""
         return MemorySource(self, self._party("work"), max_attempts, apps)
 
-    def ledger(self) -> MemoryLedger:
+    def admin(self) -> MemoryQueueAdmin:
         """Give the queue as an operator sees it."""
-        return MemoryLedger(self, self._party("cli"))
+        return MemoryQueueAdmin(self, self._party("cli"))
 
     def crash(self, party: MemorySink | MemorySource) -> None:
         """Play that `party`'s process is dead: what it holds or works on goes to others."""
@@ -182,7 +182,7 @@ class MemoryQueue:
         entry.move(JobState.ACTIVE, owner=party)
         return True
 
-    def cancel(self, entry: _Entry, reason: str, party: str, token: str | None, tell: Tell) -> Cancelled:
+    def cancel(self, entry: _Entry, reason: str, party: str, token: str | None, tell: CancelNotifier) -> Cancelled:
         """Stop a live job: at once where it waits, by a word to its worker where it runs."""
         if token is not None:
             entry.take_token(token)
@@ -216,7 +216,7 @@ class MemoryQueue:
             dead = entry.owner
             entry.move(JobState.ACTIVE, owner=mine)
             self.note_attempt_ended(entry, death_of(dead), dead)
-            wait_s = back_off_s(entry.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
+            wait_s = backoff_s(entry.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
             if wait_s > 0:
                 self.to_parked(entry, self.clock() + round(wait_s * 1e9))
             else:
@@ -224,7 +224,7 @@ class MemoryQueue:
 
 
 class MemorySink:
-    """The queue as a webserver sees it. See `slidehook.jobs.queue.JobSink`."""
+    """The queue as a webserver sees it. See `slidehook.jobs.contract.JobSink`."""
 
     def __init__(self, queue: MemoryQueue, party: str) -> None:
         self._queue = queue
@@ -279,7 +279,7 @@ class MemorySink:
         cancellation_key: str,
         *,
         token: str | None = None,
-        tell: Tell = told_elsewhere,
+        tell: CancelNotifier = already_notified,
         allow: Allow = allowed_already,
     ) -> Cancelled | None:
         """Stop the job of a cancellation token (its digest); None when no such job is queued or running."""
@@ -326,7 +326,7 @@ class _InHand:
 
 
 class MemoryHold(_InHand):
-    """See `slidehook.jobs.queue.Hold`."""
+    """See `slidehook.jobs.contract.Hold`."""
 
     def __init__(self, queue: MemoryQueue, entry: _Entry, hand: object) -> None:
         super().__init__(queue, entry, hand)
@@ -357,7 +357,7 @@ class MemoryHold(_InHand):
 
 
 class MemorySource:
-    """The queue as a worker sees it. See `slidehook.jobs.queue.JobSource`."""
+    """The queue as a worker sees it. See `slidehook.jobs.contract.JobSource`."""
 
     def __init__(self, queue: MemoryQueue, party: str, max_attempts: int, apps: frozenset[str] | None) -> None:
         self._queue = queue
@@ -401,7 +401,7 @@ class MemorySource:
 
 
 class MemoryClaim(_InHand):
-    """See `slidehook.jobs.queue.Claim`."""
+    """See `slidehook.jobs.contract.Claim`."""
 
     def __init__(self, queue: MemoryQueue, entry: _Entry, max_attempts: int) -> None:
         super().__init__(queue, entry, entry.hand)

@@ -75,7 +75,7 @@ class Count:
         return complaint(self.sums, self.nuclei, self.unsharp, own_colours=self.own_colours)
 
 
-class Lot:
+class ReservoirSample:
     """Keeps at most `most` of all rows that it is given, each with the same chance."""
 
     def __init__(self, most: int) -> None:

@@ -79,7 +79,7 @@ def complaint(sums: Sums, nuclei: int, unsharp: int, *, own_colours: bool = Fals
     return ""
 
 
-class Examined:
+class QualityMaps:
     """One picture of `mpp` µm per pixel, looked at pixel by pixel: of haematoxylin (`stained.first`) and DAB.
 
     `white`: the light of empty glass. `dab_from`: the density from which on a pixel has DAB. `least_sharp`: what is

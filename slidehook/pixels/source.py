@@ -22,9 +22,9 @@ from openslide import (
 from PIL import Image
 
 from slidehook.errors import SlideUnreadable
-from slidehook.pixels.ahead import in_order
 from slidehook.pixels.comparing import Level
 from slidehook.pixels.levels import Levels
+from slidehook.pixels.ordered_map import ordered_map
 
 Pixels = NDArray[np.uint8]
 """RGB, shape (rows, columns, 3)."""
@@ -176,7 +176,7 @@ def in_parts(
 
     places = [(x, y) for y in range(0, rows, side) for x in range(0, columns, side)]
     for _ in (
-        in_order(fill, places, threads=threads, ahead=threads, name="parts") if threads > 1 else map(fill, places)
+        ordered_map(fill, places, threads=threads, ahead=threads, name="parts") if threads > 1 else map(fill, places)
     ):
         pass
     return whole

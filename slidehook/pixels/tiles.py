@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.pixels.ahead import in_order
+from slidehook.pixels.ordered_map import ordered_map
 from slidehook.pixels.source import Box, Pixels, PixelSource
 
 Mask = NDArray[np.bool_]
@@ -144,4 +144,4 @@ def read_tiles(
     if readers == 1:
         yield from map(read, plan.places)
         return
-    yield from in_order(read, plan.places, threads=readers, ahead=readers * AHEAD, name="tiles")
+    yield from ordered_map(read, plan.places, threads=readers, ahead=readers * AHEAD, name="tiles")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from apps.ihc import Ihc, IhcParams
 from slidehook import Result, Slide
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.models import ImageInfo, Input, MultiAreaInput, TaggedPolygonInput
+from slidehook.apps.ihc import Ihc, IhcParams
+from slidehook.models import ImageInfo, Input, MultiAreaInput, TaggedPolygonInput
+from slidehook.running.run_app import run_app
 from tests.apps.stained import Nucleus
 
 SIDE_UM = 300.0

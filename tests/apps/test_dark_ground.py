@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from apps.focus import Focus
-from apps.ihc import Ihc
-from apps.onnx_classifier import OnnxClassifier, OnnxParams
-from apps.tissue import Tissue
 from slidehook import App, AppError, Slide
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.models import ImageInfo
+from slidehook.apps.focus import Focus
+from slidehook.apps.ihc import Ihc
+from slidehook.apps.onnx_classifier import OnnxClassifier, OnnxParams
+from slidehook.apps.tissue import Tissue
+from slidehook.models import ImageInfo
+from slidehook.running.run_app import run_app
 from slidehook.settings import Settings
 from tests.apps.ihc_runs import WHOLE, areas
 from tests.apps.models import write_model

@@ -11,12 +11,12 @@ from openslide import OpenSlide
 from PIL import Image
 from scipy import ndimage
 
-from apps.focus import CELL_PX, LEAST_TISSUE, TILE_CELLS, Focus, FocusParams, judging_mpp, structure
 from slidehook import AppError, Quality, Result, Slide
+from slidehook.apps.focus import CELL_PX, LEAST_TISSUE, TILE_CELLS, Focus, FocusParams, judging_mpp, structure
 from slidehook.errors import PixelSizeUnknown
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
 from slidehook.pixels.source import Pixels
+from slidehook.running.run_app import run_app
 from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, tiled, tissue, write_slide
 from tests.apps.test_tissue import marked, overlap
 

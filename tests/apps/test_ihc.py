@@ -12,15 +12,15 @@ from scipy.spatial import cKDTree
 from skimage import data
 from skimage.color import rgb2hsv
 
-from apps.ihc import Ihc
-from simulator.options import Options
-from simulator.server import Simulator
 from slidehook import Slide
-from slidehook.access import DpatAccess
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.client import DpatServers
+from slidehook.apps.ihc import Ihc
+from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.pixels.source import Pixels
+from slidehook.running.run_app import run_app
 from slidehook.settings import Settings
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, analysed, areas, number, percent, tagged
 from tests.apps.slides import glass
 from tests.apps.stained import MPP, Nucleus, compose, scatter
@@ -99,7 +99,7 @@ def test_each_nucleus_counts_once_however_the_tiles_lie(section: Path, tile_px: 
     region = areas([(left, top), (0.9, top), (0.9, 0.9), (left, 0.9)])
     whole = analysed(section, region)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("apps.ihc.TILE_PX", tile_px)
+        patch.setattr("slidehook.apps.ihc.TILE_PX", tile_px)
         parted = analysed(section, region)
     assert number(parted, "Tiles read") > number(whole, "Tiles read") == 1
     assert number(parted, "Nuclei") == pytest.approx(number(whole, "Nuclei"), abs=1)
@@ -113,7 +113,7 @@ def test_nuclei_on_the_borders_of_tiles_count_once(
 ) -> None:
     # 64 pixels at 0.5 µm are 32 µm: each nucleus lies on a border of two tiles, or on a corner of four.
     true = [Nucleus(32.0 * x, 32.0 * y, 4.5, 4.0, 0.3, (x + y) % 2 == 0) for x in range(1, 9) for y in range(1, 9)]
-    monkeypatch.setattr("apps.ihc.TILE_PX", 64)
+    monkeypatch.setattr("slidehook.apps.ihc.TILE_PX", 64)
     result = analysed(on_slide(compose(true, side_um=SIDE_UM, seed=3)))
     assert (result.properties["Nuclei"], result.properties["Positive"]) == (64, 32)
     assert number(result, "Tiles read") == 100

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.ihc import MOST_CORNERS, MOST_PATCHES, Ihc
 from slidehook import AppError, Frame, Result
-from slidehook.iaapi.models import ImageInfo, Size, StoredResult
+from slidehook.apps.ihc import MOST_CORNERS, MOST_PATCHES, Ihc
+from slidehook.dpat.iaapi.models import StoredResult
+from slidehook.dpat.stored_result import RecordMaker
 from slidehook.jobs.job import Job, new_job_id
-from slidehook.publishing.budget import within_budget
-from slidehook.publishing.limits import PLAIN_BODY_BYTES
-from slidehook.publishing.onslide import RecordMaker
+from slidehook.models import ImageInfo, Size
+from slidehook.results.budget import within_budget
+from slidehook.results.limits import PLAIN_BODY_BYTES
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, WHOLE, analysed, areas, number
 from tests.apps.slides import write_slide
 from tests.apps.stained import MPP, compose, scatter
-from webserver.asking import ASKER
-from webserver.modifying import answered
+from webserver.app_process import ASKER
+from webserver.modify_answer import answered
 
 
 class Gallery:

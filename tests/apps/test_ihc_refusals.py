@@ -15,12 +15,12 @@ from openslide import OpenSlide
 from pydantic import ValidationError
 from scipy import ndimage
 
-from apps.ihc import Ihc, IhcParams
 from slidehook import AppError, Result, Slide
+from slidehook.apps.ihc import Ihc, IhcParams
 from slidehook.errors import PixelSizeUnknown
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
 from slidehook.pixels.source import FilePixels, Pixels
+from slidehook.running.run_app import run_app
 from tests.apps.ihc_runs import INFO, SIDE_UM, WHOLE, analysed, areas, number, percent
 from tests.apps.slides import glass, tissue
 from tests.apps.stained import DAB, EOSIN, GLASS, MPP, Nucleus, absorbed, compose, scatter

@@ -14,18 +14,18 @@ import pytest
 from onnx import TensorProto
 from shapely import Polygon
 
-from apps.onnx_classifier import Classified, Grid, OnnxClassifier, OnnxParams
 from slidehook import AppError, Frame, PixelPoint, Result, Slide
-from slidehook.hosting.registry import Registry, load_apps
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.models import ImageInfo, Size
+from slidehook.apps.onnx_classifier import Classified, Grid, OnnxClassifier, OnnxParams
 from slidehook.measuring.tilemodel import CPU, CUDA
+from slidehook.models import ImageInfo, Size
 from slidehook.pixels.source import Pixels
+from slidehook.registry.registry import Registry, load_apps
+from slidehook.running.run_app import run_app
 from slidehook.settings import Settings
 from tests.apps.models import write_model
 from tests.apps.slides import GLASS, glass, tissue, write_slide
 from tests.e2e.running import HOUSE
-from webserver.front import create_app
+from webserver.application import create_app
 
 MPP = 0.5
 TILE_PX = 64

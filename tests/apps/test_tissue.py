@@ -12,18 +12,18 @@ from openslide import OpenSlide
 from PIL import Image, ImageDraw, ImageFilter
 from shapely import Polygon
 
-from apps.tissue import Tissue, TissueParams
-from simulator.options import Options
-from simulator.server import Simulator
 from slidehook import Result, Slide
-from slidehook.access import DpatAccess
+from slidehook.apps.tissue import Tissue, TissueParams
+from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.errors import PixelSizeUnknown
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.client import DpatServers
-from slidehook.iaapi.models import ImageInfo
 from slidehook.measuring.tissue import overview, tissue_mask
+from slidehook.models import ImageInfo
 from slidehook.pixels.source import FilePixels, Pixels, stated_mpp
+from slidehook.running.run_app import run_app
 from slidehook.settings import Settings
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, write_slide
 
 MPP = 1.0

@@ -6,8 +6,8 @@ import pytest
 
 from slidehook.app import App
 from slidehook.geometry import Frame
-from slidehook.iaapi.models import WholeSlideInput
 from slidehook.jobs.job import Job, new_job_id
+from slidehook.models import WholeSlideInput
 from slidehook.settings import Settings
 from tests.author.sample_apps import Good
 

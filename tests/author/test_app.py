@@ -7,7 +7,7 @@ import pytest
 
 from slidehook import App, MultiArea, Progress, Result, Slide, TaggedPolygon, WholeSlide
 from slidehook.app import NoParams
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
 from tests.author.sample_apps import Good, Other, SameRoute
 
 

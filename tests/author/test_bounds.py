@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from openslide import OpenSlide
 
 from slidehook import PixelPoint, Result, Slide
-from slidehook.cli import main
-from slidehook.iaapi.models import ImageInfo
+from slidehook.cli.main import main
+from slidehook.folder.local_slide import local_bounds, local_slide
+from slidehook.models import ImageInfo
 from slidehook.pixels.bounds import NAMES, Bounds, geojson_frame, origin_in_qupath, stated_bounds
-from slidehook.publishing.geojson import geojson_of, read_outlines
-from slidehook.trying.localslide import local_bounds, local_slide
+from slidehook.results.geojson import geojson_of, read_outlines
 from tests.pixels.pyramids import write_scn
 
 AT = (1000, 1500)

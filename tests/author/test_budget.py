@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from shapely import LineString, Point, Polygon
 
 from slidehook import Gallery, PixelPoint, Result
-from slidehook.publishing.budget import SHAPES_SHOWN, within_budget
 from slidehook.result import Shape
+from slidehook.results.budget import SHAPES_SHOWN, within_budget
 
 SEEDS, COUNTS = st.integers(0, 2**32 - 1), st.integers(1, 25)
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidehook import Button, Gallery, Patch, PixelPoint, Result
+from slidehook.dpat.changes import changed, failed_change, is_notice, result_of
+from slidehook.dpat.iaapi.models import StoredResult
+from slidehook.dpat.stored_result import RecordMaker
 from slidehook.errors import AppError, BadRequest
 from slidehook.geometry import Frame
-from slidehook.iaapi.models import StoredResult
-from slidehook.publishing.changes import changed, failed_change, is_notice, result_of
-from slidehook.publishing.onslide import RecordMaker
 from slidehook.result import BLUE, Shape, Text
 
 STORED: dict[str, Any] = {

@@ -18,12 +18,13 @@ import tifffile
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from slidehook import cli_run
-from slidehook.cli import main
-from slidehook.hosting.params import params_path
-from slidehook.iaapi.models import ResultRecord
-from slidehook.iaapi.versions import SOFTWARE_VERSION
-from slidehook.trying import limits, overlay
+import slidehook
+from slidehook.cli.main import main
+from slidehook.cli.run import _is_ours
+from slidehook.dpat.iaapi.models import ResultRecord
+from slidehook.dpat.iaapi.versions import SOFTWARE_VERSION
+from slidehook.folder import limits, overlay
+from slidehook.registry.params import params_path
 from tests.author import tried_apps
 from tests.e2e.running import is_alive
 
@@ -308,9 +309,9 @@ def test_a_pixel_size_that_the_file_contradicts_is_refused_and_nobody_else_is_bl
 
 
 def test_a_folder_whose_name_begins_as_slidehooks_is_the_authors() -> None:
-    package = Path(cli_run.__file__).parent
-    assert cli_run._is_ours(str(package / "trying" / "trial.py"))
-    assert not cli_run._is_ours(f"{package}_apps/mine.py")
+    package = Path(slidehook.__file__).parent
+    assert _is_ours(str(package / "folder" / "local_run.py"))
+    assert not _is_ours(f"{package}_apps/mine.py")
 
 
 def test_files_that_can_not_be_written_are_told_before_the_analysis() -> None:
@@ -400,7 +401,9 @@ def test_the_sites_timeout_holds_for_an_app_that_says_none(monkeypatch: pytest.M
 
 def run_alone(app: str, *, stop_s: float = 5.0) -> subprocess.CompletedProcess[str]:
     """Run an app in a program of its own, whose memory and end are nobody else's."""
-    code = f"from slidehook import cli; from slidehook.trying import limits; limits.STOP_S = {stop_s}; cli.main()"
+    code = (
+        f"from slidehook.cli.main import main; from slidehook.folder import limits; limits.STOP_S = {stop_s}; main()"
+    )
     command = [sys.executable, "-c", code, "run", f"mine.py:{app}", "grey.tiff", "--out", "out"]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
@@ -464,7 +467,7 @@ def test_apps_lists_those_that_work_and_names_those_that_do_not() -> None:
     path.write_text("seconds = 5\n")
     found = CliRunner().invoke(main, ["apps"])
     assert "/dpat_ia_app_demo/wholeslide" not in found.stdout
-    assert f"apps.wholeslide:WholeSlideDemo does not load: {path}: seconds is none of" in found.stderr
+    assert f"slidehook.apps.wholeslide:WholeSlideDemo does not load: {path}: seconds is none of" in found.stderr
 
 
 def dies(*_: object) -> None:
@@ -508,7 +511,7 @@ def test_a_picture_that_fails_costs_nothing_but_the_picture(
 
 
 def test_a_script_that_does_not_ask_for_its_name_runs_the_app_once_and_gets_the_picture() -> None:
-    Path("script.py").write_text("from slidehook.cli import main\nprint('started')\nmain()\n")
+    Path("script.py").write_text("from slidehook.cli.main import main\nprint('started')\nmain()\n")
     command = [sys.executable, "script.py", "run", "mine.py:Square", "grey.tiff", "--out", "out"]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert {path.name for path in Path("out").iterdir()} == FILES

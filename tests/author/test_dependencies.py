@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from slidehook.app import App
-from slidehook.hosting.dependencies import DependencyMissing
-from slidehook.hosting.params import params_path
-from slidehook.hosting.registry import GROUP, Registry, load_apps
+from slidehook.registry.dependencies import DependencyMissing
+from slidehook.registry.params import params_path
+from slidehook.registry.registry import GROUP, Registry, load_apps
 from slidehook.settings import Settings
 from tests.author.resting_apps import Hen, Top, TunedParams
 

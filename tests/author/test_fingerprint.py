@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.hosting.fingerprint import fingerprint, fingerprint_of
-from slidehook.hosting.registry import GROUP, Registry, load_apps
-from slidehook.hosting.sources import Code
+from slidehook.registry.fingerprint import fingerprint, fingerprint_of
+from slidehook.registry.registry import GROUP, Registry, load_apps
+from slidehook.registry.source_files import Code
 from slidehook.settings import Settings
 from tests.packages import install
 

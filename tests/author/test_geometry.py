@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.iaapi.models import Point
+from slidehook.models import Point
 
 sides = st.integers(1, 1_000_000)
 pixels = st.floats(-1e7, 1e7)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from slidehook import AppError, Frame, Slide, local_slide
 from slidehook.errors import PixelSizeUnknown, SlideUnreadable
-from slidehook.iaapi.models import ImageInfo
-from slidehook.trying.localslide import local_file, local_id, local_info
+from slidehook.folder.local_slide import local_file, local_id, local_info
+from slidehook.models import ImageInfo
 
 
 def write(path: Path, *, mpp: float | tuple[float, float] | None = 0.25) -> Path:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidehook.iaapi.beside import beside
-from slidehook.publishing.merging import laid_over, merged, same_kind
+from slidehook.dpat.iaapi.preserved_fields import beside
+from slidehook.dpat.merging import laid_over, merged, same_kind
 
 GALLERY: dict[str, Any] = {
     "id": 1,

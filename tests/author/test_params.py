@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from slidehook.app import NoParams
-from slidehook.hosting.params import ParamsInvalid, changed_params, params_path, read_assignments, site_params
+from slidehook.registry.params import ParamsInvalid, changed_params, params_path, read_assignments, site_params
 
 
 class Colours(BaseModel, frozen=True, extra="forbid"):

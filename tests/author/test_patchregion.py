@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from slidehook.dpat.changes import changed, result_of
+from slidehook.dpat.iaapi.models import PatchCollection, StoredResult
+from slidehook.dpat.patch_region import region_round, with_region
+from slidehook.dpat.records import shown
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.iaapi.models import PatchCollection, StoredResult
-from slidehook.publishing.changes import changed, result_of
-from slidehook.publishing.patchregion import region_round, with_region
-from slidehook.publishing.records import shown
 from slidehook.result import BLUE, Gallery, Patch, Result, Shape
 
 ROUND = tuple(PixelPoint(x, y) for x, y in ((400, 100), (1600, 100), (1600, 900), (400, 900)))

@@ -5,13 +5,13 @@ from PIL import Image
 
 from slidehook import Gallery
 from slidehook.app import App
+from slidehook.dpat.iaapi.models import PatchCollection, PatchContent, ResultData, ResultRecord
+from slidehook.dpat.stored_result import RecordMaker
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.iaapi.models import PatchCollection, PatchContent, ResultData, ResultRecord
 from slidehook.jobs.job import Job
-from slidehook.publishing.geojson import tag_colour
-from slidehook.publishing.onslide import RecordMaker
 from slidehook.result import Result
-from slidehook.trying.picture import draw_result
+from slidehook.results.geojson import tag_colour
+from slidehook.results.picture import draw_result
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter
 
 from slidehook import Button, Gallery, Patch, PixelPoint, Quality, Result
 from slidehook.errors import AppError
-from slidehook.hosting.plain import OWN, _copied, plain
-from slidehook.publishing.budget import within_budget
 from slidehook.result import Shape, Text
+from slidehook.results.budget import within_budget
+from slidehook.results.sanitize import OWN, _copied, sanitize_result
 
 A, B, C = PixelPoint(0, 0), PixelPoint(1, 0), PixelPoint(1, 1)
 BLUE = "#0078D4"
@@ -40,13 +40,13 @@ def gallery(**changes: Any) -> Result:
 def test_a_right_result_stays_what_it_is() -> None:
     result = Result("x", {"n": 1, "p": 0.5, "t": "words"}, quality=Quality.OK)
     result.polygon([A, B, C]).polyline([A, B]).label(C, "here")
-    assert plain(result) == result
-    assert plain(gallery().polygon([A, B, C])) == gallery().polygon([A, B, C])
+    assert sanitize_result(result) == result
+    assert sanitize_result(gallery().polygon([A, B, C])) == gallery().polygon([A, B, C])
 
 
 def test_the_copy_shares_nothing_that_can_change() -> None:
     result = gallery()
-    copy = plain(result)
+    copy = sanitize_result(result)
     result.properties["n"] = 1
     assert result.gallery is not None
     result.gallery.patches.clear()
@@ -56,7 +56,7 @@ def test_the_copy_shares_nothing_that_can_change() -> None:
 def test_numpys_numbers_become_pythons_and_truths_become_words() -> None:
     found: Any = {"n": np.int64(3), "p": np.float32(0.5), "yes": np.True_, "no": False}
     place: Any = np.array([7, 8], np.float32)
-    copy = plain(Result("x", found).label(PixelPoint(*place), "t"))
+    copy = sanitize_result(Result("x", found).label(PixelPoint(*place), "t"))
     assert copy.properties == {"n": 3, "p": 0.5, "yes": "yes", "no": "no"}
     assert {type(each) for each in copy.properties.values()} == {int, float, str}
     assert (type(copy.texts[0].at.x), copy.texts[0].at) == (float, PixelPoint(7, 8))
@@ -68,7 +68,7 @@ def test_nothing_of_an_authors_own_classes_is_left() -> None:
 
     mine = Mine(Words("x"), {Words("name"): Words("value")})
     mine.hidden = lambda: None  # type: ignore[attr-defined]
-    copy = plain(mine)
+    copy = sanitize_result(mine)
     assert type(copy) is Result
     assert {type(each) for each in (copy.text, *copy.properties, *copy.properties.values())} == {str}
     assert pickle.loads(pickle.dumps(copy)) == copy  # noqa: S301 - our own
@@ -76,7 +76,7 @@ def test_nothing_of_an_authors_own_classes_is_left() -> None:
 
 @pytest.mark.parametrize("quality", [Quality.REJECTED, "Rejected"])
 def test_a_quality_may_be_written_as_dpat_writes_it(quality: Any) -> None:
-    assert plain(Result("x", quality=quality)).quality is Quality.REJECTED
+    assert sanitize_result(Result("x", quality=quality)).quality is Quality.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_quality_may_be_written_as_dpat_writes_it(quality: Any) -> None:
 )
 def test_what_dpat_can_not_take_is_the_apps_fault_and_is_named(result: Result, reason: str) -> None:
     with pytest.raises(AppError, match=f"^the app's result can't be sent to DPAT: .*{reason}"):
-        plain(result)
+        sanitize_result(result)
 
 
 # --- no field is lost
@@ -174,7 +174,7 @@ def test_no_field_of_a_result_is_lost_in_the_copy(kind: type) -> None:
         Gallery: Result("x", gallery=part),
         Result: part,
     }
-    assert by_field(plain(carriers[kind])) == by_field(carriers[kind])
+    assert by_field(sanitize_result(carriers[kind])) == by_field(carriers[kind])
 
 
 @pytest.mark.parametrize("result", WHOLE)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from demo.stage import Stage
-from simulator.dicom_sample import make_dicom
-from slidehook.iaapi.putservers import PutServer
-from slidehook.jobs.layout import Layout
+from slidehook.demo.stage import Stage
+from slidehook.dpat.iaapi.put_only_servers import PutServer
+from slidehook.jobs.files.layout import Layout
 from slidehook.private import private_folder, write_private
+from slidehook.running.app_process import left_behind
+from slidehook.running.orphans import Marked
 from slidehook.settings import Settings
-from webserver.versions import Versions
-from worker.analysis import left_behind
-from worker.leftbehind import Marked
+from slidehook.simulator.dicom_sample import make_dicom
+from webserver.result_versions import Versions
 from worker.workspace import Workspace
 
 

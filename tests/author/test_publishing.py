@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 
 from slidehook.app import App
+from slidehook.dpat.iaapi.models import Item, Primitive, ResultRecord, Stored
+from slidehook.dpat.marks import JOB_MARK
+from slidehook.dpat.stored_result import ORANGE, RED, RecordMaker, frame_of, newest
 from slidehook.errors import AppError
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.iaapi.models import ImageInfo, Item, Point, Primitive, ResultRecord, Size, Stored
 from slidehook.jobs.job import Job
-from slidehook.publishing.marks import JOB_MARK
-from slidehook.publishing.onslide import ORANGE, RED, RecordMaker, frame_of, newest
+from slidehook.models import ImageInfo, Point, Size
 from slidehook.result import Result
 
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from slidehook import Button, Gallery, PixelPoint, Result
+from slidehook.dpat.iaapi.models import PatchCollection, Primitive
+from slidehook.dpat.records import items_of, shown
 from slidehook.geometry import Frame
-from slidehook.iaapi.models import PatchCollection, Primitive
-from slidehook.publishing.records import items_of, shown
 
 A, B, C = PixelPoint(0, 0), PixelPoint(2000, 0), PixelPoint(2000, 1000)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slidehook.errors import BadRequest
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.iaapi.models import Input, MultiAreaInput, Point, TaggedPolygonInput, WholeSlideInput
+from slidehook.models import Input, MultiAreaInput, Point, TaggedPolygonInput, WholeSlideInput
 from slidehook.regions import FARTHEST, GRID_PX, Region, _on_grid, regions_of, tag_of
 
 FRAME = Frame(2000, 1000)

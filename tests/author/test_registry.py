@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from pydantic import SecretStr
 
-from slidehook.hosting.registry import GROUP, load_apps
+from slidehook.registry.registry import GROUP, load_apps
 from slidehook.settings import Settings
 
 

@@ -8,7 +8,7 @@ from shapely import Polygon
 from slidehook import Button, Gallery, Patch, Quality, Result
 from slidehook.errors import AppError
 from slidehook.geometry import PixelPoint
-from slidehook.hosting.plain import plain
+from slidehook.results.sanitize import sanitize_result
 
 A, B, C = PixelPoint(0, 0), PixelPoint(1, 0), PixelPoint(1, 1)
 
@@ -97,4 +97,4 @@ def test_a_gallery_that_got_too_many_tags_later_is_the_apps_fault() -> None:
     gallery = Gallery(list("abcde"))
     gallery.tags.append("f")
     with pytest.raises(AppError, match="can't be sent to DPAT: a gallery has at most 5 tags, not 6"):
-        plain(Result("x", gallery=gallery))
+        sanitize_result(Result("x", gallery=gallery))

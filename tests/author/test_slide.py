@@ -10,7 +10,7 @@ from PIL import Image
 from slidehook import Slide
 from slidehook.errors import SlideUnreadable
 from slidehook.geometry import Frame
-from slidehook.iaapi.models import ImageInfo, Size
+from slidehook.models import ImageInfo, Size
 from slidehook.pixels.overview import thumbnail_of
 from slidehook.slide import find_slide_file, open_slide
 

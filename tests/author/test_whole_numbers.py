@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from apps.wholeslide import WholeSlideDemo
+from slidehook.apps.wholeslide import WholeSlideDemo
+from slidehook.dpat.changes import changed, failed_change, result_of
+from slidehook.dpat.iaapi.models import StoredResult
+from slidehook.dpat.stored_result import RecordMaker
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.iaapi.models import QualityControl, QualityControlUpdate, Record, StoredResult, WholeSlideInput
-from slidehook.iaapi.models.reading import read_leniently
 from slidehook.jobs.job import Job, new_job_id
-from slidehook.publishing.changes import changed, failed_change, result_of
-from slidehook.publishing.onslide import RecordMaker
+from slidehook.models import QualityControl, QualityControlUpdate, Record, WholeSlideInput
+from slidehook.models.reading import read_leniently
 from slidehook.result import Button, Gallery, Result
 
 MAY_HAVE_FRACTIONS = {"x", "y", "sortKeyValue", "magnification", "displayProperties", "context"}

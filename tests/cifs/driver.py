@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slidehook.errors import ClaimLost, QueueError
-from slidehook.iaapi.models import WholeSlideInput
-from slidehook.jobs.claimers import Claimer
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.claimers import Claimer
+from slidehook.jobs.files.probe import LocksDontWork, check_locks
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import Job, JobState, digest, new_job_id
-from slidehook.jobs.probe import LocksDontWork, check_locks
-from slidehook.jobs.source import FileClaim, FileSource
+from slidehook.models import WholeSlideInput
 
 IDLE_WAIT_S = 1.0
 LOOK_EVERY_S = 0.5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.cifs import driver
 from tests.cifs.sharing import HOUSE, KEEPALIVE, NOLEASE
+from worker.claim_monitor import LOOK_EVERY_S
 from worker.loop import IDLE_WAIT_S
-from worker.watching import LOOK_EVERY_S
 
 
 def test_the_documents_advise_the_settings_that_were_tried() -> None:

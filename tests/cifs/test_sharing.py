@@ -20,10 +20,10 @@ HELD_FOR_S = 30.0
 """Longer than a take-over takes where Samba is set to notice a host's death."""
 
 pytestmark = [pytest.mark.timeout(300), LAB_WARNINGS]
-Tell = Callable[[str], None]
+CancelNotifier = Callable[[str], None]
 
 
-def test_workers_on_two_hosts_run_each_of_500_jobs_once(plain: Site, tell: Tell) -> None:
+def test_workers_on_two_hosts_run_each_of_500_jobs_once(plain: Site, tell: CancelNotifier) -> None:
     plain.do(1, "put", "--count", str(JOBS))
     began = time.monotonic()
     workers = [plain.start(guest, "drain") for guest in (1, 2)]
@@ -38,7 +38,7 @@ def test_workers_on_two_hosts_run_each_of_500_jobs_once(plain: Site, tell: Tell)
     assert len(plain.names(JobState.DONE)) == JOBS
 
 
-def test_what_one_host_says_another_notices_within_two_seconds(plain: Site, tell: Tell) -> None:
+def test_what_one_host_says_another_notices_within_two_seconds(plain: Site, tell: CancelNotifier) -> None:
     worker = plain.start(2, "watch")
     worker.expect("ready")
     noticed: dict[str, list[float]] = {"new work": [], "a fresher token": [], "a cancel": []}
@@ -56,7 +56,7 @@ def test_what_one_host_says_another_notices_within_two_seconds(plain: Site, tell
     assert max(max(times) for times in noticed.values()) < NOTICED_WITHIN_S
 
 
-def test_a_webserver_and_a_worker_on_one_host_write_to_one_job(plain: Site, tell: Tell) -> None:
+def test_a_webserver_and_a_worker_on_one_host_write_to_one_job(plain: Site, tell: CancelNotifier) -> None:
     began = time.monotonic()
     run = plain.do(1, "share_a_host", "--count", str(REQUESTS))
     tell(f"{REQUESTS} requests for a running job, and its cancel, in {time.monotonic() - began:.1f} s")
@@ -64,7 +64,7 @@ def test_a_webserver_and_a_worker_on_one_host_write_to_one_job(plain: Site, tell
     assert len(plain.names(JobState.CANCELLED)) == 1
 
 
-def test_a_worker_refuses_a_share_mounted_with_nobrl_and_says_why(plain: Site, tell: Tell) -> None:
+def test_a_worker_refuses_a_share_mounted_with_nobrl_and_says_why(plain: Site, tell: CancelNotifier) -> None:
     remount(plain.lab, 1, NOBRL)
     try:
         worker = plain.start_worker(1)
@@ -78,7 +78,7 @@ def test_a_worker_refuses_a_share_mounted_with_nobrl_and_says_why(plain: Site, t
 
 @pytest.mark.parametrize(("living", "starting"), [(PLAIN, NOBRL), (NOBRL, PLAIN)])
 def test_a_lock_that_is_not_seen_elsewhere_is_noticed_beside_a_living_worker(
-    plain: Site, tell: Tell, living: str, starting: str
+    plain: Site, tell: CancelNotifier, living: str, starting: str
 ) -> None:
     remount(plain.lab, 2, living)
     remount(plain.lab, 1, starting)
@@ -93,14 +93,14 @@ def test_a_lock_that_is_not_seen_elsewhere_is_noticed_beside_a_living_worker(
     assert refused.words[1] == claimer
 
 
-def test_locks_that_work_let_a_worker_start_at_once_beside_a_living_one(plain: Site, tell: Tell) -> None:
+def test_locks_that_work_let_a_worker_start_at_once_beside_a_living_one(plain: Site, tell: CancelNotifier) -> None:
     plain.start(2, "live").expect("alive")
     fine = plain.do(1, "probe").expect("fine")
     tell(f"the probe takes {fine.words[0]} s on the share")
     assert float(fine.words[0]) < 2.0
 
 
-def test_a_dead_hosts_job_is_taken_over_when_its_connection_closes(plain: Site, tell: Tell) -> None:
+def test_a_dead_hosts_job_is_taken_over_when_its_connection_closes(plain: Site, tell: CancelNotifier) -> None:
     death = plain.dies_at_work(1, silent=False, look_s=1.0)
     again = death.survivor.expect("ran", within_s=60)
     tell(f"taken over after {again.at - death.at:.1f} s, with Samba's defaults")
@@ -109,7 +109,9 @@ def test_a_dead_hosts_job_is_taken_over_when_its_connection_closes(plain: Site, 
     assert death.survivor.said("away") == []
 
 
-def test_a_job_whose_lock_the_server_still_holds_is_not_taken_over_and_others_go_on(plain: Site, tell: Tell) -> None:
+def test_a_job_whose_lock_the_server_still_holds_is_not_taken_over_and_others_go_on(
+    plain: Site, tell: CancelNotifier
+) -> None:
     death = plain.dies_at_work(1, silent=True, look_s=0)
     plain.do(2, "put", "--slide", "S-other")
     other = death.survivor.expect("ran")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from simulator.options import Options
-from simulator.server import Simulator
-from slidehook.jobs.claimers import STILL_S
+from slidehook.jobs.files.claimers import STILL_S
 from slidehook.jobs.job import JobState
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.cifs.sharing import HOST, LAB_WARNINGS, Site, cut_off, tally, wait_for
 from tests.simulator.tiny_app import TinyApp
 
@@ -28,7 +28,7 @@ CUT_S = 20.0
 APP = "wholeslide"
 
 pytestmark = [pytest.mark.timeout(300), LAB_WARNINGS]
-Tell = Callable[[str], None]
+CancelNotifier = Callable[[str], None]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def shown(dpat: Simulator, slide_id: str) -> list[dict[str, Any]]:
     ],
 )
 def test_a_dead_hosts_job_is_taken_over(
-    keen: Site, tell: Tell, silent: bool, look_s: float, at_most_s: float
+    keen: Site, tell: CancelNotifier, silent: bool, look_s: float, at_most_s: float
 ) -> None:
     death = keen.dies_at_work(1, silent=silent, look_s=look_s)
     again = death.survivor.expect("ran", within_s=at_most_s + SLACK_S)
@@ -68,7 +68,9 @@ def test_a_dead_hosts_job_is_taken_over(
     assert len(keen.names(JobState.DONE)) == 1
 
 
-def test_a_worker_that_slept_too_long_neither_publishes_nor_finishes(keen: Site, dpat: Simulator, tell: Tell) -> None:
+def test_a_worker_that_slept_too_long_neither_publishes_nor_finishes(
+    keen: Site, dpat: Simulator, tell: CancelNotifier
+) -> None:
     allowed = dpat.callback_url
     slow = keen.start_worker(1, dpat_urls=allowed, demo_seconds="60")
     slow.expect_text("worker ready", within_s=30)
@@ -98,7 +100,7 @@ def test_a_worker_that_slept_too_long_neither_publishes_nor_finishes(keen: Site,
 
 @pytest.mark.parametrize("cut", [(1, 2), (1,)], ids=["of-all-hosts", "of-one-host"])
 def test_a_cut_of_the_network_loses_nothing_and_runs_nothing_twice(
-    keen: Site, tell: Tell, cut: tuple[int, ...]
+    keen: Site, tell: CancelNotifier, cut: tuple[int, ...]
 ) -> None:
     keen.do(1, "put", "--count", str(JOBS))
     workers = [keen.start(guest, "drain", "--each", "0.1") for guest in (1, 2)]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.layout import FOLDERS
+from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.job import Job
-from slidehook.jobs.layout import FOLDERS
 from slidehook.settings import Settings
 from tests.e2e.running import HOUSE, Program, free_port, wait_for
 
@@ -198,8 +198,13 @@ def test_the_queues_page_names_every_folder() -> None:
 
 def test_help_of_every_program_is_complete() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("SLIDEHOOK_")}
-    for command in (["-m", "worker"], ["-m", "demo"], ["-m", "simulator"], ["-m", "slidehook.cli"]):
-        if command[-1] == "slidehook.cli":
+    for command in (
+        ["-m", "worker"],
+        ["-m", "slidehook.demo"],
+        ["-m", "slidehook.simulator"],
+        ["slidehook"],
+    ):
+        if command == ["slidehook"]:
             found = subprocess.run(
                 [".venv/bin/slidehook", "--help"], cwd=HOUSE, env=env, capture_output=True, text=True, check=True
             )

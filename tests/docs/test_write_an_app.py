@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from simulator.options import Options
-from simulator.server import Simulator
 from slidehook import App, Slide, local_slide
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.e2e.conftest import running_site
 from tests.e2e.running import HOUSE
 
@@ -66,7 +66,7 @@ def checkout(folder: Path) -> None:
         elif not (packages / path.name).exists():
             (packages / path.name).symlink_to(path)
     command = folder / ".venv" / "bin" / "slidehook"
-    command.write_text(f"#!{folder}/.venv/bin/python\nfrom slidehook.cli import main\nmain()\n")
+    command.write_text(f"#!{folder}/.venv/bin/python\nfrom slidehook.cli.main import main\nmain()\n")
     command.chmod(0o755)
 
 

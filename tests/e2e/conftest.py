@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import requests
 
-from simulator.invoking import Answer
-from simulator.options import Options
-from simulator.server import Simulator
+from slidehook.jobs.files.names import JobName
 from slidehook.jobs.job import JobRecord, JobState, parse_record
-from slidehook.jobs.names import JobName
+from slidehook.simulator.invoking import Answer
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.e2e.running import HOUSE, Program, end_all, files_below, free_port, wait_for
 
 APP = "wholeslide"

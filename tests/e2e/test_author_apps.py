@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from simulator.invoking import Answer
-from simulator.options import Options
 from slidehook.jobs.job import JobState
+from slidehook.simulator.invoking import Answer
+from slidehook.simulator.options import Options
 from tests.e2e.conftest import Dpat, Site, running_site
 from tests.e2e.running import wait_for
 

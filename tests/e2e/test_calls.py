@@ -10,8 +10,8 @@ from datetime import datetime
 
 import pytest
 
-from simulator.calls import Call
 from slidehook.jobs.job import JobState
+from slidehook.simulator.calls import Call
 from tests.e2e.conftest import APP, Dpat, Site
 from tests.e2e.running import Program, wait_for
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from slidehook.dpat.stored_result import ORANGE
 from slidehook.jobs.job import JobState
-from slidehook.publishing.onslide import ORANGE
 from tests.e2e.conftest import APP, Dpat, Site, compute
 from tests.e2e.running import Program, wait_for
 

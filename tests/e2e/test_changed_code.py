@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from simulator.invoking import Answer
+from slidehook.simulator.invoking import Answer
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import Program, wait_for
 from tests.packages import install

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from slidehook.dpat.stored_result import ORANGE
 from slidehook.jobs.job import JobState
-from slidehook.publishing.onslide import ORANGE
 from tests.e2e.conftest import APP, Dpat, Site
 
 RATIO = 4608 / 6144

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from slidehook.dpat.stored_result import RED
 from slidehook.jobs.job import JobState
-from slidehook.publishing.onslide import RED
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import Program, is_alive, living, wait_for
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from slidehook.dpat.stored_result import RED
 from slidehook.jobs.job import JobState
-from slidehook.publishing.onslide import RED
 from tests.e2e.conftest import Dpat, Site
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slidehook.publishing.limits import PLAIN_BODY_BYTES
+from slidehook.results.limits import PLAIN_BODY_BYTES
 from tests.e2e.conftest import ROUTE, Site
 
 NOTIFICATION = f"{ROUTE}/imagenotification"

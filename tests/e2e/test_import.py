@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from simulator.options import MultipartKind, Options
 from slidehook.jobs.job import JobState
+from slidehook.simulator.options import MultipartKind, Options
 from tests.e2e.conftest import APP, Dpat, Site
 
 

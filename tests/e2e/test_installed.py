@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from slidehook.starting import CANT_START
+from slidehook.startup import CANT_START
 from tests.e2e.running import HOUSE, Program, end_all, free_port, wait_for
 
-PARTS = ("apps", "deploy", "slidehook", "webserver", "worker")
+PARTS = ("deploy", "slidehook", "webserver", "worker")
 FILES = ("flask_run.sh", "worker_run.sh", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
 
 

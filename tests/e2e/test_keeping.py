@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from simulator.samples import make_label
-from slidehook.iaapi.models.images import PHI_FIELDS
 from slidehook.jobs.job import JobState
+from slidehook.models.images import PHI_FIELDS
+from slidehook.simulator.samples import make_label
 from tests.e2e.conftest import Dpat, Site, running_site
 from tests.e2e.running import traces
 

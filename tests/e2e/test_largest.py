@@ -11,12 +11,12 @@ import pytest
 import requests
 
 from slidehook import App, Gallery, MultiArea, PixelPoint, Progress, Result, Slide, TaggedPolygon, WholeSlide
+from slidehook.dpat.stored_result import RecordMaker
 from slidehook.geometry import Frame
-from slidehook.iaapi.models import WholeSlideInput
 from slidehook.jobs.job import Job, new_job_id
-from slidehook.publishing.budget import within_limits
-from slidehook.publishing.limits import MIB, most_body_bytes
-from slidehook.publishing.onslide import RecordMaker
+from slidehook.models import WholeSlideInput
+from slidehook.results.budget import within_limits
+from slidehook.results.limits import MIB, most_body_bytes
 from tests.e2e.conftest import Dpat, Site, running_site
 from tests.packages import install
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from simulator.downloads import Piece, several
 from slidehook.jobs.job import JobState
+from slidehook.simulator.downloads import Piece, several
 from tests.e2e.conftest import APP, Dpat, Site, running_site
 from tests.e2e.running import files_below, wait_for
 

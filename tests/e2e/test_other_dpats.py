@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from simulator.options import Options
 from slidehook.jobs.job import JobState
+from slidehook.simulator.options import Options
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import wait_for
 from tests.e2e.test_calls import kinds

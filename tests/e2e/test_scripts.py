@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slidehook.jobs.job import JobState
-from slidehook.starting import CANT_START
+from slidehook.startup import CANT_START
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import HOUSE, living, wait_for
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from slidehook.publishing.limits import MIB
+from slidehook.results.limits import MIB
 from tests.e2e.conftest import ROUTE, Site
 from tests.e2e.running import wait_for
 from tests.e2e.test_front_door import ANSWER_S, chunk, chunked, head

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slidehook.jobs.job import JobState
-from slidehook.starting import CANT_START, START_LATER
+from slidehook.startup import CANT_START, START_LATER
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import wait_for
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from simulator.options import Options
 from slidehook.jobs.job import JobState
+from slidehook.simulator.options import Options
 from tests.e2e.conftest import ROUTE, Dpat, Site
 from tests.e2e.running import Program, traces, wait_for
 

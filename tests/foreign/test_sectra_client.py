@@ -42,7 +42,7 @@ def slides(sample_slides: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=VERSIONS)
 def dpat(request: pytest.FixtureRequest, slides: Path) -> Iterator[Started]:
-    command = [sys.executable, "-m", "simulator", "--slides", str(slides), "--api-version", request.param]
+    command = [sys.executable, "-m", "slidehook.simulator", "--slides", str(slides), "--api-version", request.param]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

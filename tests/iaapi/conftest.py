@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.iaapi.client import DpatClient, DpatServer
-from slidehook.iaapi.models import Item, Primitive, ResultData, ResultRecord
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.iaapi.models import Item, Primitive, ResultData, ResultRecord
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat
 

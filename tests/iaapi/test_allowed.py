@@ -6,8 +6,8 @@ import pytest
 import requests
 import urllib3
 
+from slidehook.dpat.iaapi.callback_urls import check_callback
 from slidehook.errors import CallbackNotAllowed
-from slidehook.iaapi.allowed import check_callback
 
 SITE = ("https://dpat.example/SectraPathologyServer/external",)
 

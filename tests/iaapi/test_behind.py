@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from slidehook.behind import AHEAD, Behind
+from slidehook.background_writer import AHEAD, BackgroundWriter
 
 
 def test_work_is_done_in_order_in_one_other_thread() -> None:
@@ -19,7 +19,7 @@ def test_work_is_done_in_order_in_one_other_thread() -> None:
 
         return do
 
-    with Behind() as behind:
+    with BackgroundWriter() as behind:
         for number in range(100):
             behind.do(work(number))
         behind.finish()
@@ -34,7 +34,7 @@ def test_no_more_work_waits_than_said() -> None:
     all_waiting = threading.Event()
 
     def give() -> None:
-        with Behind() as behind:
+        with BackgroundWriter() as behind:
             for number in range(AHEAD + 5):
                 behind.do(go_on.wait)  # type: ignore[arg-type]
                 given.append(number)
@@ -60,7 +60,7 @@ def fail() -> None:
 
 def test_an_error_is_raised_where_the_caller_waits_and_the_rest_is_passed_over() -> None:
     after: list[int] = []
-    with Behind() as behind, pytest.raises(OSError, match="no room"):  # noqa: PT012 - whichever of these waits first
+    with BackgroundWriter() as behind, pytest.raises(OSError, match="no room"):  # noqa: PT012 - whichever of these waits first
         behind.do(fail)
         for number in range(100):
             behind.do(lambda number=number: after.append(number))  # type: ignore[misc]
@@ -69,7 +69,7 @@ def test_an_error_is_raised_where_the_caller_waits_and_the_rest_is_passed_over()
 
 
 def test_an_error_of_the_last_work_is_not_lost() -> None:
-    with Behind() as behind:
+    with BackgroundWriter() as behind:
         behind.do(fail)
         with pytest.raises(OSError, match="no room"):
             behind.finish()
@@ -83,7 +83,7 @@ def test_when_the_caller_fails_the_thread_ends_and_what_waits_is_passed_over() -
         begun.set()
         go_on.wait(10)
 
-    with pytest.raises(KeyError), Behind() as behind:  # noqa: PT012 - the error is the test's own
+    with pytest.raises(KeyError), BackgroundWriter() as behind:  # noqa: PT012 - the error is the test's own
         behind.do(long)
         behind.do(lambda: after.append(1))
         begun.wait(10)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import requests
 
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer, DpatServers
+from slidehook.dpat.iaapi.models import ResultRecord, Stored
 from slidehook.errors import (
     BadRequest,
     Conflict,
@@ -26,8 +28,6 @@ from slidehook.errors import (
     Refused,
     TokenExpired,
 )
-from slidehook.iaapi.client import DpatClient, DpatServer, DpatServers
-from slidehook.iaapi.models import ResultRecord, Stored
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import BASE, Call, LittleDpat, Reply
 

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from slidehook.disk import Room
+from slidehook.dpat.iaapi.client import DpatClient
+from slidehook.dpat.iaapi.download import save_files
+from slidehook.dpat.iaapi.multipart import MOST_PARTS
+from slidehook.dpat.iaapi.slide_filenames import own_names, safe_name
 from slidehook.errors import (
     CannotStore,
     DiskFull,
@@ -22,10 +26,6 @@ from slidehook.errors import (
     Malformed,
     SlidehookError,
 )
-from slidehook.iaapi.client import DpatClient
-from slidehook.iaapi.download import save_files
-from slidehook.iaapi.filenames import own_names, safe_name
-from slidehook.iaapi.multipart import MOST_PARTS
 from tests.iaapi.little_dpat import LittleDpat, Reply
 
 FILES = "/slides/S-1/files"

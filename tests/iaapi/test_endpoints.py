@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from simulator.options import Options
-from simulator.server import Simulator
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.iaapi.models import ResultRecord, Token
 from slidehook.errors import Conflict, NotFound, NotOffered, Refused, TokenExpired
-from slidehook.iaapi.client import DpatClient, DpatServer
-from slidehook.iaapi.models import ResultRecord, Token
 from slidehook.settings import Settings
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from tests.simulator.tiny_app import TinyApp
 

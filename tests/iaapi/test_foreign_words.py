@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.iaapi.models import ResultRecord, Stored
 from slidehook.errors import SlidehookError
-from slidehook.iaapi.client import DpatClient, DpatServer
-from slidehook.iaapi.models import ResultRecord, Stored
 from slidehook.settings import Settings
 from tests.iaapi.test_sizes import Send, endless
 

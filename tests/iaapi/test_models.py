@@ -5,26 +5,28 @@ from typing import Any
 
 import pytest
 
-from slidehook.errors import BadRequest
-from slidehook.iaapi.models import (
+from slidehook.dpat.iaapi.models import (
     Cancel,
     Create,
     Delete,
     DeletedRecord,
-    ImageInfo,
     Modify,
-    MultiAreaInput,
     PatchCollection,
     Primitive,
-    QualityControl,
-    QualityControlUpdate,
     Stored,
     StoredResult,
-    TaggedPolygonInput,
     Token,
-    WholeSlideInput,
     parse_invocation,
     parse_notification,
+)
+from slidehook.errors import BadRequest
+from slidehook.models import (
+    ImageInfo,
+    MultiAreaInput,
+    QualityControl,
+    QualityControlUpdate,
+    TaggedPolygonInput,
+    WholeSlideInput,
 )
 
 TRIANGLE = [{"x": 0, "y": 0}, {"x": 1, "y": 0}, {"x": 1, "y": 0.5}]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slidehook.dpat.iaapi.multipart import PartEnd, PartHead, read_parts
 from slidehook.errors import DownloadIncomplete, Malformed
-from slidehook.iaapi.multipart import PartEnd, PartHead, read_parts
 
 Part = tuple[dict[str, str], bytes]
 BOUNDARY_SIGNS = "abcXYZ0189'()+_,-./:=? "

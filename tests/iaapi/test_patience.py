@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slidehook.dpat.iaapi.retry import RETRY_AFTER_MOST_S, WAIT_MOST_S, RetryPolicy, asked_wait_s, growing_s
 from slidehook.errors import Conflict, DpatUnavailable, NotFound
-from slidehook.iaapi.patience import RETRY_AFTER_MOST_S, WAIT_MOST_S, Patience, asked_wait_s, growing_s
 
 NOON = "Tue, 05 Mar 2024 12:00:00 GMT"
 
@@ -59,8 +59,8 @@ class Server:
         self.calls = 0
         self.waits: list[float] = []
 
-    def patience(self, tries: int, within_s: float = math.inf) -> Patience:
-        return Patience.for_s(within_s, tries, self.waits.append)
+    def patience(self, tries: int, within_s: float = math.inf) -> RetryPolicy:
+        return RetryPolicy.for_s(within_s, tries, self.waits.append)
 
     def answer(self) -> str:
         self.calls += 1
@@ -127,7 +127,7 @@ def test_whoever_waits_can_break_off() -> None:
 
     server = Server(away())
     with pytest.raises(KeyboardInterrupt):
-        Patience(3, sleep=leave).call(server.answer)
+        RetryPolicy(3, sleep=leave).call(server.answer)
     assert server.calls == 1
 
 
@@ -139,10 +139,10 @@ def test_a_wait_between_two_conflicts_ends_with_the_patience(within_s: float, mo
 
 
 def test_the_time_left_is_never_below_nothing() -> None:
-    assert Patience(until=time.monotonic() - 5).left_s == 0
-    assert Patience().left_s == math.inf
+    assert RetryPolicy(until=time.monotonic() - 5).left_s == 0
+    assert RetryPolicy().left_s == math.inf
 
 
 def test_arguments_are_handed_on() -> None:
     add: Callable[..., int] = lambda a, *, b: a + b  # noqa: E731
-    assert Patience().call(add, 1, b=2) == 3
+    assert RetryPolicy().call(add, 1, b=2) == 3

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.tokens import TokenSource
 from slidehook.errors import (
     DpatNotReached,
     DpatUnavailable,
@@ -19,8 +21,6 @@ from slidehook.errors import (
     SettingsInvalid,
     TokenExpired,
 )
-from slidehook.iaapi.client import DpatClient, DpatServer
-from slidehook.iaapi.tokens import TokenSource
 from slidehook.settings import Settings, read_settings
 from tests.iaapi.little_dpat import BASE, LittleDpat, Reply
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from slidehook.iaapi.putservers import DOUBT_S, FILE_NAME, KNOWN_S, MOST_SERVERS, PutServer
+from slidehook.dpat.iaapi.put_only_servers import DOUBT_S, FILE_NAME, KNOWN_S, MOST_SERVERS, PutServer
 
 URL = "https://dpat/v1"
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.iaapi.response_limits import PAGE_BYTES, RECORD_BYTES, most_answer_bytes
 from slidehook.errors import Malformed, NotFound, Refused
-from slidehook.iaapi.client import DpatClient, DpatServer
-from slidehook.iaapi.sizes import PAGE_BYTES, RECORD_BYTES, most_answer_bytes
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
 
@@ -23,7 +23,7 @@ PROGRAM = """
 import re, sys
 from pathlib import Path
 from slidehook.errors import SlidehookError
-from slidehook.iaapi.client import DpatServer
+from slidehook.dpat.iaapi.client import DpatServer
 from slidehook.settings import Settings
 
 client = DpatServer(sys.argv[1], Settings(_env_file=None)).client("the-token")

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from simulator.options import Options
-from simulator.server import Simulator
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.iaapi.download import save_files
 from slidehook.errors import DpatUnavailable, Refused
-from slidehook.iaapi.client import DpatClient, DpatServer
-from slidehook.iaapi.download import save_files
 from slidehook.settings import Settings
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 
 SENTENCE = r"^DPAT's certificate is not trusted here \(.+\): see SLIDEHOOK_DPAT_CA_BUNDLE\.$"
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from slidehook.dpat.iaapi.client import DpatServer
+from slidehook.dpat.iaapi.models import ResultRecord, Token
+from slidehook.dpat.tokens import EARLY_S, NEW_S, OTHERS, REFUSAL_S, ServiceAccount
 from slidehook.errors import DpatUnavailable, Malformed, NotFound, Refused, TokenExpired
-from slidehook.iaapi.client import DpatServer
-from slidehook.iaapi.models import ResultRecord, Token
-from slidehook.iaapi.tokens import EARLY_S, NEW_S, OTHERS, REFUSAL_S, ServiceAccount
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
 DPAT, APP = "https://dpat.example/v1", "tissue-area"

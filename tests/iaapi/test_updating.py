@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer, DpatServers
+from slidehook.dpat.iaapi.models import ResultRecord, Stored
+from slidehook.dpat.iaapi.updating import is_as_sent
 from slidehook.errors import Conflict, DpatUnavailable, NotFound, Refused, TokenExpired
-from slidehook.iaapi.client import DpatClient, DpatServer, DpatServers
-from slidehook.iaapi.models import ResultRecord, Stored
-from slidehook.iaapi.updating import is_as_sent
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Answerer, Call, LittleDpat, Reply
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slidehook.iaapi.versions import as_numbers, lower
+from slidehook.dpat.iaapi.versions import as_numbers, lower
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Stops the queue between any two of its operations on files, or in the middle of one, as a death does.
 
-All that the queue does to jobs on disk it does through `slidehook.jobs.durable`, which calls `os`. A `CuttingOs`
-takes the place of that `os`, counts the calls, and at the chosen one lets nothing more happen.
+All that the queue does to jobs on disk it does through `slidehook.jobs.files.durable`, which calls `os`. A
+`CuttingOs` takes the place of that `os`, counts the calls, and at the chosen one lets nothing more happen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from slidehook.jobs import durable
+from slidehook.jobs.files import durable
 from slidehook.private import PRIVATE_DIR
 
 LASTING = frozenset({"create", "fsync", "rename", "link", "unlink", "mkdir", "rmdir"})

@@ -6,8 +6,8 @@ import itertools
 import time
 from typing import Literal
 
-from slidehook.iaapi.models import Input, WholeSlideInput
 from slidehook.jobs.job import Job, new_job_id
+from slidehook.models import Input, WholeSlideInput
 
 NS = 1_000_000_000
 DAY_S = 86400.0

@@ -7,7 +7,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from slidehook.jobs.aliases import Aliases
+from slidehook.jobs.files.aliases import Aliases
 from slidehook.jobs.job import AttemptEnded, Ended, Job, JobState
 from tests.jobs.making import make_job
 

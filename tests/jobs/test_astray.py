@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import QueueError
-from slidehook.jobs import ownedfile, source
-from slidehook.jobs.durable import rename
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files import owned_file as ownedfile
+from slidehook.jobs.files import source
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.durable import rename
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import ORPHANED_WAIT_S, FileClaim, FileSource
 from slidehook.jobs.job import Job, JobState
-from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.source import ASTRAY_WAIT_S, FileClaim, FileSource
 from tests.jobs.making import Clock, make_job
 
 AWAY = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -70,7 +71,7 @@ def web(tmp_path: Path, clock: Clock) -> Iterator[FileQueue]:
 
 
 def state_of(web: FileQueue, job: Job) -> JobState:
-    return Ledger(web).show(job.id)[0].state
+    return FileQueueAdmin(web).show(job.id)[0].state
 
 
 @pytest.mark.parametrize("answer", [AWAY, FileNotFoundError()], ids=["error", "asked-again"])
@@ -91,7 +92,7 @@ def test_a_claim_whose_answer_was_lost_is_claimed_again_as_the_same_attempt(
             assert answer is AWAY
     assert state_of(web, job) is JobState.ACTIVE
     assert worker.source.claim() is None
-    clock.move(ASTRAY_WAIT_S)
+    clock.move(ORPHANED_WAIT_S)
     claim = worker.claim()
     assert (claim.job.id, claim.attempt) == (job.id, 1)
 
@@ -113,10 +114,10 @@ def test_a_job_that_could_not_be_ended_ends_as_it_was_to_and_does_not_run_again(
         assert worker.source.claim() is None
     assert state_of(web, job) in {JobState.ACTIVE, JobState.ENDING}
     assert worker.source.claim() is None
-    summary, record = Ledger(web).show(job.id)
+    summary, record = FileQueueAdmin(web).show(job.id)
     assert (summary.state, summary.attempt) == (JobState.DONE, 1)
     assert record.events[-1].model_dump()["reason"] == "found 42"
-    clock.move(ASTRAY_WAIT_S)
+    clock.move(ORPHANED_WAIT_S)
     assert worker.source.claim() is None
 
 
@@ -134,7 +135,7 @@ def test_a_claim_broken_off_by_an_error_is_an_attempt_and_the_job_waits_again(
         with pytest.raises(QueueError):
             claim.check()
     assert worker.source.claim() is None
-    clock.move(ASTRAY_WAIT_S)
+    clock.move(ORPHANED_WAIT_S)
     again = worker.claim()
     assert (again.job.id, again.attempt) == (job.id, 2)
     assert "lost touch" in again.last_reason
@@ -152,7 +153,7 @@ def test_a_job_that_this_host_may_not_open_holds_up_no_other_and_goes_to_another
             here.source.claim()
     assert state_of(web, refused) is JobState.ACTIVE
     assert here.claim().job.id == other.id
-    clock.move(ASTRAY_WAIT_S)
+    clock.move(ORPHANED_WAIT_S)
     claim = elsewhere.claim()
     assert (claim.job.id, claim.attempt) == (refused.id, 1)
 
@@ -169,7 +170,7 @@ def test_a_take_over_that_was_broken_off_is_gone_on_with(
         with pytest.raises(QueueError):
             living.source.claim()
     assert living.source.claim() is None
-    clock.move(ASTRAY_WAIT_S)
+    clock.move(ORPHANED_WAIT_S)
     claim = living.claim()
     assert (claim.job.id, claim.attempt) == (job.id, 2)
 
@@ -178,7 +179,7 @@ def test_claims_at_work_and_jobs_still_held_by_this_process_are_left_alone(worke
     worker.queue.hold(make_job())
     worker.queue.put(make_job())
     claim = worker.claim()
-    clock.move(ASTRAY_WAIT_S)
+    clock.move(ORPHANED_WAIT_S)
     assert worker.source.claim() is None
     claim.check()
     assert (claim.attempt, state_of(worker.queue, claim.job)) == (1, JobState.ACTIVE)
@@ -207,5 +208,5 @@ def test_what_is_left_of_a_put_that_died_is_removed_also_when_the_share_is_away_
             worker.source.claim()
 
     assert worker.source.claim() is None
-    assert Ledger(worker.queue).counts()["damaged"] == 0
+    assert FileQueueAdmin(worker.queue).counts()["damaged"] == 0
     assert list((tmp_path / "queue" / "active").iterdir()) == []

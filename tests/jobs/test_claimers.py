@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.jobs.claimers import (
+from slidehook.jobs.files.claimers import (
     Claimer,
-    Obituaries,
-    bury,
+    LivenessMonitor,
     lock_at,
     lock_is_free,
     new_claimer_id,
+    purge_dead_claimers,
     rank,
     read_beats,
 )
+from slidehook.jobs.files.names import JobName
 from slidehook.jobs.job import JobState, new_job_id
-from slidehook.jobs.names import JobName
 
 STILL_S = 10.0
 FAR = "work-far-000000000000-1-0000000a"
@@ -34,7 +34,7 @@ DAY_S = 86400.0
 CHILD = """
 import sys
 from pathlib import Path
-from slidehook.jobs.claimers import Claimer
+from slidehook.jobs.files.claimers import Claimer
 claimer = Claimer(Path(sys.argv[1]), "work")
 print(claimer.id, flush=True)
 sys.stdin.read()
@@ -197,7 +197,7 @@ def test_any_hosts_name_makes_a_claimers_name_that_fits_a_jobs(monkeypatch: pyte
 
 def test_a_living_process_is_not_dead(root: Path, child: Child) -> None:
     now = Time()
-    obituaries = Obituaries(root, still_s=STILL_S, clock=now)
+    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
 
     for _ in range(3):
         assert obituaries.dead({child.id}) == set()
@@ -207,18 +207,18 @@ def test_a_living_process_is_not_dead(root: Path, child: Child) -> None:
 def test_a_killed_process_is_dead_at_once(root: Path, child: Child) -> None:
     child.kill()
 
-    assert Obituaries(root).dead({child.id}) == {child.id}
+    assert LivenessMonitor(root).dead({child.id}) == {child.id}
 
 
 def test_a_killed_process_that_its_parent_does_not_care_for_is_dead_at_once(root: Path, child: Child) -> None:
     child.kill(reap=False)
 
-    assert Obituaries(root).dead({child.id}) == {child.id}
+    assert LivenessMonitor(root).dead({child.id}) == {child.id}
 
 
 def test_a_process_that_was_stopped_is_not_dead(root: Path, child: Child) -> None:
     now = Time()
-    obituaries = Obituaries(root, still_s=STILL_S, clock=now)
+    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
     os.kill(child.process.pid, signal.SIGSTOP)
     assert obituaries.dead({child.id}) == set()
 
@@ -231,18 +231,18 @@ def test_a_claimer_of_this_very_process_is_dead_when_it_is_closed(root: Path, cl
     other = Claimer(root, "work", beat_s=60)
     other.close()
 
-    assert Obituaries(root).dead({other.id, claimer.id}) == {other.id}
+    assert LivenessMonitor(root).dead({other.id, claimer.id}) == {other.id}
 
 
 def test_a_free_lock_of_a_process_that_lives_is_not_enough(root: Path, child: Child) -> None:
     """As where somebody has removed the lock's file: then only the heartbeat tells."""
     (root / "claimers" / f"{child.id}.lock").unlink()
 
-    assert Obituaries(root).dead({child.id}) == set()
+    assert LivenessMonitor(root).dead({child.id}) == set()
 
 
 def test_nobody_is_dead_where_nobody_is_asked_about(root: Path) -> None:
-    assert Obituaries(root).dead(set()) == set()
+    assert LivenessMonitor(root).dead(set()) == set()
 
 
 # --- the dead elsewhere
@@ -251,7 +251,7 @@ def test_nobody_is_dead_where_nobody_is_asked_about(root: Path) -> None:
 def test_elsewhere_a_claimer_is_dead_when_its_beat_has_stood_still(root: Path) -> None:
     lay_out(root, FAR, beat=5)
     now = Time()
-    obituaries = Obituaries(root, still_s=STILL_S, clock=now)
+    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
 
     found = []
     for _ in range(12):
@@ -264,7 +264,7 @@ def test_elsewhere_a_claimer_is_dead_when_its_beat_has_stood_still(root: Path) -
 def test_elsewhere_a_claimer_whose_beat_goes_on_is_alive_though_its_lock_is_free(root: Path) -> None:
     lay_out(root, FAR, beat=0)
     now = Time()
-    obituaries = Obituaries(root, still_s=STILL_S, clock=now)
+    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
     for number in range(20):
         assert obituaries.dead({FAR}) == set()
         now.now += STILL_S * 0.9
@@ -280,7 +280,7 @@ def test_elsewhere_a_claimer_whose_lock_is_held_is_alive_though_its_beat_stands_
     lock = lock_at(root, FAR)
     lock.acquire(blocking=False)
     now = Time()
-    obituaries = Obituaries(root, still_s=STILL_S, clock=now)
+    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
     assert obituaries.dead({FAR}) == set()
     now.now += 100 * STILL_S
     assert obituaries.dead({FAR}) == set()
@@ -294,7 +294,7 @@ def test_elsewhere_a_claimer_whose_lock_is_held_is_alive_though_its_beat_stands_
 def test_elsewhere_a_claimer_without_a_beat_is_dead_after_the_same_time(root: Path) -> None:
     lay_out(root, FAR, beat=None)
     now = Time()
-    obituaries = Obituaries(root, still_s=STILL_S, clock=now)
+    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
     assert obituaries.dead({FAR}) == set()
 
     now.now += STILL_S
@@ -306,7 +306,7 @@ def test_each_claimer_elsewhere_has_its_own_time(root: Path) -> None:
     lay_out(root, FAR)
     lay_out(root, FAR_TOO)
     now = Time()
-    obituaries = Obituaries(root, still_s=STILL_S, clock=now)
+    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
     obituaries.dead({FAR})
     now.now += STILL_S / 2
     assert obituaries.dead({FAR, FAR_TOO}) == set()
@@ -322,7 +322,7 @@ def test_what_the_dead_left_is_removed_when_it_is_old(root: Path) -> None:
     lay_out(root, FAR, beat=3, age_s=2 * DAY_S)
     lay_out(root, FAR_TOO, beat=4, age_s=0)
 
-    buried = set(bury(root, set(), time.time() - DAY_S))
+    buried = set(purge_dead_claimers(root, set(), time.time() - DAY_S))
 
     assert buried == {FAR}
     assert left(root) == {f"{FAR_TOO}.lock", f"{FAR_TOO}.4"}
@@ -331,7 +331,7 @@ def test_what_the_dead_left_is_removed_when_it_is_old(root: Path) -> None:
 def test_the_dead_who_still_own_a_job_are_not_buried(root: Path) -> None:
     lay_out(root, FAR, beat=3, age_s=2 * DAY_S)
 
-    assert set(bury(root, {FAR}, time.time() - DAY_S)) == set()
+    assert set(purge_dead_claimers(root, {FAR}, time.time() - DAY_S)) == set()
     assert left(root) == {f"{FAR}.lock", f"{FAR}.3"}
 
 
@@ -341,7 +341,7 @@ def test_the_living_are_not_buried_however_old(root: Path, claimer: Claimer) -> 
             os.utime(each, (0, 0))
     before = left(root)
 
-    assert set(bury(root, set(), time.time() + DAY_S)) == set()
+    assert set(purge_dead_claimers(root, set(), time.time() + DAY_S)) == set()
     assert left(root) == before
 
 
@@ -355,7 +355,7 @@ def test_foreign_files_and_folders_are_neither_buried_nor_in_the_way(root: Path,
     os.utime(root / folder / "lost+found", (0, 0))
     os.utime(root / folder / "notes.lock", (0, 0))
 
-    assert set(bury(root, set(), time.time() - DAY_S)) == {FAR}
+    assert set(purge_dead_claimers(root, set(), time.time() - DAY_S)) == {FAR}
     assert left(root) == {".DS_Store", "lost+found", "notes.lock"}
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from simulator.options import Options
-from simulator.server import Simulator
-from slidehook.cli import main
-from slidehook.cli_jobs import fair_shares
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.cli.jobs import fair_shares
+from slidehook.cli.main import main
+from slidehook.dpat.marks import JOB_MARK, PROGRESS
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import Job, JobState
-from slidehook.jobs.source import FileClaim, FileSource
-from slidehook.publishing.marks import JOB_MARK, PROGRESS
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.jobs.making import make_job
 from tests.simulator.tiny_app import TinyApp
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.contract import Claim, DeletedResult, Hold
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.names import JobName
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import ENDED, Ended, JobState, parse_record
-from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.names import JobName
-from slidehook.jobs.queue import Claim, DeletedResult, Hold
-from slidehook.jobs.source import FileSource
 from tests.jobs.crashing import LASTING, CuttingOs, Journal, in_place_of_os
 from tests.jobs.making import DAY_S, Clock, make_job
 
@@ -34,7 +34,7 @@ class Process:
     def __init__(self, root: Path, clock: Clock, role: str) -> None:
         self.queue = FileQueue(root, role, clock=clock)
         self.source = FileSource(self.queue, max_attempts=MAX_ATTEMPTS, take_over_every_s=0)
-        self.ledger = Ledger(self.queue)
+        self.admin = FileQueueAdmin(self.queue)
         self.id = self.queue.claimer.id
 
     def die(self) -> None:
@@ -209,7 +209,7 @@ def act_delete_the_result(stage: Stage) -> None:
 
 
 def act_operator_retries(stage: Stage) -> None:
-    stage.web.ledger.retry(stage.job.id)
+    stage.web.admin.retry(stage.job.id)
     stage.known.ended.clear()
     stage.known.awake.add(stage.job.id)
 
@@ -333,7 +333,7 @@ def must_recover(scenario: Scenario, root: Path, stage: Stage, *, results_last: 
             drain(processes, stage, results_last=results_last)
         must_be_at_rest(root, known)
         stage.clock.move(2 * DAY_S)
-        processes[0].ledger.purge(CENTURY_S)
+        processes[0].admin.purge(CENTURY_S)
         must_hold_no_token(root, processes)
     finally:
         for each in processes:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from slidehook.jobs import durable
-from slidehook.jobs.claimers import lock_at, new_claimer_id
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files import durable
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.claimers import lock_at, new_claimer_id
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import ORPHANED_WAIT_S, FileSource
+from slidehook.jobs.files.waiting import Shard
 from slidehook.jobs.job import Job, JobState
-from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.source import ASTRAY_WAIT_S, FileSource
-from slidehook.jobs.waiting import Lane
 from tests.jobs.making import DAY_S, Clock, make_job
 
 
@@ -43,7 +43,7 @@ class Site:
             while (claim := self.source.claim()) is not None:
                 done.append(claim.job.slide_id)
                 claim.finish(JobState.DONE, "found", 1.0)
-            self.clock.move(ASTRAY_WAIT_S)
+            self.clock.move(ORPHANED_WAIT_S)
         return done
 
     def damaged(self) -> list[str]:
@@ -178,11 +178,11 @@ def test_names_beyond_ascii_and_text_are_passed_over_everywhere(site: Site) -> N
     path = site.waits(make_job(slide_id="S-1"))
     (Path(os.fsdecode(os.fsencode(path.parent) + b"/\xff\xfe.p5.x.a1"))).touch()
     assert site.works() == ["S-1"]
-    Ledger(site.work).purge(0)
+    FileQueueAdmin(site.work).purge(0)
 
 
 def test_a_lane_takes_names_that_are_no_text() -> None:
-    assert Lane(0, 1).has(os.fsdecode(b"\xff\xfe"))
+    assert Shard(0, 1).has(os.fsdecode(b"\xff\xfe"))
 
 
 def test_an_attempts_number_stays_within_its_name(site: Site) -> None:
@@ -253,5 +253,5 @@ def test_folders_where_files_belong_end_no_purge(site: Site) -> None:
     (site.root / "notes" / f"{make_job().id}.{0:016x}.token").mkdir()
     site.clock.move(30 * DAY_S)
     os.utime(ended, (0, 0))
-    Ledger(site.work).purge(0)
+    FileQueueAdmin(site.work).purge(0)
     assert not ended.exists()

@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from slidehook.errors import IllegalTransition, JobDamaged
-from slidehook.iaapi.models import Point, Polygon, TaggedPolygonInput
-from slidehook.iaapi.models.invocations import PolygonContent
 from slidehook.jobs.job import (
     BLANK,
     ENDED,
@@ -33,6 +31,8 @@ from slidehook.jobs.job import (
     new_job_id,
     parse_record,
 )
+from slidehook.models import Point, Polygon, TaggedPolygonInput
+from slidehook.models.inputs import PolygonContent
 from tests.jobs.making import make_job
 
 W, A, P, E = JobState.WAITING, JobState.ACTIVE, JobState.PARKED, JobState.ENDING

@@ -9,9 +9,9 @@ from threading import Barrier, Thread
 import pytest
 
 from slidehook.errors import QueueError
+from slidehook.jobs.files.layout import FOLDERS, VERSION, Layout
+from slidehook.jobs.files.names import JobName
 from slidehook.jobs.job import JobState, new_job_id
-from slidehook.jobs.layout import FOLDERS, VERSION, Layout
-from slidehook.jobs.names import JobName
 
 NAMES = [JobName(JobState.ACTIVE, new_job_id(age), 5, "nuclei", 1, "work-host-1") for age in (3, 1, 2)]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import JobDamaged
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.admin import FileQueueAdmin, JobNotFound
+from slidehook.jobs.files.layout import FOLDERS
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import JobState
-from slidehook.jobs.layout import FOLDERS
-from slidehook.jobs.ledger import JobNotFound, Ledger
-from slidehook.jobs.source import FileClaim, FileSource
 from tests.jobs.making import DAY_S, Clock, make_job
 
 WEEK_S = 7 * DAY_S
@@ -28,7 +28,7 @@ class Site:
         self.clock = Clock()
         self.queue = FileQueue(root, "work", clock=self.clock)
         self.source = FileSource(self.queue, max_attempts=3, take_over_every_s=0)
-        self.ledger = Ledger(self.queue)
+        self.admin = FileQueueAdmin(self.queue)
 
     def claim(self) -> FileClaim:
         claim = self.source.claim()
@@ -40,7 +40,7 @@ class Site:
         self.queue.put(make_job(slide_id))
         claim = self.claim()
         claim.finish(JobState.DONE)
-        return Path(self.ledger.find(claim.job.id)[0])
+        return Path(self.admin.find(claim.job.id)[0])
 
     def files(self) -> set[str]:
         return {str(each.relative_to(self.root)) for each in self.root.rglob("*") if each.is_file()}
@@ -78,21 +78,21 @@ def test_foreign_files_everywhere_are_not_counted_and_harm_nothing(site: Site) -
     active = site.claim()
     site.done("done")
     site.queue.put(make_job("waiting"))
-    before = {key: count for key, count in site.ledger.counts().items() if key != "damaged"}
+    before = {key: count for key, count in site.admin.counts().items() if key != "damaged"}
     foreign = [each for each in litter(site.root) if each.parent.name != "tmp"]  # that is the queue's to clear
 
-    counts = site.ledger.counts()
+    counts = site.admin.counts()
 
     assert {key: count for key, count in counts.items() if key != "damaged"} == before
     assert site.source.unfinished() == 2
-    assert len(list(site.ledger.list())) == 4
+    assert len(list(site.admin.list())) == 4
     assert site.queue.hold(make_job("active")).coalesced
     assert site.claim().job.slide_id == "waiting"
     active.finish(JobState.FAILED, "no tissue")
-    site.ledger.retry(active.job.id)
+    site.admin.retry(active.job.id)
     assert site.claim().job.id == active.job.id
     site.clock.move(8 * DAY_S)
-    assert site.ledger.purge(WEEK_S).jobs == 1
+    assert site.admin.purge(WEEK_S).jobs == 1
     assert [each for each in foreign if not each.exists()] == []
 
 
@@ -101,35 +101,35 @@ def test_a_damaged_job_is_shown_as_such(site: Site) -> None:
     path.write_bytes(b"\0" * 50)
 
     with pytest.raises(JobDamaged):
-        site.ledger.show(path.name[:25])
+        site.admin.show(path.name[:25])
 
 
 def test_reading_many_jobs_passes_over_the_damaged(site: Site) -> None:
     damaged, whole = site.done("a"), site.done("b")
     damaged.write_bytes(b"")
 
-    assert [record.job.slide_id for _, record in site.ledger.records((JobState.DONE,))] == ["b"]
-    assert [summary.job_id for summary, _ in site.ledger.records((JobState.DONE,))] == [whole.name[:25]]
-    assert list(site.ledger.records((JobState.DONE,), app_id="other")) == []
+    assert [record.job.slide_id for _, record in site.admin.records((JobState.DONE,))] == ["b"]
+    assert [summary.job_id for summary, _ in site.admin.records((JobState.DONE,))] == [whole.name[:25]]
+    assert list(site.admin.records((JobState.DONE,), app_id="other")) == []
 
 
 def test_a_damaged_job_is_purged_like_any_other(site: Site) -> None:
     site.done().write_bytes(b"")
     site.clock.move(8 * DAY_S)
 
-    assert site.ledger.purge(WEEK_S).jobs == 1
+    assert site.admin.purge(WEEK_S).jobs == 1
 
 
 def test_a_job_that_goes_on_between_finding_and_reading_is_not_found(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = site.done()
-    found = site.ledger.find(path.name[:25])
+    found = site.admin.find(path.name[:25])
     path.unlink()
-    monkeypatch.setattr(site.ledger, "find", lambda job_id: found)
+    monkeypatch.setattr(site.admin, "find", lambda job_id: found)
 
     with pytest.raises(JobNotFound, match="look again"):
-        site.ledger.show(path.name[:25])
+        site.admin.show(path.name[:25])
 
 
 def test_nothing_but_the_lock_and_the_beat_is_left_after_a_purge(site: Site) -> None:
@@ -137,7 +137,7 @@ def test_nothing_but_the_lock_and_the_beat_is_left_after_a_purge(site: Site) -> 
         site.done(slide)
     site.clock.move(8 * DAY_S)
 
-    purged = site.ledger.purge(WEEK_S)
+    purged = site.admin.purge(WEEK_S)
 
     assert purged.jobs == 3
     assert {each.partition("/")[0] for each in site.files()} == {"FORMAT", "claimers", "beats"}
@@ -159,7 +159,7 @@ def test_a_purge_removes_what_dead_processes_left(site: Site) -> None:
     fresh = site.root / "tmp" / "being-written"
     fresh.touch()
 
-    assert site.ledger.purge(WEEK_S).leftovers == len(left)
+    assert site.admin.purge(WEEK_S).leftovers == len(left)
 
     assert [each for each in left if each.exists()] == []
     assert fresh.exists()
@@ -171,7 +171,7 @@ def test_a_purge_removes_the_aliases_that_coalesced_requests_left(site: Site) ->
     site.claim().finish(JobState.DONE)
     assert [each for each in site.files() if each.startswith("aliases/")]
 
-    site.ledger.purge(WEEK_S)
+    site.admin.purge(WEEK_S)
 
     assert not [each for each in site.files() if each.startswith("aliases/")]
 
@@ -183,7 +183,7 @@ def test_the_claimer_of_a_running_job_keeps_its_lock_through_a_purge(site: Site)
         for each in (site.root / folder).iterdir():
             os.utime(each, (0, 0))
 
-    site.ledger.purge(0)
+    site.admin.purge(0)
 
     claim.check()
     assert any(each.startswith(f"claimers/{site.queue.claimer.id}") for each in site.files())
@@ -194,7 +194,7 @@ def test_a_purge_goes_by_the_time_of_the_end_not_of_the_making(site: Site) -> No
     site.queue.put(old)
     site.claim().finish(JobState.DONE)
 
-    assert site.ledger.purge(WEEK_S).jobs == 0
+    assert site.admin.purge(WEEK_S).jobs == 0
 
 
 def test_an_ended_job_lies_below_the_day_of_its_end(site: Site) -> None:
@@ -206,7 +206,7 @@ def test_an_ended_job_lies_below_the_day_of_its_end(site: Site) -> None:
 def test_the_listing_can_be_broken_off(site: Site) -> None:
     for slide in "abc":
         site.queue.put(make_job(slide))
-    listing = site.ledger.list()
+    listing = site.admin.list()
 
     first = next(listing)
     site.claim()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from slidehook.jobs.files.notes import NoteKind, Notes
 from slidehook.jobs.job import new_job_id
-from slidehook.jobs.notes import NoteKind, Notes
 
 JOB, OTHER = f"{1:016x}-9f65450a", f"{2:016x}-c20c145a"
 
@@ -87,7 +87,7 @@ def test_a_note_that_does_not_fit_on_the_disk_is_not_there(board: Board, monkeyp
         os.write(fd, content[:1])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("slidehook.jobs.durable._write_all", full)
+    monkeypatch.setattr("slidehook.jobs.files.durable._write_all", full)
     with pytest.raises(OSError, match="No space"):
         board.notes.post(JOB, NoteKind.TOKEN, 1, b"secret")
 

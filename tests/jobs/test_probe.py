@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import QueueError
-from slidehook.jobs import claimers, probe
-from slidehook.jobs.claimers import Claimer, boot_id, read_beats
-from slidehook.jobs.layout import Layout
-from slidehook.jobs.probe import BEATS_WATCHED, LOCAL_LOCKS, RELOCK_BEATS, LocksDontWork, check_locks
-from slidehook.jobs.watch import Mount, mount_of
+from slidehook.jobs.files import claimers, probe
+from slidehook.jobs.files.claimers import Claimer, boot_id, read_beats
+from slidehook.jobs.files.layout import Layout
+from slidehook.jobs.files.probe import BEATS_WATCHED, LOCAL_LOCKS, RELOCK_BEATS, LocksDontWork, check_locks
+from slidehook.jobs.files.watch import Mount, mount_of
 
 BEAT_S = 0.1
 OTHER_KERNEL = "0123456789ab"

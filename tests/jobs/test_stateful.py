@@ -26,12 +26,12 @@ from hypothesis.stateful import (
 )
 
 from slidehook.errors import ClaimLost, IllegalTransition
-from slidehook.jobs.filequeue import FileHold, FileQueue
+from slidehook.jobs.contract import Cancelled
+from slidehook.jobs.files.admin import FileQueueAdmin, JobNotFound
+from slidehook.jobs.files.names import NEVER_NS, JobName
+from slidehook.jobs.files.queue import FileHold, FileQueue
+from slidehook.jobs.files.source import BACK_OFF_S, FileClaim, FileSource
 from slidehook.jobs.job import ENDED, Ended, Job, JobState, ResultNoted, digest, parse_record
-from slidehook.jobs.ledger import JobNotFound, Ledger
-from slidehook.jobs.names import NEVER_NS, JobName
-from slidehook.jobs.queue import Cancelled
-from slidehook.jobs.source import BACK_OFF_S, FileClaim, FileSource
 from tests.jobs.making import NS, make_job
 
 EXAMPLES = os.environ.get("SLIDEHOOK_STATEFUL_EXAMPLES")
@@ -117,7 +117,7 @@ class Process:
     def __init__(self, machine: QueueMachine, role: str) -> None:
         self.queue = FileQueue(machine.root, role, clock=lambda: machine.now_ns)
         self.source = FileSource(self.queue, max_attempts=MAX_ATTEMPTS, take_over_every_s=0)
-        self.ledger = Ledger(self.queue)
+        self.admin = FileQueueAdmin(self.queue)
         self.id = self.queue.claimer.id
 
     def die(self) -> None:
@@ -433,18 +433,18 @@ class QueueMachine(RuleBasedStateMachine):
             self.seen["cancelled at once"] += 1
 
     def operator_cancels(self, process: Process, known: Known) -> None:
-        ledger = process.ledger
+        admin = process.admin
         if known.state in LIVE:
-            self.cancelled(known, ledger.cancel(known.job.id))
+            self.cancelled(known, admin.cancel(known.job.id))
         else:
             with pytest.raises(IllegalTransition):
-                ledger.cancel(known.job.id)
+                admin.cancel(known.job.id)
 
     def operator_retries(self, process: Process, known: Known) -> None:
-        ledger = process.ledger
+        admin = process.admin
         twin = self.twin(known.job)
         if known.state is JobState.PARKED or (known.state is JobState.FAILED and twin is None):
-            summary = ledger.retry(known.job.id)
+            summary = admin.retry(known.job.id)
             assert (summary.job_id, summary.state, summary.attempt) == (known.job.id, JobState.WAITING, 0)
             self.seen[f"retried when {known.state}"] += 1
             known.wait(attempt=0)
@@ -452,20 +452,20 @@ class QueueMachine(RuleBasedStateMachine):
                 self.by_key[known.job.cancellation_key] = known.job.id
         else:
             with pytest.raises(IllegalTransition):
-                ledger.retry(known.job.id)
+                admin.retry(known.job.id)
             self.seen[f"not retried when {known.state}"] += 1
 
     @rule(site=SITES, everything=st.booleans())
     def operator_purges(self, site: int, everything: bool) -> None:
         ended = [each.job.id for each in self.known.values() if each.state in ENDED]
-        ledger = self.processes[site].ledger
-        purged = ledger.purge(0.0 if everything else CENTURY_S)
+        admin = self.processes[site].admin
+        purged = admin.purge(0.0 if everything else CENTURY_S)
         assert purged.jobs == (len(ended) if everything else 0)
         if everything:
             for job_id in ended:
                 del self.known[job_id]
                 with pytest.raises(JobNotFound):
-                    ledger.find(job_id)
+                    admin.find(job_id)
         for key in list(self.by_key):
             self.forget_dead_key(key)
 
@@ -531,7 +531,7 @@ class QueueMachine(RuleBasedStateMachine):
                     assert self.by_token[token.decode()] in live, f"{path} holds the token of a job that has ended"
 
     def check_counts(self) -> None:
-        counts = self.processes[0].ledger.counts()
+        counts = self.processes[0].admin.counts()
         assert {state: counts[state] for state in JobState if counts.get(state)} == Counter(
             known.state for known in self.known.values()
         )

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import QueueError
-from slidehook.jobs import durable
-from slidehook.jobs.claimers import BEAT_S
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.contract import DeletedResult
+from slidehook.jobs.files import durable
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.claimers import BEAT_S
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import Ended, JobState, parse_record
-from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.queue import DeletedResult
-from slidehook.jobs.source import FileClaim, FileSource
 from tests.jobs.making import DAY_S, NS, Clock, make_job
 
 AS_NOBODY = "os.getuid() == 0 and os.setuid(65534)"
@@ -31,7 +31,7 @@ import encodings.ascii  # later it may be out of reach
 import os, resource, signal, sys
 from pathlib import Path
 from slidehook.errors import QueueError
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.job import parse_record
 job = parse_record(sys.stdin.buffer.read()).job
 {before}
@@ -53,7 +53,7 @@ class Site:
         self.web = FileQueue(root, "web", clock=self.clock)
         self.work = FileQueue(root, "work", clock=self.clock)
         self.source = FileSource(self.work, max_attempts=3, take_over_every_s=0)
-        self.ledger = Ledger(self.web)
+        self.admin = FileQueueAdmin(self.web)
 
     def claim(self) -> FileClaim:
         claim = self.source.claim()
@@ -149,7 +149,7 @@ def test_a_job_that_can_not_be_made_known_is_refused_and_leaves_nothing(
 
     monkeypatch.setattr(durable, "_write_all", once)
     with monkeypatch.context() as patched:
-        patched.setattr(f"slidehook.jobs.{full}", refuse)
+        patched.setattr(f"slidehook.jobs.files.{full}", refuse)
         with pytest.raises(QueueError, match="No space left"):
             site.web.hold(make_job("a", cancellation_key="c" * 40))
     disk.free()
@@ -218,7 +218,7 @@ def test_an_event_cut_off_by_a_full_disk_spoils_none_of_the_later_ones(
     assert claim.record.result is not None
     assert claim.record.result.version_id == 3
     claim.finish(JobState.DONE)
-    assert site.ledger.counts()["damaged"] == 0
+    assert site.admin.counts()["damaged"] == 0
 
 
 @pytest.mark.parametrize("bytes_left", [0, 30])
@@ -233,7 +233,7 @@ def test_an_end_that_does_not_fit_on_the_disk_can_be_told_again(site: Site, disk
 
     claim.finish(JobState.DONE, "12 mm²")
 
-    _, record = site.ledger.show(claim.job.id)
+    _, record = site.admin.show(claim.job.id)
     assert isinstance(record.events[-1], Ended)
     assert not record.job.has_token
 
@@ -254,7 +254,7 @@ def test_an_end_that_did_not_fit_on_the_disk_is_told_when_there_is_room(
 
     assert site.source.claim() is None
 
-    summary, record = site.ledger.show(job_id)
+    summary, record = site.admin.show(job_id)
     assert summary.state is JobState.FAILED
     assert record.events[-1].model_dump()["reason"] == "no tissue"
 
@@ -287,7 +287,7 @@ def test_a_held_job_that_can_not_be_let_go_is_not_stuck_while_its_holder_lives(
     hold = site.web.hold(make_job("S-17"))
     with monkeypatch.context() as patch:
         for name in ("rename", "append"):
-            patch.setattr(f"slidehook.jobs.{'waiting' if name == 'rename' else 'ownedfile'}.{name}", full)
+            patch.setattr(f"slidehook.jobs.files.{'waiting' if name == 'rename' else 'owned_file'}.{name}", full)
         with pytest.raises(QueueError, match="No space left"):
             getattr(hold, step)()
         assert site.source.claim() is None
@@ -375,7 +375,7 @@ def test_a_damaged_job_is_set_aside_and_the_others_run(site: Site, content: byte
     [aside] = site.files("damaged")
     assert aside.read_bytes() == content
     assert damaged.name[:25] in aside.name
-    assert site.ledger.counts()["damaged"] == 1
+    assert site.admin.counts()["damaged"] == 1
     assert site.source.unfinished() == 1
 
 
@@ -422,7 +422,7 @@ def test_a_job_of_another_format_is_set_aside_and_the_others_run(site: Site) -> 
     other.write_bytes(other.read_bytes().replace(b'"format":1', b'"format":2'))
 
     assert site.claim().job.slide_id == "b"
-    assert site.ledger.counts()["damaged"] == 1
+    assert site.admin.counts()["damaged"] == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 400], ids=["empty", "zeros"])
@@ -446,7 +446,7 @@ def test_a_damaged_job_whose_worker_died_is_set_aside(site: Site) -> None:
     path.write_bytes(b"\0" * 10 + b"\n")
 
     assert site.source.claim() is None
-    assert site.ledger.counts()["damaged"] == 1
+    assert site.admin.counts()["damaged"] == 1
 
 
 def test_a_job_damaged_while_it_runs_can_still_be_ended(site: Site) -> None:
@@ -458,18 +458,18 @@ def test_a_job_damaged_while_it_runs_can_still_be_ended(site: Site) -> None:
     claim.finish(JobState.DONE)
 
     assert site.files("active") == site.files("ending") == []
-    assert site.ledger.counts()["damaged"] == 1
+    assert site.admin.counts()["damaged"] == 1
 
 
 def test_cancelling_a_damaged_job_ends_it(site: Site) -> None:
     damaged = waiting_file(site, "a")
     damaged.write_bytes(b"")
 
-    cancelled = site.ledger.cancel(damaged.name[:25])
+    cancelled = site.admin.cancel(damaged.name[:25])
 
     assert cancelled.record is None
     assert site.source.claim() is None
-    assert site.ledger.counts()["damaged"] == 1
+    assert site.admin.counts()["damaged"] == 1
 
 
 def test_files_of_another_version_in_every_folder_are_passed_over(site: Site) -> None:
@@ -487,7 +487,7 @@ def test_files_of_another_version_in_every_folder_are_passed_over(site: Site) ->
     site.web.put(make_job("a"))
 
     assert site.claim().job.slide_id == "a"
-    assert len(list(site.ledger.list())) == 1
+    assert len(list(site.admin.list())) == 1
     assert site.source.unfinished() == 1
 
 
@@ -550,11 +550,11 @@ def test_a_job_ends_though_a_purge_removes_the_days_folder_just_then(
             day.rmdir()
         durable.rename(source, target)
 
-    monkeypatch.setattr("slidehook.jobs.ownedfile.rename", rename)
+    monkeypatch.setattr("slidehook.jobs.files.owned_file.rename", rename)
     claim.finish(JobState.DONE)
 
     assert purged
-    assert site.ledger.show(claim.job.id)[0].state is JobState.DONE
+    assert site.admin.show(claim.job.id)[0].state is JobState.DONE
 
 
 def test_a_job_file_is_valid_at_every_step_of_its_life(site: Site) -> None:

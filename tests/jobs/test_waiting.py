@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.jobs import durable
+from slidehook.jobs.files import durable
+from slidehook.jobs.files.names import JobName
+from slidehook.jobs.files.waiting import ALONE, BUCKET_SIZE, LANE_S, Enqueuer, Shard, WaitingJobs, find, walk
 from slidehook.jobs.job import JobState, new_job_id
-from slidehook.jobs.names import JobName
-from slidehook.jobs.waiting import ALONE, BUCKET_SIZE, LANE_S, Entrance, Lane, WaitingRoom, find, walk
 
 MANY = 2000
 START_NS = 1_700_000_000_000_000_000
@@ -26,7 +26,7 @@ class Room:
         self.root, self._source, self._target = root / "waiting", root / "from", root / "taken"
         for each in (self.root, self._source, self._target):
             each.mkdir()
-        self.entrance = Entrance(str(self.root), trust_times=True)
+        self.enqueuer = Enqueuer(str(self.root), trust_times=True)
 
     def source(self, age_ns: int, priority: int = 5) -> tuple[str, JobName]:
         """Make a job that has not entered yet."""
@@ -37,12 +37,12 @@ class Room:
 
     def put(self, age_ns: int, priority: int = 5) -> Path:
         path, name = self.source(age_ns, priority)
-        return Path(self.entrance.enter(path, name))
+        return Path(self.enqueuer.enter(path, name))
 
-    def look(self, *, trust_times: bool = True, lane: Lane = ALONE) -> WaitingRoom:
-        return WaitingRoom(str(self.root), trust_times=trust_times, lane=lambda: lane)
+    def look(self, *, trust_times: bool = True, shard: Shard = ALONE) -> WaitingJobs:
+        return WaitingJobs(str(self.root), trust_times=trust_times, shard=lambda: shard)
 
-    def take(self, room: WaitingRoom) -> JobName | None:
+    def take(self, room: WaitingJobs) -> JobName | None:
         """Take the first job; None where there is none."""
         for path, name in room.first():
             try:
@@ -54,7 +54,7 @@ class Room:
             return name
         return None
 
-    def drain(self, room: WaitingRoom) -> Iterator[JobName]:
+    def drain(self, room: WaitingJobs) -> Iterator[JobName]:
         while (name := self.take(room)) is not None:
             yield name
 
@@ -167,7 +167,7 @@ def test_a_bucket_removed_under_a_put_is_made_again(room: Room, monkeypatch: pyt
             first.parent.rmdir()
         durable.rename(source, target)
 
-    monkeypatch.setattr("slidehook.jobs.waiting.rename", rename)
+    monkeypatch.setattr("slidehook.jobs.files.waiting.rename", rename)
     path = room.put(START_NS + 1)
 
     assert removed
@@ -180,7 +180,7 @@ def test_a_job_that_is_gone_does_not_enter(room: Room) -> None:
     Path(path).unlink()
 
     with pytest.raises(FileNotFoundError):
-        room.entrance.enter(path, name)
+        room.enqueuer.enter(path, name)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_an_empty_room_gives_nothing(room: Room) -> None:
     assert list(walk(str(room.root))) == []
 
 
-def lose(room: Room, look: WaitingRoom) -> None:
+def lose(room: Room, look: WaitingJobs) -> None:
     """Have another claimer be faster at the job that `look` gives next."""
     path, name = next(look.first())
     Path(path).rename(room._target / str(name))
@@ -237,16 +237,16 @@ def lose(room: Room, look: WaitingRoom) -> None:
 
 def test_every_job_is_in_one_lane() -> None:
     for count in (1, 2, 8):
-        lanes = [Lane(number, count) for number in range(count)]
+        shards = [Shard(number, count) for number in range(count)]
         for number in range(100):
             job = new_job_id(START_NS + number)
-            assert [lane.has(job) for lane in lanes].count(True) == 1
+            assert [shard.has(job) for shard in shards].count(True) == 1
 
 
 def test_who_loses_while_it_claims_fast_keeps_to_its_lane_and_still_takes_all(room: Room) -> None:
-    mine = Lane(1, 3)
+    mine = Shard(1, 3)
     ids = [Path(room.put(START_NS + number)).name for number in range(90)]
-    look = room.look(lane=mine)
+    look = room.look(shard=mine)
     assert str(room.take(look)) == ids[0]
 
     lose(room, look)
@@ -259,7 +259,7 @@ def test_who_loses_while_it_claims_fast_keeps_to_its_lane_and_still_takes_all(ro
 
 def test_who_claims_now_and_then_takes_the_next_job_after_a_loss(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [Path(room.put(START_NS + number)).name for number in range(30)]
-    look = room.look(lane=Lane(1, 3))
+    look = room.look(shard=Shard(1, 3))
     assert str(room.take(look)) == ids[0]
     now = time.monotonic() + 2 * LANE_S
     monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -272,7 +272,7 @@ def test_who_claims_now_and_then_takes_the_next_job_after_a_loss(room: Room, mon
 def test_who_loses_the_last_job_that_it_knows_of_looks_again(room: Room) -> None:
     room.put(START_NS)
     room.put(START_NS + 1)
-    look = room.look(lane=Lane(0, 2))
+    look = room.look(shard=Shard(0, 2))
     room.take(look)
     lose(room, look)
     later = {room.put(START_NS + 2 + number).name for number in range(20)}
@@ -286,7 +286,7 @@ def test_an_older_job_that_comes_while_in_a_lane_is_seen_soon(
 ) -> None:
     for number in range(30):
         room.put(START_NS + number)
-    look = room.look(lane=Lane(1, 3), trust_times=trust_times)
+    look = room.look(shard=Shard(1, 3), trust_times=trust_times)
     room.take(look)
     lose(room, look)
     room.take(look)
@@ -299,7 +299,7 @@ def test_an_older_job_that_comes_while_in_a_lane_is_seen_soon(
 
 @pytest.mark.parametrize("trust_times", [True, False])
 def test_jobs_of_several_putting_processes_come_in_order(room: Room, trust_times: bool) -> None:
-    doors = [Entrance(str(room.root), trust_times=trust_times) for _ in range(3)]
+    doors = [Enqueuer(str(room.root), trust_times=trust_times) for _ in range(3)]
     choice = random.Random(7)  # noqa: S311 - any order will do
     for number in range(MANY):
         path, name = room.source(START_NS + number)

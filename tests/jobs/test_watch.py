@@ -12,9 +12,9 @@ import structlog
 from structlog.testing import capture_logs
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
-from slidehook.jobs.filequeue import FileQueue
-from slidehook.jobs.layout import Layout
-from slidehook.jobs.watch import POLL_FIRST_S, POLL_MOST_S, QueueWatch, file_system_of
+from slidehook.jobs.files.layout import Layout
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.watch import POLL_FIRST_S, POLL_MOST_S, QueueWatch, file_system_of
 from tests.jobs.making import make_job
 
 PUTS = 50
@@ -49,7 +49,7 @@ def watch(queue: FileQueue) -> Iterator[QueueWatch]:
 @pytest.fixture
 def share(queue: FileQueue, monkeypatch: pytest.MonkeyPatch) -> Iterator[QueueWatch]:
     """A watch that takes the queue for one on a share."""
-    monkeypatch.setattr("slidehook.jobs.watch.file_system_of", lambda path, mounts: "cifs")
+    monkeypatch.setattr("slidehook.jobs.files.watch.file_system_of", lambda path, mounts: "cifs")
     watch = QueueWatch(queue.layout)
     yield watch
     watch.close()
@@ -151,9 +151,9 @@ def test_who_can_not_watch_looks_again_soon_and_says_so_once(
     def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("slidehook.jobs.watch.log", structlog.get_logger())
+    monkeypatch.setattr("slidehook.jobs.files.watch.log", structlog.get_logger())
     with monkeypatch.context() as patched, capture_logs() as said:
-        patched.setattr("slidehook.jobs.watch.RustNotify", refuse)
+        patched.setattr("slidehook.jobs.files.watch.RustNotify", refuse)
         began = time.monotonic()
         for _ in range(3):
             watch.wait(60)

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from slidehook.measuring.calls import Lot
+from slidehook.measuring.calls import ReservoirSample
 
 
 def test_the_kept_patches_do_not_grow_with_the_nuclei_and_each_has_its_chance() -> None:
     rows = np.arange(3000.0).reshape(1000, 3)
     hits = np.zeros(1000)
-    lot = Lot(100)
+    lot = ReservoirSample(100)
     for part in np.array_split(rows, 7):
         lot.add(part)
         assert len(lot.rows) <= 100

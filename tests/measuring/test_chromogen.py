@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from slidehook.measuring.chromogen import Hues, is_other_stain
-from slidehook.measuring.measurable import OTHER_STAIN, Examined, Sums, complaint
+from slidehook.measuring.measurable import OTHER_STAIN, QualityMaps, Sums, complaint
 from slidehook.measuring.stains import Deconvolution
 from slidehook.pixels.source import Pixels
 from tests.apps.stained import DAB, EOSIN, GLASS, Nucleus, compose, scatter
@@ -46,7 +46,7 @@ def recoloured(pixels: Pixels, chromogen: Sequence[float], *, white: Sequence[fl
 def judged(pixels: Pixels, *, white: tuple[float, float, float] = GLASS, **how: Any) -> str:
     """Say what is wrong with a picture of 0.5 µm per pixel."""
     stained = Deconvolution(white=white)(pixels)
-    looked = Examined(pixels, stained, mpp=0.5, white=white, dab_from=0.2, least_sharp=0.45)
+    looked = QualityMaps(pixels, stained, mpp=0.5, white=white, dab_from=0.2, least_sharp=0.45)
     return complaint(looked.sums(np.ones(pixels.shape[:2], np.bool_)), 0, 0, **how)
 
 
@@ -106,7 +106,7 @@ def test_a_sites_own_colours_may_differ_a_little_from_its_chromogen() -> None:
 
 def test_sums_of_two_parts_are_those_of_the_whole(true: list[Nucleus]) -> None:
     pixels = half(compose(true, side_um=SIDE_UM, seed=4))
-    looked = Examined(
+    looked = QualityMaps(
         pixels, Deconvolution(white=GLASS)(pixels), mpp=0.5, white=GLASS, dab_from=0.2, least_sharp=0.45
     )
     left = np.zeros(pixels.shape[:2], np.bool_)

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from openslide import OpenSlide
 from PIL import Image
 
-from simulator.options import Options
-from simulator.server import Simulator
-from slidehook.access import DpatAccess
+from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer, DpatServers
+from slidehook.dpat.pixels import DpatPixels
 from slidehook.errors import Malformed, NotFound, SlideUnreadable
-from slidehook.iaapi.client import DpatClient, DpatServer, DpatServers
-from slidehook.iaapi.models import ImageInfo, Size
-from slidehook.pixels.dpat import DpatPixels
+from slidehook.models import ImageInfo, Size
 from slidehook.pixels.source import Box, FilePixels, Pixels
 from slidehook.settings import Settings
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from slidehook.slide import Slide, find_slide_file
 from tests.iaapi.little_dpat import LittleDpat, Reply
 
@@ -88,8 +88,8 @@ def test_a_whole_slide_from_tiles_is_the_one_from_the_file(
     client: DpatClient, sample_slides: Path, slide_id: str, shrink: float
 ) -> None:
     path = sample_slides / f"{slide_id}.tiff"
-    entrance = path if path.exists() else find_slide_file(sample_slides / slide_id)
-    with OpenSlide(entrance) as slide:
+    enqueuer = path if path.exists() else find_slide_file(sample_slides / slide_id)
+    with OpenSlide(enqueuer) as slide:
         width, height = slide.dimensions
         part = Box(0, 0, min(width, 1500 * shrink), min(height, 1000 * shrink))
         columns, rows = round(part.width / shrink), round(part.height / shrink)
@@ -138,7 +138,7 @@ def test_readers_that_need_one_tile_at_once_fetch_it_once(sim: Simulator, client
 def test_what_was_not_used_for_long_is_forgotten(
     sim: Simulator, client: DpatClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slidehook.pixels.dpat.CACHE_BYTES", 3 * 256 * 256 * 3)
+    monkeypatch.setattr("slidehook.dpat.pixels.CACHE_BYTES", 3 * 256 * 256 * 3)
     tiles = DpatPixels(client, client.slide_info("immuno"))
 
     def fetched(column: int) -> int:

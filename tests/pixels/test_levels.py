@@ -9,12 +9,12 @@ import pytest
 import tifffile
 from openslide import OpenSlide
 
-from apps.tissue import Tissue, TissueParams
 from slidehook import Slide
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.models import ImageInfo
+from slidehook.apps.tissue import Tissue, TissueParams
+from slidehook.models import ImageInfo
 from slidehook.pixels.levels import Levels
 from slidehook.pixels.source import Box, FilePixels, Pixels
+from slidehook.running.run_app import run_app
 from tests.apps.slides import tissue
 from tests.pixels.pyramids import halves, padded, write_levels
 

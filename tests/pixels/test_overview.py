@@ -29,7 +29,7 @@ import json, re, sys
 from pathlib import Path
 import numpy as np
 from slidehook import Slide
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
 from slidehook.measuring.tissue import overview
 
 path, kind = Path(sys.argv[1]), sys.argv[2]

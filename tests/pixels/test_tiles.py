@@ -15,7 +15,7 @@ from shapely import Polygon, affinity
 from slidehook import Slide
 from slidehook.errors import PixelSizeUnknown, SlideUnreadable
 from slidehook.geometry import Frame, PixelPoint
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
 from slidehook.pixels.source import Box, Pixels
 from slidehook.pixels.tiles import AHEAD, Mask, Tile, TilePlan, plan_tiles, read_tiles
 from slidehook.regions import Region

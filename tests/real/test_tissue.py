@@ -12,15 +12,15 @@ import shapely
 from PIL import Image, ImageDraw
 from shapely import Polygon
 
-from apps.tissue import Tissue
 from slidehook import Slide
-from slidehook.hosting.running import run_app
-from slidehook.iaapi.models import ImageInfo
+from slidehook.apps.tissue import Tissue
 from slidehook.measuring.glass import glass_colour
 from slidehook.measuring.tissue import tissue_mask
+from slidehook.models import ImageInfo
 from slidehook.pixels.source import Pixels
 from slidehook.pixels.tiles import Mask
-from slidehook.publishing.geojson import read_outlines
+from slidehook.results.geojson import read_outlines
+from slidehook.running.run_app import run_app
 
 TISSUE = (
     [

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from simulator.options import Options
-from simulator.server import Simulator
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.simulator.tiny_app import TinyApp
 
 

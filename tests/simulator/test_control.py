@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from simulator.server import Simulator
+from slidehook.simulator.server import Simulator
 from tests.simulator.tiny_app import TinyApp
 
 

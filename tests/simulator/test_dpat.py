@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from simulator.errors import AppAnsweredWrong, Conflict, Malformed, NotFound
-from simulator.server import Simulator
+from slidehook.simulator.errors import AppAnsweredWrong, Conflict, Malformed, NotFound
+from slidehook.simulator.server import Simulator
 from tests.simulator.tiny_app import TinyApp
 
 

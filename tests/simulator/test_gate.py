@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from simulator.errors import Malformed
-from simulator.faults import Fault, Faults
-from simulator.server import Simulator
+from slidehook.simulator.errors import Malformed
+from slidehook.simulator.faults import Fault, Faults
+from slidehook.simulator.server import Simulator
 from tests.simulator.conftest import Caller
 from tests.simulator.test_iaapi_slides import read_multipart
 from tests.simulator.tiny_app import TinyApp, result

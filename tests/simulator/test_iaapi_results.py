@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from simulator.options import Options
-from simulator.server import Simulator
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.simulator.conftest import Caller
 from tests.simulator.tiny_app import TinyApp, result
 

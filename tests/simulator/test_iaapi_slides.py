@@ -9,8 +9,8 @@ import pytest
 import requests
 from PIL import Image
 
-from simulator.options import Options
-from simulator.server import Simulator
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.simulator.conftest import Caller
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from simulator.errors import Malformed
-from simulator.invoking import as_left, still_pressed
-from simulator.server import Simulator
+from slidehook.simulator.errors import Malformed
+from slidehook.simulator.invoking import as_left, still_pressed
+from slidehook.simulator.server import Simulator
 from tests.simulator.tiny_app import TinyApp, result
 
 GALLERY = result(

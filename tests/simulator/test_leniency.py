@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from simulator.errors import AppAnsweredWrong
-from simulator.options import SOFTWARE_VERSIONS, Options
-from simulator.server import Simulator
+from slidehook.simulator.errors import AppAnsweredWrong
+from slidehook.simulator.options import SOFTWARE_VERSIONS, Options
+from slidehook.simulator.server import Simulator
 from tests.simulator.conftest import Caller
 from tests.simulator.tiny_app import TinyApp, result
 
@@ -214,7 +214,16 @@ def test_a_strict_simulator_takes_no_such_paths(
 def test_the_command_is_lenient_unless_told_otherwise(
     sample_slides: Path, options: tuple[str, ...], status: int
 ) -> None:
-    command = [sys.executable, "-m", "simulator", "--slides", str(sample_slides), "--api-version", "1.11", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "slidehook.simulator",
+        "--slides",
+        str(sample_slides),
+        "--api-version",
+        "1.11",
+        *options,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from simulator.dicom_sample import make_dicom
-from simulator.samples import main, make_label, make_tiff, sample_folder
+from slidehook.simulator.dicom_sample import make_dicom
+from slidehook.simulator.samples import main, make_label, make_tiff, sample_folder
 
 
 def test_the_tiff_is_a_pyramid_of_the_right_scale(sample_slides: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from simulator.cli import main
-from simulator.options import Options
-from simulator.server import Simulator
+from slidehook.simulator.cli import main
+from slidehook.simulator.options import Options
+from slidehook.simulator.server import Simulator
 from tests.simulator.conftest import Caller
 
 
@@ -103,7 +103,7 @@ def test_versions_are_compared_as_numbers() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_it_is_told_to_end(sample_slides: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "simulator", "--slides", str(sample_slides), "--api-version", "1.9"]
+    command = [sys.executable, "-m", "slidehook.simulator", "--slides", str(sample_slides), "--api-version", "1.9"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator.errors import NotFound, SlideDamaged
-from simulator.image_records import ImageRecords
-from simulator.pictures import Pictures
-from simulator.samples import make_tiff
-from simulator.slides import SlideFolder
+from slidehook.simulator.errors import NotFound, SlideDamaged
+from slidehook.simulator.image_records import ImageRecords
+from slidehook.simulator.pictures import Pictures
+from slidehook.simulator.samples import make_tiff
+from slidehook.simulator.slides import SlideFolder
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.errors import Unauthorized
-from simulator.tokens import Tokens
+from slidehook.simulator.errors import Unauthorized
+from slidehook.simulator.tokens import Tokens
 
 
 def test_a_token_is_good_for_its_lifetime() -> None:

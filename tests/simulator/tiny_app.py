@@ -8,7 +8,7 @@ from typing import Any, Self
 import requests
 from flask import Flask, Response, jsonify, request
 
-from simulator.serving import Server
+from slidehook.simulator.serving import Server
 
 VERSIONS = {"X-Sectra-ApiVersion": "1.8", "X-Sectra-SoftwareVersion": "3.4"}
 

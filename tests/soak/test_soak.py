@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.admin import LIVE, FileQueueAdmin
+from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.job import JobState
-from slidehook.jobs.ledger import LIVE, Ledger
 from tests.e2e.conftest import APP, Dpat, Site, running_site
 from tests.e2e.running import Program, files_below, living, wait_for
 
@@ -155,7 +155,7 @@ def test_whatever_is_killed_each_acknowledged_slide_gets_its_one_result(site: Si
 
 
 def is_empty(queue: FileQueue) -> bool:
-    counts = Ledger(queue).counts()
+    counts = FileQueueAdmin(queue).counts()
     return not any(counts[state] for state in LIVE)
 
 
@@ -192,6 +192,6 @@ def must_leave_nothing_behind(site: Site) -> None:
     assert last.ended() == 0
     assert site.keeps_no_slide()
     assert not [path for path in files_below(site.data) if path.suffix == ".part"]
-    counts = Ledger(FileQueue(site.queue, "admin")).counts()
+    counts = FileQueueAdmin(FileQueue(site.queue, "admin")).counts()
     assert not counts["damaged"]
     assert not counts[JobState.FAILED] + counts[JobState.CANCELLED]

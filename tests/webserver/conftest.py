@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from slidehook.hosting.registry import BrokenApp, Registry
+from slidehook.registry.registry import BrokenApp, Registry
 from slidehook.settings import Settings
 from tests.iaapi.conftest import dpat
 from tests.iaapi.little_dpat import LittleDpat
 from tests.webserver.site import Areas, Site, Tagged, TissueArea
-from webserver.front import create_app
+from webserver.application import create_app
 
 __all__ = ["dpat"]
 
@@ -23,9 +23,9 @@ __all__ = ["dpat"]
 def make_site(dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
     """Make webservers with settings of the test's own."""
     # Its loggers would keep the standard error of the first test that they write in.
-    monkeypatch.setattr("webserver.front.set_up_logging", lambda: None)
+    monkeypatch.setattr("webserver.application.set_up_logging", lambda: None)
     at_exit: list[Callable[[], None]] = []
-    monkeypatch.setattr("webserver.front.atexit", SimpleNamespace(register=at_exit.append))
+    monkeypatch.setattr("webserver.application.atexit", SimpleNamespace(register=at_exit.append))
 
     def make(**settings: Any) -> Site:
         given = {"queue_dir": tmp_path / "queue", "data_dir": tmp_path / "data", "read_timeout": "0.4s", **settings}

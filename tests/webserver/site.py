@@ -11,10 +11,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from slidehook.app import App, MultiArea, TaggedPolygon, WholeSlide
-from slidehook.iaapi.models import ImageInfo
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job, JobState
-from slidehook.jobs.source import FileSource
+from slidehook.models import ImageInfo
 from slidehook.result import Progress, Result
 from slidehook.slide import Slide
 from tests.e2e.running import files_below

@@ -4,7 +4,7 @@ import pytest
 
 from slidehook import errors
 from slidehook.errors import SlidehookError
-from webserver.answers import STATUS, status_of
+from webserver.responses import STATUS, status_of
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from slidehook.jobs.source import FileSource
+from slidehook.jobs.files.source import FileSource
 from tests.webserver.site import SQUARE, Site
 
 RAW = "\u0001raw:"

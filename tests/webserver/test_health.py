@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import QueueError
-from slidehook.jobs.layout import FOLDERS, Layout
-from slidehook.jobs.probe import check_puttable
+from slidehook.jobs.files.layout import FOLDERS, Layout
+from slidehook.jobs.files.probe import check_puttable
 from tests.e2e.running import files_below
 from webserver import health
 from webserver.health import Health

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from slidehook.errors import QueueError
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import JobState
-from slidehook.jobs.source import FileSource
 from tests.e2e.running import files_below
 from tests.iaapi.little_dpat import Call, Reply
 from tests.webserver.site import SQUARE, Site
@@ -276,7 +276,7 @@ def test_a_create_that_meets_a_fault_of_our_own_is_not_left_held(site: Site, mon
     def faulty(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("slidehook.publishing.onslide.RecordMaker.in_progress", faulty)
+    monkeypatch.setattr("slidehook.dpat.stored_result.RecordMaker.in_progress", faulty)
     assert site.post().status_code == 500
     assert not site.files()
 
@@ -287,7 +287,7 @@ def test_a_job_whose_result_can_not_be_noted_is_queued_since_its_slide_says_so(
     def full(*_: object, **__: object) -> None:
         raise QueueError("the disk is full")
 
-    monkeypatch.setattr("slidehook.jobs.filequeue.FileHold.note_result", full)
+    monkeypatch.setattr("slidehook.jobs.files.queue.FileHold.note_result", full)
     assert site.post().status_code == 200
     assert len(site.jobs()) == 1
 

@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 
 from slidehook import App, AppError, Gallery, PixelPoint, Progress, Quality, Result, Slide
-from slidehook.hosting.fingerprint import fingerprint
-from slidehook.hosting.registry import Registry
+from slidehook.registry.fingerprint import fingerprint
+from slidehook.registry.registry import Registry
 from slidehook.settings import Settings
 from tests.author.test_whole_numbers import floats
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from tests.webserver.site import Site
-from webserver import modifying
-from webserver.front import create_app
+from webserver import modify_answer as modifying
+from webserver.application import create_app
 
 RESULT: dict[str, Any] = {
     "id": 1,
@@ -144,9 +144,9 @@ class Recount(App):
 
 @pytest.fixture
 def site(dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("webserver.front.set_up_logging", lambda: None)
+    monkeypatch.setattr("webserver.application.set_up_logging", lambda: None)
     at_exit: list[Callable[[], None]] = []
-    monkeypatch.setattr("webserver.front.atexit", SimpleNamespace(register=at_exit.append))
+    monkeypatch.setattr("webserver.application.atexit", SimpleNamespace(register=at_exit.append))
     settings = Settings(_env_file=None, queue_dir=tmp_path / "queue", data_dir=tmp_path / "data", **ACCOUNT)
     app = Recount()
     app.settings = settings

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode, checks
 from structlog.testing import capture_logs
 
-from slidehook.hosting.registry import APP_PATHS, SITE_PATHS
+from slidehook.registry.registry import APP_PATHS, SITE_PATHS
 from tests.webserver.site import Site
 from tests.webserver.test_fuzz import CALLS
 

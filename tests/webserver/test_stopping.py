@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import JobState
-from slidehook.jobs.source import FileClaim, FileSource
 from tests.e2e.running import files_below
 from tests.iaapi.little_dpat import Reply
 from tests.webserver.site import SQUARE, Site

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from slidehook.jobs.aliases import MOST_NAMES
-from slidehook.jobs.notes import KEPT
-from slidehook.jobs.source import FileClaim, FileSource
+from slidehook.jobs.files.aliases import MOST_NAMES
+from slidehook.jobs.files.notes import KEPT
+from slidehook.jobs.files.source import FileClaim, FileSource
 from tests.iaapi.little_dpat import Call, Reply
 from tests.webserver.site import Site
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.iaapi.models import ImageInfo, Size, WholeSlideInput
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job, new_job_id
-from slidehook.jobs.source import FileSource
+from slidehook.models import ImageInfo, Size, WholeSlideInput
 from slidehook.settings import Settings
 from tests.iaapi.conftest import client, dpat, server
 from tests.iaapi.little_dpat import LittleDpat
-from worker.leaving import NUDGE, Leaving
+from worker.shutdown import NUDGE, Interruption
 
 __all__ = ["client", "dpat", "server"]
 
@@ -56,10 +56,10 @@ def job(dpat: LittleDpat) -> Job:
 
 
 @pytest.fixture
-def leaving() -> Iterator[Leaving]:
+def leaving() -> Iterator[Interruption]:
     """The wish to leave, heard by this process."""
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, NUDGE)}
-    leaving = Leaving()
+    leaving = Interruption()
     leaving.listen()
     yield leaving
     for number, handler in before.items():

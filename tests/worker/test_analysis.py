@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from slidehook import Result
-from slidehook.access import DpatAccess
+from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.errors import (
     AppCrashed,
     AppError,
@@ -23,14 +24,13 @@ from slidehook.errors import (
     TokenExpired,
 )
 from slidehook.geometry import Frame
-from slidehook.hosting.receipt import NAMES
-from slidehook.iaapi.client import DpatServers
-from slidehook.iaapi.models import ImageInfo, Input, MultiAreaInput, Size, TaggedPolygonInput
+from slidehook.models import ImageInfo, Input, MultiAreaInput, Size, TaggedPolygonInput
+from slidehook.results.receipt import NAMES
+from slidehook.running.app_process import AppProcess, AppTrace
+from slidehook.running.task import Analysis, Task
 from slidehook.settings import Settings
 from tests.e2e.running import is_alive, wait_for
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
-from worker.analysis import AppProcess, AppTrace
-from worker.task import Found, Task
 
 # An installed package with one app, which does what the slide's id says.
 APPS = """
@@ -222,7 +222,7 @@ def tiff(sample_slides: Path) -> Path:
     return sample_slides / "immuno.tiff"
 
 
-def ask(process: AppProcess, tiff: Path, deed: str, app_id: str = "odd", *, timeout_s: float = FOREVER_S) -> Found:
+def ask(process: AppProcess, tiff: Path, deed: str, app_id: str = "odd", *, timeout_s: float = FOREVER_S) -> Analysis:
     task = Task(app_id, tiff, ImageInfo(id=deed), None)
     return process.analyse(task, timeout_s=timeout_s, progress=unheard, tick=no_tick)
 
@@ -287,7 +287,7 @@ def test_an_apps_fault_is_one_sentence_and_a_trace_for_the_log(
     with pytest.raises(AppTrace, match=f"the app has a fault: .*{reason}") as caught:
         ask(lasting, tiff, deed)
     assert "Traceback" in caught.value.trace
-    assert "worker/appchild.py" in caught.value.trace
+    assert "slidehook/running/child.py" in caught.value.trace
     assert ask(lasting, tiff, "count").result.text
 
 
@@ -340,7 +340,7 @@ def test_an_app_can_terminate_what_it_started_though_a_leaving_worker_does_not_e
 def test_a_child_that_goes_is_a_crash_that_may_be_tried_again(
     process: AppProcess, tiff: Path, deed: str, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.analysis.STOP_S", 0.3)
+    monkeypatch.setattr("slidehook.running.app_process.STOP_S", 0.3)
     pid = process.pid
     with pytest.raises(AppCrashed, match=ending) as caught:
         ask(process, tiff, deed)

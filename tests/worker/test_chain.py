@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import AppCrashed, AppError, AppOutOfMemory
-from slidehook.hosting.registry import Registry, load_apps
-from slidehook.iaapi.models import ImageInfo, MultiAreaInput, Size
 from slidehook.jobs.job import Job
+from slidehook.models import ImageInfo, MultiAreaInput, Size
+from slidehook.registry.registry import Registry, load_apps
 from slidehook.result import Result
+from slidehook.running.app_process import AppProcess
+from slidehook.running.chain import Chain
+from slidehook.running.dependency_cache import DependencyCache
 from slidehook.settings import Settings
 from tests.e2e.running import is_alive, wait_for
 from tests.packages import install
-from worker.analysis import AppProcess
-from worker.chain import Chain
-from worker.gathering import Gathered
-from worker.outputs import Outputs
+from worker.slide_fetcher import FetchedSlide
 
 # Ground is what Middle rests on, and Middle what Top rests on. What a slide's id names, it does beside.
 APPS = """
@@ -150,7 +150,7 @@ class Site:
     """A worker's part of a site: what was found here before, and what was said on the slide."""
 
     def __init__(self, folder: Path, settings: Settings, child: Children) -> None:
-        self.outputs = Outputs(folder / "outputs")
+        self.dependency_cache = DependencyCache(folder / "outputs")
         self.settings = settings
         self.child = child
         self.steps: list[tuple[float, str]] = []
@@ -160,7 +160,7 @@ class Site:
             job.model_copy(update={"app_id": app_id}),
             registry=registry,
             tokens=OneToken(),
-            outputs=self.outputs,
+            dependency_cache=self.dependency_cache,
             settings=self.settings,
             child=self.child,
             progress=lambda percent, text: self.steps.append((percent, text)),
@@ -172,7 +172,7 @@ class Site:
         info = slide(slide_id)
         apps, before = chain.left(info)
         self.steps.clear()
-        return chain.run(apps, Gathered(info), before).result
+        return chain.run(apps, FetchedSlide(info), before).result
 
     @property
     def began(self) -> list[str]:

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.hosting.fingerprint import fingerprint
-from slidehook.hosting.registry import Registry, load_apps
-from slidehook.iaapi.models import ImageInfo, Size
+from slidehook.dpat.stored_result import RecordMaker
 from slidehook.jobs.job import Job
-from slidehook.publishing.onslide import RecordMaker
+from slidehook.models import ImageInfo, Size
+from slidehook.registry.fingerprint import fingerprint
+from slidehook.registry.registry import Registry, load_apps
 from slidehook.result import Result
+from slidehook.running.chain import Chain, CodeChanged
+from slidehook.running.dependency_cache import DependencyCache
 from slidehook.settings import Settings
 from tests.packages import install
 from tests.worker.test_chain import Children, OneToken
-from worker.chain import Chain, CodeChanged
-from worker.finding import Finding, keep, kept
-from worker.gathering import Gathered
-from worker.outputs import Outputs
+from worker.result_cache import CachedResult, keep, kept
+from worker.slide_fetcher import FetchedSlide
 from worker.workspace import Workspace
 
 # What a slide's id names is edited, by the app itself, before it goes on.
@@ -80,7 +80,7 @@ def analyse(registry: Registry, job: Job, child: Children, folder: Path, slide_i
         job.model_copy(update={"app_id": "shifting"}),
         registry=registry,
         tokens=OneToken(),
-        outputs=Outputs(folder / "outputs"),
+        dependency_cache=DependencyCache(folder / "outputs"),
         settings=settings,
         child=child,
         progress=lambda *_: None,
@@ -88,7 +88,7 @@ def analyse(registry: Registry, job: Job, child: Children, folder: Path, slide_i
     )
     info = ImageInfo(id=slide_id, image_size=Size(width=2000, height=1000))
     apps, before = chain.left(info)
-    return chain.run(apps, Gathered(info), before).result
+    return chain.run(apps, FetchedSlide(info), before).result
 
 
 def test_a_job_ends_with_the_code_that_it_began_with(
@@ -131,7 +131,7 @@ def test_what_changed_code_would_find_otherwise_is_not_stored(
     app = load_apps(settings)["shifting"]
     workspace = Workspace(tmp_path / "data", "me")
     record = RecordMaker(app, job, None).failed("anything")
-    finding = Finding(record=record, rests_on=fingerprint(app))
+    finding = CachedResult(record=record, rests_on=fingerprint(app))
     keep(workspace, job.id, finding)
     assert kept(workspace, job.id, app, fingerprint(app)) == finding
     (folder / "shifting_model").write_text("another")

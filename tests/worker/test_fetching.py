@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from slidehook.dpat.fetching import fetch_files, fetch_label, fetch_thumbnail, thumbnail_level
+from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.errors import DownloadIncomplete, DpatUnavailable, TokenExpired
-from slidehook.iaapi.client import DpatClient
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
-from worker.fetching import fetch_files, fetch_label, fetch_thumbnail, thumbnail_level
 
 STREAM = {"Content-Type": "application/octet-stream", "Content-Disposition": "attachment; filename=a.svs"}
 sides = st.integers(1, 2_000_000)

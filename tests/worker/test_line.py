@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slidehook.result import Quality, Result
-from worker.line import Garbled, Line, new_line
+from slidehook.running.message_pipe import Garbled, Line, new_line
 
 
 @pytest.fixture

@@ -10,27 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from apps.wholeslide import WholeSlideDemo
+from slidehook.apps.wholeslide import WholeSlideDemo
+from slidehook.dpat.iaapi.client import DpatServers
+from slidehook.dpat.stored_result import RecordMaker
 from slidehook.errors import QueueError
 from slidehook.geometry import Frame
-from slidehook.hosting.fingerprint import fingerprint
-from slidehook.hosting.registry import Registry
-from slidehook.iaapi.client import DpatServers
-from slidehook.iaapi.models import ImageInfo, QualityControl, Size
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job, JobState, digest
-from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.source import FileSource
-from slidehook.publishing.onslide import RecordMaker
+from slidehook.models import ImageInfo, QualityControl, Size
+from slidehook.registry.fingerprint import fingerprint
+from slidehook.registry.registry import Registry
 from slidehook.result import Quality, Result
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
-from worker import loop, patientclaim
-from worker.finding import Finding, keep
-from worker.leaving import NUDGE, Leaving, WorkerLeaving
+from worker import loop
+from worker import patient_claim as patientclaim
+from worker.claim_monitor import JobCancelled
 from worker.loop import Worker
 from worker.publisher import Publisher
-from worker.watching import JobCancelled
+from worker.result_cache import CachedResult, keep
+from worker.shutdown import NUDGE, Interruption, WorkerLeaving
 from worker.workspace import Workspace
 
 RESULTS = "/applications/wholeslide/results"
@@ -42,7 +43,7 @@ KEY = digest("the-cancellation")
 class Bench:
     """A worker in this process. Its job was analysed before, and is only to be stored, so that it needs no child."""
 
-    def __init__(self, worker: Worker, leaving: Leaving, queue: FileQueue, source: FileSource) -> None:
+    def __init__(self, worker: Worker, leaving: Interruption, queue: FileQueue, source: FileSource) -> None:
         self.worker = worker
         self.leaving = leaving
         self.queue = queue
@@ -55,7 +56,7 @@ class Bench:
         self.worker._work(self.claim)
 
     def state(self) -> JobState:
-        return Ledger(self.queue).show(self.claim.job.id)[0].state
+        return FileQueueAdmin(self.queue).show(self.claim.job.id)[0].state
 
 
 @pytest.fixture
@@ -63,10 +64,10 @@ def bench(tmp_path: Path, settings: Settings, queue: FileQueue, source: FileSour
     known = QualityControl(status="NotSet", version_id="q1")
     info = ImageInfo(id="S-1", image_size=Size(width=2000, height=1000), quality_control=known)
     queue.put(job.model_copy(update={"image_info": info, "cancellation_key": KEY}))
-    app, leaving = WholeSlideDemo(), Leaving()
+    app, leaving = WholeSlideDemo(), Interruption()
     workspace = Workspace(tmp_path / "data", queue.claimer.id)
     record = RecordMaker(app, job, FRAME).done(Result("ANSWER: 42"), FRAME)
-    keep(workspace, job.id, Finding(record=record, quality=Quality.REJECTED, rests_on=fingerprint(app)))
+    keep(workspace, job.id, CachedResult(record=record, quality=Quality.REJECTED, rests_on=fingerprint(app)))
     worker = Worker(
         settings,
         source,
@@ -232,7 +233,7 @@ def test_a_token_that_only_the_thread_for_progress_has_read_is_tried_at_once(
 def test_a_job_whose_app_is_not_here_ends_as_failed_and_the_worker_goes_on(bench: Bench) -> None:
     bench.worker._registry = Registry([])
     bench.work()
-    summary, record = Ledger(bench.queue).show(bench.claim.job.id)
+    summary, record = FileQueueAdmin(bench.queue).show(bench.claim.job.id)
     assert (summary.state, summary.attempt) == (JobState.FAILED, 1)
     assert record.events[-1].model_dump()["reason"].startswith("slidehook has a fault of its own: KeyError")
 

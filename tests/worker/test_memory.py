@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from slidehook.hosting.memory import family, members, take_more
+from slidehook.running.memory_guard import MemoryGuard, end_group
+from slidehook.running.process_tree import family, members, take_more
 from tests.e2e.running import is_alive, wait_for
-from worker.memory import MemoryGuard, end_group
 
 MIB = 2**20
 FOREVER = "print('ready', flush=True); import threading; threading.Event().wait()"
@@ -94,7 +94,7 @@ def test_a_group_is_killed_also_when_its_processes_can_not_be_looked_for(
         raise OSError(24, "Too many open files")
 
     process = start(FOREVER)
-    monkeypatch.setattr("worker.memory.members", blind)
+    monkeypatch.setattr("slidehook.running.memory_guard.members", blind)
     end_group(process.pid)
     assert process.wait(10) == -signal.SIGKILL
 
@@ -128,7 +128,7 @@ def test_a_guard_that_can_not_look_for_a_moment_looks_on(
             raise error
         return take_more(pids, limit_bytes)
 
-    monkeypatch.setattr("worker.memory.take_more", at_the_third_look)
+    monkeypatch.setattr("slidehook.running.memory_guard.take_more", at_the_third_look)
     process = start(FILLS_60 + FOREVER)
     with MemoryGuard(process.pid, 30 * MIB) as guard:
         assert process.wait(10) == -signal.SIGKILL
@@ -141,7 +141,7 @@ def test_nothing_runs_on_under_a_guard_that_has_a_fault(start: Start, monkeypatc
     def faulty(pids: list[int], limit_bytes: float) -> bool:
         raise AssertionError("a fault of its own")
 
-    monkeypatch.setattr("worker.memory.take_more", faulty)
+    monkeypatch.setattr("slidehook.running.memory_guard.take_more", faulty)
     process = start(FOREVER)
     with MemoryGuard(process.pid, 500 * MIB) as guard:
         assert process.wait(10) == -signal.SIGKILL

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slidehook.access import DpatAccess
+from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.errors import SlideUnreadable, TokenExpired
-from slidehook.iaapi.client import DpatServers
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
+from slidehook.running.overview import keep_overview
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from tests.worker.test_fetching import info, png, tile
-from worker.overview import keep_overview
 
 
 @pytest.fixture

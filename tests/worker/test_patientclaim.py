@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import ClaimLost, QueueError
-from slidehook.jobs.claimers import Claimer, read_beats
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.claimers import Claimer, read_beats
+from slidehook.jobs.files.layout import Layout
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import AttemptEnded, Job, JobState
-from slidehook.jobs.layout import Layout
-from slidehook.jobs.ledger import Ledger
-from slidehook.jobs.source import FileClaim, FileSource
-from worker import patientclaim
-from worker.leaving import Leaving, WorkerLeaving
-from worker.patientclaim import PatientClaim
-from worker.watching import JobCancelled, Watch
+from worker import patient_claim as patientclaim
+from worker.claim_monitor import ClaimMonitor, JobCancelled
+from worker.patient_claim import PatientClaim
+from worker.shutdown import Interruption, WorkerLeaving
 
 WITHIN_S = 20.0
 Step = Callable[[PatientClaim], object]
@@ -58,7 +58,7 @@ def bare(queue: FileQueue, source: FileSource, job: Job) -> FileClaim:
 
 
 @pytest.fixture
-def claim(bare: FileClaim, leaving: Leaving, monkeypatch: pytest.MonkeyPatch) -> PatientClaim:
+def claim(bare: FileClaim, leaving: Interruption, monkeypatch: pytest.MonkeyPatch) -> PatientClaim:
     monkeypatch.setattr(patientclaim, "AGAIN_S", 0.01)
     return PatientClaim(bare, leaving)
 
@@ -113,7 +113,7 @@ def test_each_step_waits_for_the_queue_and_is_then_done(
     doing.join(WITHIN_S)
     assert not doing.is_alive()
     assert doing.error is None
-    summary, record = Ledger(queue).show(claim.job.id)
+    summary, record = FileQueueAdmin(queue).show(claim.job.id)
     assert summary.state is state
     assert sum(isinstance(each, AttemptEnded) for each in record.events) == (step in {"retry", "park", "give_back"})
 
@@ -138,12 +138,12 @@ def test_no_step_of_a_claim_that_another_took_while_the_queue_was_away_is_done(
     else:
         assert isinstance(doing.error, ClaimLost)
     assert [each.name for each in (share.root / "active").iterdir()] == [theirs]
-    assert not [event for event in Ledger(queue).show(claim.job.id)[1].events if event.attempt]
+    assert not [event for event in FileQueueAdmin(queue).show(claim.job.id)[1].events if event.attempt]
 
 
 @pytest.mark.parametrize("step", ["check", "note_result"])
 def test_a_worker_that_is_told_to_leave_waits_no_longer(
-    claim: PatientClaim, share: Share, leaving: Leaving, monkeypatch: pytest.MonkeyPatch, step: str
+    claim: PatientClaim, share: Share, leaving: Interruption, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     doing = Doing(claim, STEPS[step][0], monkeypatch)
     share.away()
@@ -158,7 +158,7 @@ def test_a_worker_that_is_told_to_leave_waits_no_longer(
 def test_a_worker_that_leaves_tries_a_little_longer_to_give_its_job_back(
     claim: PatientClaim,
     share: Share,
-    leaving: Leaving,
+    leaving: Interruption,
     monkeypatch: pytest.MonkeyPatch,
     returns: bool,
 ) -> None:
@@ -179,7 +179,7 @@ def test_a_worker_that_leaves_tries_a_little_longer_to_give_its_job_back(
 
 
 def test_a_watch_drops_no_job_while_the_queue_is_away_and_looks_on(
-    bare: FileClaim, share: Share, queue: FileQueue, leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+    bare: FileClaim, share: Share, queue: FileQueue, leaving: Interruption, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures: list[QueueError] = []
     check = FileClaim.check
@@ -192,7 +192,7 @@ def test_a_watch_drops_no_job_while_the_queue_is_away_and_looks_on(
             raise
 
     monkeypatch.setattr(FileClaim, "check", counted)
-    with Watch(bare, leaving, every_s=0.01):
+    with ClaimMonitor(bare, leaving, every_s=0.01):
         for looks in (3, 6, 9):
             share.away()
             wait_for(partial(has_more_than, failures, looks))

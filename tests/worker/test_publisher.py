@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from apps.wholeslide import WholeSlideDemo
+from slidehook.apps.wholeslide import WholeSlideDemo
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.stored_result import STORED_WITHIN_S
 from slidehook.errors import (
     ClaimLost,
     Conflict,
@@ -19,19 +21,17 @@ from slidehook.errors import (
     TokenExpired,
 )
 from slidehook.geometry import Frame
-from slidehook.iaapi.client import DpatClient, DpatServer
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.contract import Claim
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job
-from slidehook.jobs.queue import Claim
-from slidehook.jobs.source import FileSource
-from slidehook.publishing.onslide import STORED_WITHIN_S
 from slidehook.result import Result
 from slidehook.settings import Settings
 from tests.e2e.running import wait_for
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
+from worker.claim_monitor import ResultDeleted
 from worker.publisher import Publisher
 from worker.tokens import JobTokens, ProvenTokens
-from worker.watching import ResultDeleted
 
 RESULTS = "/applications/wholeslide/results"
 ONE = f"{RESULTS}/1"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from slidehook import App, MultiArea, Progress, Result, Slide
+from slidehook.dpat import stored_result as onslide
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.marks import JOB_MARK
+from slidehook.dpat.stored_result import RecordMaker, ResultOnSlide
 from slidehook.errors import DpatTimeout, DpatUnavailable
-from slidehook.iaapi.client import DpatClient, DpatServer
 from slidehook.jobs.job import Job, new_job_id
-from slidehook.publishing import onslide
-from slidehook.publishing.marks import JOB_MARK
-from slidehook.publishing.onslide import RecordMaker, ResultOnSlide
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
 

@@ -16,13 +16,13 @@ import structlog
 
 from slidehook import Result
 from slidehook.errors import AppCrashed, AppTimeout
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
+from slidehook.running.app_process import AppProcess, left_behind
+from slidehook.running.child_output import BURST, MOST_CHARACTERS
+from slidehook.running.orphans import VARIABLE, Mark, end_left_behind
+from slidehook.running.task import Task
 from slidehook.settings import Settings
 from tests.e2e.running import is_alive, wait_for
-from worker.analysis import AppProcess, left_behind
-from worker.leftbehind import VARIABLE, Mark, end_left_behind
-from worker.prints import BURST, MOST_CHARACTERS
-from worker.task import Task
 
 # An installed package with one app, which does what the slide's id says.
 APPS = """
@@ -172,7 +172,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def process(installed: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppProcess]:
     """A child that the test may kill."""
-    monkeypatch.setattr("worker.analysis.STOP_S", 0.3)
+    monkeypatch.setattr("slidehook.running.app_process.STOP_S", 0.3)
     process = AppProcess(settings)
     yield process
     process.kill()
@@ -314,11 +314,11 @@ WORKER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from slidehook.iaapi.models import ImageInfo
+from slidehook.models import ImageInfo
 from slidehook.logs import set_up_logging
 from slidehook.settings import Settings
-from worker.analysis import AppProcess
-from worker.task import Task
+from slidehook.running.app_process import AppProcess
+from slidehook.running.task import Task
 
 if __name__ == "__main__":
     set_up_logging()

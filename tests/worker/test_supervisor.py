@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from slidehook.starting import CANT_START
+from slidehook.startup import CANT_START
 from worker import supervisor
-from worker.leaving import Leaving
+from worker.shutdown import Interruption
 from worker.supervisor import STARTS_MOST, WAIT_MOST_S, _Supervisor, wait_s
 
 NOTE = """
@@ -31,7 +31,7 @@ class Workers:
 
     def __init__(self, notes: Path) -> None:
         self._notes = notes
-        self.leaving = Leaving()
+        self.leaving = Interruption()
 
     def supervise(self, text: str, processes: int = 1) -> int:
         """Run the supervisor on a program of this text, until it ends; gives its exit status."""

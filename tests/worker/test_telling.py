@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.line import Line, new_line
-from worker.telling import TELL_EVERY_S, ChildTokens, Step, Teller, TokenRefused
+from slidehook.running.child_channel import TELL_EVERY_S, ChildReporter, ChildTokens, ProgressMessage, TokenRefused
+from slidehook.running.message_pipe import Line, new_line
 
 ENOUGH_S = 10.0
 
@@ -28,8 +28,8 @@ def worker(ends: tuple[Line, Line]) -> Line:
 
 
 @pytest.fixture
-def teller(ends: tuple[Line, Line]) -> Teller:
-    return Teller(ends[1])
+def teller(ends: tuple[Line, Line]) -> ChildReporter:
+    return ChildReporter(ends[1])
 
 
 def heard(worker: Line) -> list[object]:
@@ -43,39 +43,39 @@ def heard(worker: Line) -> list[object]:
         messages.append(message)
 
 
-def end(teller: Teller) -> None:
+def end(teller: ChildReporter) -> None:
     teller.end(pickle.dumps("the end"))
 
 
-def test_the_first_step_is_sent_at_once_and_the_newest_before_the_end(worker: Line, teller: Teller) -> None:
+def test_the_first_step_is_sent_at_once_and_the_newest_before_the_end(worker: Line, teller: ChildReporter) -> None:
     for percent in (1, 2, 3):
         teller.progress(percent, "computing")
     end(teller)
-    assert heard(worker) == [Step(1, "computing"), Step(3, "computing")]
+    assert heard(worker) == [ProgressMessage(1, "computing"), ProgressMessage(3, "computing")]
 
 
 def test_the_newest_of_several_steps_is_sent_a_little_later_though_no_other_follows(
-    worker: Line, teller: Teller
+    worker: Line, teller: ChildReporter
 ) -> None:
     for percent in (1, 2, 3):
         teller.progress(percent, "loading")
-    assert worker.recv() == Step(1, "loading")
+    assert worker.recv() == ProgressMessage(1, "loading")
     assert worker.poll(ENOUGH_S)
-    assert worker.recv() == Step(3, "loading")
+    assert worker.recv() == ProgressMessage(3, "loading")
     end(teller)
 
 
-def test_a_step_is_clipped_and_never_without_words(worker: Line, teller: Teller) -> None:
+def test_a_step_is_clipped_and_never_without_words(worker: Line, teller: ChildReporter) -> None:
     steps = []
     for percent, text in ((-5.0, "low"), (250.0, ""), (7.0, "x" * 10_000)):
         teller.progress(percent, text)
         assert worker.poll(ENOUGH_S)
         steps.append(worker.recv())
-    assert steps[:2] == [Step(0, "low"), Step(100, "analysing")]
+    assert steps[:2] == [ProgressMessage(0, "low"), ProgressMessage(100, "analysing")]
     assert len(steps[2].text) < 1000
 
 
-def test_an_app_never_waits_for_a_worker_that_does_not_listen(worker: Line, teller: Teller) -> None:
+def test_an_app_never_waits_for_a_worker_that_does_not_listen(worker: Line, teller: ChildReporter) -> None:
     ended = threading.Event()
 
     def chatter() -> None:
@@ -96,11 +96,11 @@ def test_an_app_never_waits_for_a_worker_that_does_not_listen(worker: Line, tell
     listening.start()
     last = heard(worker)[-1]
     listening.join()
-    assert isinstance(last, Step)
+    assert isinstance(last, ProgressMessage)
     assert last.percent == pytest.approx(4999 / 50)
 
 
-def test_after_the_end_nothing_is_said(worker: Line, teller: Teller) -> None:
+def test_after_the_end_nothing_is_said(worker: Line, teller: ChildReporter) -> None:
     end(teller)
     teller.progress(1, "late")
     assert heard(worker) == []
@@ -108,7 +108,7 @@ def test_after_the_end_nothing_is_said(worker: Line, teller: Teller) -> None:
 
 
 def test_a_thread_that_an_app_left_behind_neither_asks_for_tokens_nor_takes_the_next_task(
-    ends: tuple[Line, Line], teller: Teller
+    ends: tuple[Line, Line], teller: ChildReporter
 ) -> None:
     worker, child = ends
     end(teller)
@@ -120,7 +120,7 @@ def test_a_thread_that_an_app_left_behind_neither_asks_for_tokens_nor_takes_the_
 
 
 def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_threads(
-    worker: Line, teller: Teller
+    worker: Line, teller: ChildReporter
 ) -> None:
     tokens = ChildTokens("old", teller)
     asked: list[object] = []
@@ -144,12 +144,12 @@ def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_thread
     assert "old" not in repr(asked)
 
 
-def test_without_another_token_the_refusal_stands(worker: Line, teller: Teller) -> None:
+def test_without_another_token_the_refusal_stands(worker: Line, teller: ChildReporter) -> None:
     worker.send(None)  # the answer lies there before it is asked for
     assert ChildTokens("old", teller).instead_of("old") is None
 
 
-def test_while_one_thread_waits_for_a_token_another_shows_progress(worker: Line, teller: Teller) -> None:
+def test_while_one_thread_waits_for_a_token_another_shows_progress(worker: Line, teller: ChildReporter) -> None:
     given: list[str | None] = []
     asking = threading.Thread(target=lambda: given.append(teller.another_token("old")))
     asking.start()
@@ -160,14 +160,14 @@ def test_while_one_thread_waits_for_a_token_another_shows_progress(worker: Line,
     telling.join(ENOUGH_S)
     assert not telling.is_alive(), "the app stands still"
     assert worker.poll(ENOUGH_S)
-    assert worker.recv() == Step(7, "computing")
+    assert worker.recv() == ProgressMessage(7, "computing")
     worker.send("new")
     asking.join(ENOUGH_S)
     assert given == ["new"]
 
 
 def test_an_analysis_that_ends_leaves_no_answer_behind_for_the_next_task(
-    ends: tuple[Line, Line], teller: Teller
+    ends: tuple[Line, Line], teller: ChildReporter
 ) -> None:
     worker, child = ends
     asking = threading.Thread(target=teller.another_token, args=("old",))

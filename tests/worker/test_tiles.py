@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from apps.wholeslide import WholeSlideDemo
+from slidehook.apps.wholeslide import WholeSlideDemo
 from slidehook.errors import DpatUnavailable, NotFound, SlidehookError, TokenExpired
-from slidehook.iaapi.models import ImageInfo, Size
+from slidehook.models import ImageInfo, Size
+from slidehook.running.app_process import AppProcess
+from slidehook.running.task import Task
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from tests.packages import install
-from worker.analysis import AppProcess
-from worker.gathering import needs_files
-from worker.task import Task
+from worker.slide_fetcher import needs_files
 
 APPS = """
 from slidehook import App, Result

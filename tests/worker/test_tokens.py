@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import pytest
 from pydantic import SecretStr
 
+from slidehook.dpat.iaapi.client import DpatServers
+from slidehook.dpat.iaapi.models import Token
+from slidehook.dpat.tokens import ServiceAccount
 from slidehook.errors import ClaimLost, TokenExpired
-from slidehook.iaapi.client import DpatServers
-from slidehook.iaapi.models import Token
-from slidehook.iaapi.tokens import ServiceAccount
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.contract import Claim
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job
-from slidehook.jobs.queue import Claim
-from slidehook.jobs.source import FileSource
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
-from worker.leaving import Leaving
+from worker.claim_monitor import JobCancelled
+from worker.shutdown import Interruption
 from worker.tokens import InterruptibleTokens, JobTokens, ProvenTokens, service_account
-from worker.watching import JobCancelled
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def silent() -> Iterator[SilentDpat]:
     go_on.set()
 
 
-def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Leaving, silent: SilentDpat) -> None:
+def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Interruption, silent: SilentDpat) -> None:
     tokens = InterruptibleTokens(JobTokens(claim, silent.account), leaving)
 
     def cancel() -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.hosting.withheld import settings_for_apps
-from slidehook.iaapi.models import ImageInfo
-from slidehook.jobs.filequeue import FileQueue
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job
-from slidehook.jobs.source import FileSource
+from slidehook.models import ImageInfo
+from slidehook.running.app_process import AppProcess
+from slidehook.running.environment import settings_for_apps
+from slidehook.running.orphans import VARIABLE
+from slidehook.running.task import Task
 from slidehook.settings import Settings
-from worker.analysis import AppProcess
-from worker.leftbehind import VARIABLE
-from worker.task import Task
 
 SECRET = "canary-e1f7"
 SECRETS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from slidehook.jobs.filequeue import FileQueue
-from slidehook.jobs.ledger import Ledger
+from slidehook.jobs.contract import JobSink, JobSource, QueueAdmin
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.memory import MemoryQueue, MemorySink, MemorySource
-from slidehook.jobs.queue import JobLedger, JobSink, JobSource
-from slidehook.jobs.source import FileSource
 from tests.jobs.making import Clock
 
 MAX_ATTEMPTS = 3
@@ -26,7 +26,7 @@ class Backend(Protocol):
     def source(self, *, max_attempts: int = MAX_ATTEMPTS, apps: frozenset[str] | None = None) -> JobSource:
         """Start a process that claims jobs; it looks for the dead whenever it claims."""
 
-    def ledger(self) -> JobLedger:
+    def admin(self) -> QueueAdmin:
         """Give the operator's side."""
 
     def crash(self, party: JobSink | JobSource) -> None:
@@ -57,8 +57,8 @@ class FileBackend:
         self._sources.append(source)
         return source
 
-    def ledger(self) -> Ledger:
-        return Ledger(self.sink("cli"))
+    def admin(self) -> FileQueueAdmin:
+        return FileQueueAdmin(self.sink("cli"))
 
     def crash(self, party: JobSink | JobSource) -> None:
         self._queues[id(party)].close()  # all that others see of a death: the lock is free, the beat is gone
@@ -83,8 +83,8 @@ class MemoryBackend:
     def source(self, *, max_attempts: int = MAX_ATTEMPTS, apps: frozenset[str] | None = None) -> JobSource:
         return self._queue.source(max_attempts=max_attempts, apps=apps)
 
-    def ledger(self) -> JobLedger:
-        return self._queue.ledger()
+    def admin(self) -> QueueAdmin:
+        return self._queue.admin()
 
     def crash(self, party: JobSink | JobSource) -> None:
         if not isinstance(party, MemorySink | MemorySource):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slidehook.jobs.queue import Claim, JobSink, JobSource
+from slidehook.jobs.contract import Claim, JobSink, JobSource
 from tests.jobs.making import make_job
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from slidehook.errors import ClaimLost
+from slidehook.jobs.contract import Claim
 from slidehook.jobs.job import ENDED, AttemptEnded, JobState
-from slidehook.jobs.queue import Claim
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed, drain, put
 from tests.jobs.making import DAY_S, make_job
@@ -40,7 +40,7 @@ def test_a_finished_job_rests_in_its_outcome(backend: Backend, outcome: JobState
 
     claim.finish(outcome, "because", 1.5)
 
-    summary, record = backend.ledger().show(claim.job.id)
+    summary, record = backend.admin().show(claim.job.id)
     assert summary.state is outcome
     assert summary.claimer is None
     assert record.ended
@@ -208,12 +208,12 @@ def test_a_claim_that_another_worker_took_over_changes_nothing(backend: Backend,
     stale = claimed(dead)
     backend.crash(dead)
     claim = claimed(backend.source())
-    before = backend.ledger().show(claim.job.id)
+    before = backend.admin().show(claim.job.id)
 
     with pytest.raises(ClaimLost):
         USES[use](stale)
 
-    assert backend.ledger().show(claim.job.id) == before
+    assert backend.admin().show(claim.job.id) == before
     claim.check()
     claim.finish(JobState.DONE)
 
@@ -226,12 +226,12 @@ def test_a_claim_whose_job_another_worker_ended_changes_nothing(backend: Backend
     backend.crash(dead)
     claim = claimed(backend.source())
     claim.finish(JobState.FAILED, "no tissue")
-    before = backend.ledger().show(claim.job.id)
+    before = backend.admin().show(claim.job.id)
 
     with pytest.raises(ClaimLost):
         USES[use](stale)
 
-    assert backend.ledger().show(claim.job.id) == before
+    assert backend.admin().show(claim.job.id) == before
 
 
 @pytest.mark.parametrize("use", USES)
@@ -240,12 +240,12 @@ def test_a_claim_is_lost_with_the_attempts_end(backend: Backend, end: str, use: 
     put(backend.sink(), "a")
     claim = claimed(backend.source())
     GIVING_UP[end](claim)
-    before = backend.ledger().show(claim.job.id)
+    before = backend.admin().show(claim.job.id)
 
     with pytest.raises(ClaimLost):
         USES[use](claim)
 
-    assert backend.ledger().show(claim.job.id) == before
+    assert backend.admin().show(claim.job.id) == before
 
 
 @pytest.mark.parametrize("use", USES)
@@ -255,12 +255,12 @@ def test_an_earlier_claim_of_the_same_worker_is_lost_too(backend: Backend, use: 
     stale = claimed(source)
     stale.retry("again", 0)
     claim = claimed(source)
-    before = backend.ledger().show(claim.job.id)
+    before = backend.admin().show(claim.job.id)
 
     with pytest.raises(ClaimLost):
         USES[use](stale)
 
-    assert backend.ledger().show(claim.job.id) == before
+    assert backend.admin().show(claim.job.id) == before
     claim.check()
 
 

@@ -13,7 +13,7 @@ KEY, OTHER_KEY = "ab" * 20, "ef" * 20
 
 
 def state_of(backend: Backend, job_id: str) -> JobState:
-    return backend.ledger().show(job_id)[0].state
+    return backend.admin().show(job_id)[0].state
 
 
 def test_a_waiting_job_is_cancelled_at_once(backend: Backend) -> None:
@@ -58,7 +58,7 @@ def test_a_job_that_waits_for_a_retry_is_cancelled_at_once(backend: Backend) -> 
 
     backend.clock.move(120)
     assert source.claim() is None
-    _, record = backend.ledger().show(hold.job.id)
+    _, record = backend.admin().show(hold.job.id)
     assert isinstance(record.events[-1], Ended)
     assert record.events[-1].attempt == 1
 

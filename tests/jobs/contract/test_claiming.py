@@ -7,9 +7,9 @@ from threading import Barrier, Thread
 import pytest
 
 from slidehook.errors import QueueError
+from slidehook.jobs.contract import Hold, JobSource
+from slidehook.jobs.files.source import BACK_OFF_S
 from slidehook.jobs.job import AttemptEnded, JobState
-from slidehook.jobs.queue import Hold, JobSource
-from slidehook.jobs.source import BACK_OFF_S
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed, drain, put
 from tests.jobs.making import NS, make_job
@@ -163,7 +163,7 @@ def test_a_withdrawn_job_leaves_no_trace(backend: Backend) -> None:
     sink.hold(job).withdraw()
 
     assert backend.source().claim() is None
-    assert list(backend.ledger().list()) == []
+    assert list(backend.admin().list()) == []
     assert sink.peek(job) is None
     assert sink.cancel("cd" * 20) is None
     assert not sink.hold(make_job("a")).coalesced
@@ -195,7 +195,7 @@ def test_a_holder_that_was_taken_for_dead_changes_nothing(backend: Backend, late
     claim.check()
     assert backend.sink().hold(make_job("a")).coalesced
     assert source.claim() is None
-    assert backend.ledger().show(claim.job.id)[1].result is None
+    assert backend.admin().show(claim.job.id)[1].result is None
 
 
 def do(hold: Hold, what: str) -> None:
@@ -266,7 +266,7 @@ def test_a_job_that_killed_two_workers_is_backed_off(backend: Backend) -> None:
     source = backend.source()
 
     assert source.claim() is None
-    [asleep] = backend.ledger().list()
+    [asleep] = backend.admin().list()
     assert asleep.state is JobState.PARKED
     assert asleep.wakes_at is not None
     wait_s = asleep.wakes_at - backend.clock() / NS

@@ -7,10 +7,10 @@ from threading import Barrier, Thread
 
 import pytest
 
-from slidehook.iaapi.models import Point, Polygon, TaggedPolygonInput
-from slidehook.iaapi.models.invocations import PolygonContent
+from slidehook.jobs.contract import Hold, JobSink
 from slidehook.jobs.job import ENDED, Job, JobState
-from slidehook.jobs.queue import Hold, JobSink
+from slidehook.models import Point, Polygon, TaggedPolygonInput
+from slidehook.models.inputs import PolygonContent
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed, drain, put
 from tests.jobs.making import DPAT, make_job
@@ -71,7 +71,7 @@ def test_the_same_work_joins_the_job_that_is_there(backend: Backend, live: str) 
 
     assert again.coalesced
     assert again.job.id == job.id
-    assert [each.job_id for each in backend.ledger().list()] == [job.id]
+    assert [each.job_id for each in backend.admin().list()] == [job.id]
     record = sink.peek(job)
     assert record is not None
     assert record.job.id == job.id
@@ -109,7 +109,7 @@ def test_other_work_is_another_job(backend: Backend, other: Job) -> None:
     hold.release()
 
     assert not hold.coalesced
-    assert len(list(backend.ledger().list())) == 2
+    assert len(list(backend.admin().list())) == 2
 
 
 def test_regions_that_differ_are_other_work_and_equal_ones_the_same(backend: Backend) -> None:
@@ -202,7 +202,7 @@ def test_no_token_is_left_of_a_job_that_has_ended(backend: Backend, outcome: Job
 
     claim.finish(outcome)
 
-    _, record = backend.ledger().show(job.id)
+    _, record = backend.admin().show(job.id)
     assert not record.job.has_token
     assert "secret" not in record.model_dump_json()
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from slidehook.iaapi.models import Input, MultiAreaInput
+from slidehook.jobs.contract import DeletedResult
 from slidehook.jobs.job import Job, JobState
-from slidehook.jobs.queue import DeletedResult
+from slidehook.models import Input, MultiAreaInput
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed
 from tests.jobs.making import make_job
@@ -28,7 +28,7 @@ def deleted(job: Job, result_id: int | str = 17, *, whole_slide: bool = True) ->
 
 
 def state_of(backend: Backend, job: Job) -> JobState:
-    return backend.ledger().show(job.id)[0].state
+    return backend.admin().show(job.id)[0].state
 
 
 @pytest.mark.parametrize("noted", [True, False])

@@ -1,0 +1,240 @@
+"""Bring your own tile classifier: an ONNX model, and a toml that says how it is to be fed.
+
+Method: the tissue is cut into tiles of the size that the model was trained on; each tile gets the class that the
+model finds most probable, or none where that is below `least_probability`. Touching tiles of one class are outlined
+as one. The model itself: `slidehook.measuring.tilemodel`.
+Limits: an outline is as coarse as a tile, and a tile counts whole, though part of it may be glass; what the model has
+never seen (another scanner, stain or organ) it names all the same. The numbers are as good as the model, of which
+slidehook knows nothing. For research use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from shapely import Polygon
+
+from slidehook import App, AppError, Frame, Gallery, PixelPoint, Progress, Result, Slide, Tile, WholeSlide
+from slidehook.measuring.tilemodel import ModelClass, ModelParams, Probabilities, TileModel, runtime_is_installed
+from slidehook.measuring.tissue import overview, tissue_mask
+from slidehook.pixels.ordered_map import ordered_map
+from slidehook.result import MOST_TAGS
+from slidehook.results.receipt import NAMES
+
+OVERVIEW_MPP = 8.0
+"""What the tissue is looked for at, in µm per pixel."""
+MAGNIFICATIONS = (5, 10, 20, 40)
+"""What a gallery's pictures may be shown at; ten times is 1 µm per pixel."""
+COARSEST = 1.5
+"""How many times larger than the model's a slide's own pixels may be."""
+UNDECIDED = -1
+"""Stands for the class of a tile that has none."""
+UNDECIDED_ROW = "Undecided (mm²)"
+"""Its row in the table, beside those of the classes."""
+
+
+class OnnxParams(ModelParams, frozen=True, extra="forbid"):
+    """What `apps/onnx.toml` says of a model, and of what is to be done with it.
+
+    `model`: the file, beside the toml; it is fed tiles of pixels of `mpp` µm. Classified are tiles of which at least
+    `least_tissue` (0…1) is tissue; one whose class is less probable than `least_probability` gets none. The gallery
+    shows the `gallery_tiles` most probable ones of each class; with 0 there is no gallery, and the outlines have the
+    classes' colours.
+    """
+
+    model: Path = Path("model.onnx")
+    mpp: float = Field(default=0.5, gt=0, le=100)
+    batch: int = Field(default=32, ge=1, le=4096)
+    least_probability: float = Field(default=0.5, ge=0, le=1)
+    least_tissue: float = Field(default=0.5, gt=0, le=1)
+    gallery_tiles: int = Field(default=12, ge=0, le=500)
+
+    @model_validator(mode="after")
+    def _own_rows(self) -> Self:
+        for each in self.classes:
+            if _area_row(each) in {UNDECIDED_ROW, *NAMES}:
+                raise ValueError(f"no class can be named {each.name!r}: the table has {_area_row(each)!r} anyway")
+        return self
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of a slide: squares with a side of `side` level-0 pixels, cut off at the slide's edge."""
+
+    frame: Frame
+    side: float
+
+    def cell(self, tile: Tile) -> tuple[int, int]:
+        """Give a tile's column and row."""
+        return round(tile.x / self.side), round(tile.y / self.side)
+
+    def middle(self, column: int, row: int) -> PixelPoint:
+        """Give the middle of a tile."""
+        return PixelPoint((column + 0.5) * self.side, (row + 0.5) * self.side)
+
+    def area_px(self, cells: NDArray[np.int64]) -> float:
+        """Give the area of tiles, (column, row) each, in level-0 pixels."""
+        end = np.minimum((cells + 1) * self.side, (self.frame.width, self.frame.height))
+        return float((end - cells * self.side).prod(axis=1).sum())
+
+    def outlines(self, cells: NDArray[np.int64]) -> list[Polygon]:
+        """Outline tiles, those that share a side as one, largest first; in level-0 pixels."""
+        # Joined in columns and rows, which are whole numbers, so that no crack is left by an error of arithmetic.
+        columns, rows = cells.T
+        joined = shapely.simplify(shapely.coverage_union_all(shapely.box(columns, rows, columns + 1, rows + 1)), 0)
+        edge = (self.frame.width, self.frame.height)
+        scaled = shapely.transform(joined, lambda corners: np.minimum(corners * self.side, edge))
+        parts = [each for each in shapely.get_parts(scaled) if isinstance(each, Polygon)]
+        return sorted(parts, key=lambda part: float(part.area), reverse=True)
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What a model said of tiles: where each lies, its class (or `UNDECIDED`), and how probable that is."""
+
+    cells: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+    def of(self, number: int) -> NDArray[np.int64]:
+        """Give where the tiles of a class lie."""
+        found: NDArray[np.int64] = self.cells[self.classes == number]
+        return found
+
+    def top(self, number: int, most: int) -> list[tuple[int, int, float]]:
+        """Give column, row and probability of a class's most probable tiles, the best first."""
+        found = np.flatnonzero(self.classes == number)
+        best = found[np.argsort(-self.probabilities[found], kind="stable")][:most]
+        return [(int(self.cells[at, 0]), int(self.cells[at, 1]), float(self.probabilities[at])) for at in best]
+
+
+class OnnxClassifier(App):
+    """Outlines the classes that a model of the site's own finds in the tissue, and shows the surest tiles."""
+
+    id = "onnx"
+    name = "Tile classifier"
+    input = WholeSlide()
+    needs = ("files",)
+
+    params: OnnxParams = OnnxParams()
+    _model: TileModel
+
+    def missing(self) -> str | None:
+        """Say that there is no model; raises AppError when there should be one."""
+        folder = self.settings.data_dir / "apps"
+        if not self.params.classes:
+            return f"no model configured: write {folder / 'onnx.toml'}"
+        if not runtime_is_installed():
+            raise AppError("onnxruntime is not installed: install slidehook[onnx]")
+        if not self._model_path.is_file():
+            raise AppError(f"there is no model {self._model_path}")
+        return None
+
+    def files(self) -> tuple[Path]:
+        """Name the model: another one under its name finds something else."""
+        return (self._model_path,)
+
+    def setup(self) -> None:
+        """Load the model; raises AppError when it is none, or not one that the toml fits."""
+        if lacks := self.missing():
+            raise AppError(lacks)
+        self._model = TileModel(self._model_path, self.params, said_in=f"{self.id}.toml")
+
+    @property
+    def _model_path(self) -> Path:
+        return self.settings.data_dir / "apps" / self.params.model
+
+    def analyze(self, slide: Slide, progress: Progress) -> Result:
+        """Classify the tissue's tiles; raises AppError when there are none, or the slide is too coarse."""
+        params = self.params
+        if slide.mpp > COARSEST * params.mpp:
+            raise AppError(
+                f"a pixel of the slide is {slide.mpp:g} µm wide, too coarse for a model of {params.mpp:g} µm"
+            )
+        progress(0, "looking for tissue")
+        frame = slide.frame
+        tissue = tissue_mask(overview(slide, mpp=OVERVIEW_MPP), mpp=OVERVIEW_MPP)
+        tiles = slide.tiles(mpp=params.mpp, size=params.tile_px, where=tissue, least=params.least_tissue)
+        grid = Grid(frame, params.tile_px * params.mpp / slide.mpp)
+        planned = slide.receipt.tiles_read
+
+        def classified(done: int) -> None:
+            progress(5 + 90 * done / planned, f"{done} of {planned} tiles")
+
+        found = self._classify(tiles, grid, classified)
+        slide.receipt.analysed_mm2 = slide.pixel_size.mm2(grid.area_px(found.cells))
+        return self._result(found, grid, slide)
+
+    def _classify(self, tiles: Iterable[Tile], grid: Grid, progress: Callable[[int], None]) -> Classified:
+        """Run the model over all tiles, a batch at a time; `progress` gets how many are done."""
+        cells: list[tuple[int, int]] = []
+        found: list[Probabilities] = []
+
+        def classify(batch: list[Tile]) -> tuple[list[tuple[int, int]], Probabilities]:
+            return [grid.cell(tile) for tile in batch], self._model(np.stack([tile.pixels for tile in batch]))
+
+        # The model computes while the next batch is read.
+        batches = _batches(tiles, self.params.batch)
+        for places, probabilities in ordered_map(classify, batches, threads=1, ahead=2, name="model"):
+            cells += places
+            found.append(probabilities)
+            progress(len(cells))
+        if not found:
+            raise AppError("no tissue was found that fills a tile")
+        every = np.concatenate(found)
+        best = every.max(axis=1)
+        classes = np.where(best >= self.params.least_probability, every.argmax(axis=1), UNDECIDED)
+        return Classified(np.array(cells, np.int64), classes, best)
+
+    def _result(self, found: Classified, grid: Grid, slide: Slide) -> Result:
+        params = self.params
+        areas = [slide.pixel_size.mm2(grid.area_px(found.of(number))) for number in range(len(params.classes))]
+        whole = slide.pixel_size.mm2(grid.area_px(found.cells))
+        shown = [(number, each) for number, each in enumerate(params.classes) if each.shown]
+        result = Result(", ".join(f"{each.name} {areas[number]:.2f} mm²" for number, each in shown) or "classified")
+        for each, area in zip(params.classes, areas, strict=True):
+            result.properties[_area_row(each)] = round(area, 3)
+            result.properties[f"{each.name} (% of area)"] = round(100 * area / whole, 1)
+        result.properties[UNDECIDED_ROW] = round(slide.pixel_size.mm2(grid.area_px(found.of(UNDECIDED))), 3)
+        result.properties["Model"] = f"{self._model.name}, on {self._model.device}"
+        for number, each in shown:
+            for polygon in grid.outlines(found.of(number)):
+                result.outline(polygon, colour=each.colour, name=each.name)
+        if params.gallery_tiles and shown:
+            result.gallery = self._gallery(found, grid, shown)
+        return result
+
+    def _gallery(self, found: Classified, grid: Grid, shown: list[tuple[int, ModelClass]]) -> Gallery:
+        """Show the surest tiles of each class, the surest first; of many classes the first, as the toml has them."""
+        magnification = min(MAGNIFICATIONS, key=lambda each: abs(each - 10 / self.params.mpp))
+        tagged = shown[:MOST_TAGS]
+        few = f" (the first {MOST_TAGS} classes)" if len(shown) > MOST_TAGS else ""
+        gallery = Gallery(
+            [each.name for _, each in tagged],
+            patch_size_px=round(self.params.tile_px * self.params.mpp * magnification / 10),
+            magnification=magnification,
+            description=f"The tiles of each class that the model is surest of{few}",
+        )
+        for number, each in tagged:
+            for column, row, probability in found.top(number, self.params.gallery_tiles):
+                gallery.add(each.name, grid.middle(column, row), sort_key=round(1 - probability, 6))
+        return gallery
+
+
+def _area_row(of: ModelClass) -> str:
+    return f"{of.name} (mm²)"
+
+
+def _batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
+    """Give the tiles in lists of `most`, the last of them shorter."""
+    left = iter(tiles)
+    while batch := list(islice(left, most)):
+        yield batch

@@ -1,0 +1,132 @@
+"""What DPAT sends to an app: invocations, told apart by action and input type, and image notifications."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, field_validator
+
+from slidehook.dpat.iaapi.models.results import StoredResult
+from slidehook.errors import BadRequest
+from slidehook.models.base import Exact, Record, or_missing
+from slidehook.models.images import ImageInfo
+from slidehook.models.inputs import Input, WholeSlideInput
+from slidehook.models.reading import Id, read_leniently
+
+SlideId = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class Callback(Exact):
+    """Where DPAT is to be called back, and the bearer token for it."""
+
+    url: str = Field(min_length=1, max_length=2048)
+    token: str = Field(max_length=16384, pattern=r"^[!-~]+$", repr=False)
+    """Printable ASCII: anything else can't stand in a header."""
+
+
+class _Call(Exact):
+    application_id: str
+    slide_id: SlideId
+    callback_info: Callback
+    context: dict[str, Any] | None = None
+    cancellation_token: str | None = Field(default=None, repr=False)
+
+    # What is left says what is to be done.
+    _or_missing = field_validator("context", mode="wrap")(classmethod(or_missing))
+
+
+class Create(_Call):
+    """Analyse the slide."""
+
+    action: Literal["create"]
+    input: Input
+
+
+class Modify(_Call):
+    """The user changed a stored result; `input` is the result as changed."""
+
+    action: Literal["modify"]
+    input: StoredResult
+    _sent: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The result exactly as it came, with the fields that only DPAT knows."""
+        return self._sent or self.input.to_wire()
+
+
+class DeletedData(Record):
+    """The context of a deleted result."""
+
+    context: dict[str, Any] | None = None
+
+
+class DeletedRecord(Record):
+    """What is wanted of a deleted result, whatever else it held: another version of an app may have made it."""
+
+    id: Id
+    data: DeletedData | None = None
+
+
+class Delete(_Call):
+    """The user deleted a stored result."""
+
+    action: Literal["delete"]
+    input: DeletedRecord
+
+
+class Cancel(_Call):
+    """Stop the invocation that `cancellation_token` names."""
+
+    action: Literal["cancel"]
+
+
+class Notification(_Call):
+    """A new image was imported. Older servers send neither action nor input."""
+
+    action: Literal["newImageFiles"] | None = None
+    input: WholeSlideInput | None = None
+    image_info: ImageInfo | None = None
+
+    _image_or_missing = field_validator("image_info", mode="wrap")(classmethod(or_missing))
+
+
+Invocation = Annotated[Create | Modify | Delete | Cancel, Field(discriminator="action")]
+_INVOCATION: TypeAdapter[Create | Modify | Delete | Cancel] = TypeAdapter(Invocation)
+
+
+def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
+    """Read the body of `POST R`; raises BadRequest with one sentence that names what is wrong first."""
+    try:
+        call = read_leniently(_INVOCATION.validate_json, body, "invocation")
+    except ValidationError as error:
+        raise BadRequest(_first_fault(error)) from error
+    if isinstance(call, Modify):
+        call._sent = json.loads(body, parse_constant=lambda _: None)["input"]  # noqa: SLF001 - ours
+    return call
+
+
+def parse_notification(body: bytes) -> Notification:
+    """Read the body of `POST R/imagenotification`; raises BadRequest as `parse_invocation` does."""
+    try:
+        return read_leniently(Notification.model_validate_json, body, "image notification")
+    except ValidationError as error:
+        raise BadRequest(_first_fault(error)) from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    if fault["type"] == "json_invalid":
+        return "The body is not valid JSON."
+    tags = {"create", "modify", "delete", "cancel", "wholeSlide", "taggedPolygon", "multiArea", "primitive",
+            "patchCollection"}  # fmt: skip
+    where = ".".join(str(part) for part in fault["loc"] if part not in tags)
+    if fault["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        told_apart_by = fault["ctx"]["discriminator"].strip("'")
+        expected = fault["ctx"].get("expected_tags")
+        where = f"{where}.{told_apart_by}" if where else told_apart_by
+        return f"The field {where!r} must be one of {expected}." if expected else f"The field {where!r} is missing."
+    reason = fault["msg"].rstrip(".")
+    reason = reason[:1].lower() + reason[1:]
+    return f"The field {where!r}: {reason}." if where else f"The body: {reason}."

@@ -1,0 +1,155 @@
+"""A slide's pixels from DPAT's own pyramid, tile by tile over HTTP, without its files."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from slidehook.dpat.iaapi.client import DpatClient
+from slidehook.dpat.iaapi.response_limits import MOST_TILE_SIDE_PX, most_tile_bytes, most_tile_px
+from slidehook.errors import Malformed, NotFound, SlideUnreadable
+from slidehook.models import ImageInfo
+from slidehook.pixels.pictures import read_picture
+from slidehook.pixels.source import SLACK, Box, Pixels, is_rounding, resized
+
+CACHE_BYTES = 128 * 1024 * 1024
+"""How many bytes of decoded tiles are kept: some rows of a slide, so that neighbours need no second call."""
+MOST_TILES = 4096
+"""How many tiles one part may be put together from."""
+ROUNDED_PX = 1
+"""By how many pixels a tile may be too small: not every server rounds half pixels at a slide's edge up."""
+
+
+def why_no_tiles(info: ImageInfo) -> str:
+    """Say why DPAT can't give a slide in tiles, as its record tells; empty when it can."""
+    size, tile = info.image_size, info.tile_size
+    if info.is_streamable is False:
+        return "DPAT can't give this slide in tiles"
+    if size is None or tile is None or min(size.width, size.height, tile.width, tile.height) <= 0:
+        return "DPAT does not say how large the slide and its tiles are"
+    if max(tile.width, tile.height) > MOST_TILE_SIDE_PX:
+        return f"DPAT's tiles are said to be larger than {MOST_TILE_SIDE_PX} pixels"
+    return ""
+
+
+class DpatPixels:
+    """The tiles of one slide. Deep Zoom: each level has half the pixels of the next, the last is full size."""
+
+    def __init__(self, client: DpatClient, info: ImageInfo) -> None:
+        """Take what the record says; raises SlideUnreadable when that is that the slide can't be read in tiles."""
+        size, tile = info.image_size, info.tile_size
+        if (reason := why_no_tiles(info)) or size is None or tile is None:
+            raise SlideUnreadable(reason)
+        self._client = client
+        self._info = info
+        self._size = (size.width, size.height)
+        self._announced = tile
+        self._tile = (tile.width, tile.height)
+        self._top = math.ceil(math.log2(max(self._size)))
+        self._cache: OrderedDict[tuple[int, int, int], Pixels] = OrderedDict()
+        self._cached_bytes = 0
+        self._fetching: dict[tuple[int, int, int], threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The slide's width and height in level-0 pixels."""
+        return self._size
+
+    @property
+    def stated_mpp(self) -> tuple[float, float] | None:
+        """None: tiles say nothing of their pixels' size."""
+        return None
+
+    @property
+    def objective_power(self) -> float | None:
+        """None: tiles say nothing of the objective either."""
+        return None
+
+    def read(self, box: Box, columns: int, rows: int) -> Pixels:
+        """See `PixelSource`."""
+        wanted = min(box.width / columns, box.height / rows) * SLACK
+        down = max(0, min(self._top, math.floor(math.log2(wanted)))) if wanted >= 1 else 0
+        shrink = 2**down
+        left, top = round(box.x / shrink), round(box.y / shrink)
+        width, height = max(1, round(box.width / shrink)), max(1, round(box.height / shrink))
+        if is_rounding((width, height), (columns, rows)):
+            width, height = columns, rows
+        return resized(self._put_together(down, left, top, width, height), columns, rows)
+
+    def _put_together(self, down: int, left: int, top: int, width: int, height: int) -> Pixels:
+        """Give a rectangle of a level, in its own pixels."""
+        across, along = self._tile
+        level_width, level_height = (math.ceil(each / 2**down) for each in self._size)
+        right, bottom = min(left + width, level_width), min(top + height, level_height)
+        span = range(max(0, left) // across, math.ceil(max(0, right) / across))
+        lines = range(max(0, top) // along, math.ceil(max(0, bottom) / along))
+        if len(span) * len(lines) > MOST_TILES:
+            raise SlideUnreadable(f"{width} x {height} pixels are too many to be read in tiles at once")
+        part = np.full((height, width, 3), 255, np.uint8)
+        for row in lines:
+            for column in span:
+                tile = self._tile_at(self._top - down, column, row)
+                x, y = column * across - left, row * along - top
+                x0, y0 = max(0, x), max(0, y)
+                x1, y1 = min(width, x + tile.shape[1], right - left), min(height, y + tile.shape[0], bottom - top)
+                if x1 > x0 and y1 > y0:
+                    part[y0:y1, x0:x1] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
+        return part
+
+    def _tile_at(self, level: int, column: int, row: int) -> Pixels:
+        key = (level, column, row)
+        with self._lock:
+            if (known := self._known(key)) is not None:
+                return known
+            fetching = self._fetching.setdefault(key, threading.Lock())
+        try:
+            with fetching:  # so that readers of neighbouring parts don't all fetch the tile that they share
+                with self._lock:
+                    if (known := self._known(key)) is not None:
+                        return known
+                tile = self._fetch(level, column, row)
+                with self._lock:
+                    self._keep(key, tile)
+        finally:
+            with self._lock:
+                self._fetching.pop(key, None)
+        return tile
+
+    def _known(self, key: tuple[int, int, int]) -> Pixels | None:
+        if (known := self._cache.get(key)) is not None:
+            self._cache.move_to_end(key)
+        return known
+
+    def _keep(self, key: tuple[int, int, int], tile: Pixels) -> None:
+        if key not in self._cache:
+            self._cache[key] = tile
+            self._cached_bytes += tile.nbytes
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+    def _fetch(self, level: int, column: int, row: int) -> Pixels:
+        content = self._client.tile(
+            self._info.id, level, column, row, self._info.tile_extension, most_bytes=most_tile_bytes(self._announced)
+        )
+        if content is None:
+            raise NotFound(f"DPAT has no tile {column}, {row} of level {level}.")
+        what = f"DPAT's tile {column}, {row} of level {level}"
+        tile = np.asarray(read_picture(content, what, most_px=most_tile_px(self._announced)))
+        down = 2 ** (self._top - level)
+        width = min(self._tile[0], math.ceil(self._size[0] / down) - column * self._tile[0])
+        height = min(self._tile[1], math.ceil(self._size[1] / down) - row * self._tile[1])
+        if tile.shape[1] < width - ROUNDED_PX or tile.shape[0] < height - ROUNDED_PX:
+            # What it lacks would be white, and pass for glass.
+            told = f"{tile.shape[1]} x {tile.shape[0]} pixels where {width} x {height} belong"
+            raise Malformed(f"{what} has {told}.")
+        return tile
+
+    def close(self) -> None:
+        """Forget the tiles."""
+        with self._lock:
+            self._cache.clear()
+            self._cached_bytes = 0

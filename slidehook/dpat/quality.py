@@ -1,0 +1,47 @@
+"""Sets a slide's quality control at DPAT, as an app says; a nicety that takes no result away."""
+
+from __future__ import annotations
+
+import structlog
+
+from slidehook.app import App
+from slidehook.dpat.iaapi.client import DpatClient
+from slidehook.errors import Conflict, DpatError, NotOffered
+from slidehook.models import ImageInfo
+from slidehook.result import Quality
+
+log = structlog.get_logger()
+
+
+def set_quality(client: DpatClient, app: App, info: ImageInfo, quality: Quality) -> None:
+    """Set the slide's quality control (IA-API 1.10); what hinders that is logged, and never raised.
+
+    `info` is the slide's record. When somebody else has set another status since it was read, that one stands.
+    """
+    try:
+        _set(client, app, info, quality)
+    except NotOffered as error:
+        log.info("quality control skipped", app=app.id, reason=str(error))
+    except DpatError as error:
+        log.warning("quality control not set", app=app.id, reason=str(error))
+    else:
+        log.info("quality control set", app=app.id, status=quality.value)
+
+
+def _set(client: DpatClient, app: App, info: ImageInfo, quality: Quality) -> None:
+    status, version_id = _known(info)
+    try:
+        client.set_quality(info.id, quality.value, version_id=version_id, application_version=app.version)
+    except Conflict as conflict:
+        now, version_id = _known(client.slide_info(info.id))
+        if now != status:
+            raise Conflict(f"somebody has set it to {now} meanwhile") from conflict
+        client.set_quality(info.id, quality.value, version_id=version_id, application_version=app.version)
+
+
+def _known(info: ImageInfo) -> tuple[str | None, str | int]:
+    """Give the status and its version as a slide's record says."""
+    found = info.quality_control
+    if found is None or found.version_id is None:
+        raise NotOffered("DPAT keeps no quality control of this slide")
+    return found.status, found.version_id

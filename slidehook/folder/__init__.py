@@ -1,0 +1,1 @@
+"""A local folder as a system that slides come from and results go to."""

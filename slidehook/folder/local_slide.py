@@ -1,0 +1,122 @@
+"""A slide that lies on this machine, for apps that are tried without any DPAT."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from openslide import OpenSlide, OpenSlideError
+
+from slidehook.errors import SlideUnreadable
+from slidehook.models import ImageInfo, Input, Size
+from slidehook.models.images import FileFormat
+from slidehook.pixels.bounds import Bounds, stated_bounds
+from slidehook.pixels.overview import thumbnail_of
+from slidehook.pixels.size import believable
+from slidehook.pixels.source import FilePixels, objective_power, stated_mpp
+from slidehook.result import Result
+from slidehook.slide import Slide, find_slide_file, open_slide
+
+CALLER = "the caller"
+"""Who says what the slide's file does not say of its pixel size: there is no DPAT."""
+TILE_PX = 256
+"""The side of DPAT's tiles, as the image record of a local slide tells it."""
+
+
+def local_file(path: Path) -> Path:
+    """Give the file that OpenSlide opens: `path`, or one in it when it is a folder; raises SlideUnreadable."""
+    if path.is_dir():
+        return find_slide_file(path)
+    if not path.exists():
+        raise SlideUnreadable(f"there is no slide at {path}")
+    return path
+
+
+def local_id(path: Path) -> str:
+    """Give what stands for a slide's id: its file's name without the ending, or its folder's."""
+    whole = path.absolute()
+    return (whole.name if path.is_dir() else whole.stem) or "slide"
+
+
+def local_info(path: Path, *, mpp: float | None = None) -> ImageInfo:
+    """Make the image record of a slide on this machine, with `mpp` for its µm per pixel, else what the file says.
+
+    What no scanner makes, the record does not say. Raises SlideUnreadable.
+    """
+    with open_slide(local_file(path)) as opened:
+        return _info(path, opened, mpp)
+
+
+def local_bounds(path: Path) -> Bounds | None:
+    """Give the part that a slide's file says was scanned; None when it says none. Raises SlideUnreadable."""
+    with open_slide(local_file(path)) as opened:
+        return stated_bounds(opened)
+
+
+@contextmanager
+def local_slide(
+    path: Path,
+    *,
+    needs: Collection[str] = frozenset({"files", "thumbnail"}),
+    drawn: Input | None = None,
+    tag: str | None = None,
+    mpp: float | None = None,
+    with_label: bool = False,
+    dependency: Result | None = None,
+) -> Iterator[Slide]:
+    """Give the slide at `path` (a file, or the folder of a DICOM series) as an app with these `needs` would see it.
+
+    An app without `files` among them gets no path, as in a worker; its tiles come from the file. `drawn` and
+    `tag` stand for what a user draws. `with_label`: give the label too, as where the site has set `STORE_PHI`.
+    Raises SlideUnreadable.
+    """
+    file = local_file(path)
+    with TemporaryDirectory(prefix="slidehook-") as folder, open_slide(file) as opened:
+        slide = Slide(
+            file if "files" in needs else None,
+            _info(path, opened, mpp),
+            thumbnail=_thumbnail(opened, file, Path(folder)) if "thumbnail" in needs else None,
+            label=_label(opened, Path(folder)) if with_label and "label" in needs else None,
+            drawn=drawn,
+            tag=tag,
+            pixels=FilePixels(opened, file),
+            dependency=dependency,
+            told_by=CALLER,
+        )
+        with slide:
+            yield slide
+
+
+def _info(path: Path, opened: OpenSlide, mpp: float | None) -> ImageInfo:
+    width, height = opened.dimensions
+    if mpp is None and (stated := believable(stated_mpp(opened), objective_power(opened))) is not None:
+        mpp = sum(stated) / 2
+    vendor = opened.properties.get("openslide.vendor", "")
+    return ImageInfo(
+        id=local_id(path),
+        is_streamable=True,
+        image_size=Size(width=width, height=height),
+        tile_size=Size(width=TILE_PX, height=TILE_PX),
+        microns_per_pixel=mpp,
+        file_format=FileFormat(mime_type="application/dicom" if vendor == "dicom" else f"image/{vendor or 'tiff'}"),
+    )
+
+
+def _thumbnail(opened: OpenSlide, file: Path, folder: Path) -> Path:
+    path = folder / "thumbnail.png"
+    thumbnail_of(opened, file).save(path)
+    return path
+
+
+def _label(opened: OpenSlide, folder: Path) -> Path | None:
+    try:
+        picture = opened.associated_images.get("label")
+    except OpenSlideError as error:
+        raise SlideUnreadable.said_by(error, "the slide's label") from error
+    if picture is None:
+        return None
+    path = folder / "label.png"
+    picture.convert("RGB").save(path)
+    return path

@@ -1,1 +1,0 @@
-"""Finds the installed apps, tunes them as the site says, and runs them."""

@@ -1,0 +1,263 @@
+"""What the webserver and the workers may ask of a queue; neither sees a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from slidehook.jobs.job import Job, JobRecord, JobState
+
+CancelNotifier = Callable[[JobRecord], bool]
+"""Tells the slide of a job that had no worker that the job was cancelled; False when it can't be told now.
+
+The job that it is given bears the newest token.
+"""
+
+
+Allow = Callable[[JobRecord], bool]
+"""Says whether a caller may stop a job, before anything is changed; what it raises ends the call.
+
+False: the job is none of the caller's.
+"""
+
+
+def allowed_already(record: JobRecord) -> bool:
+    """Allow it: whoever asks has been proven otherwise."""
+    del record
+    return True
+
+
+def already_notified(record: JobRecord) -> bool:
+    """Leave it to the caller to tell the slide: the job ends at once."""
+    del record
+    return True
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """A job that was told to stop. `record`: the job, if this ended it; None: its worker, or the next one, does."""
+
+    job_id: str
+    record: JobRecord | None
+
+
+@dataclass(frozen=True)
+class DeletedResult:
+    """A stored result that its user deleted.
+
+    `whole_slide`: the app asks for no region, so a slide has at most one job. `shown_by`: the id of the job that the
+    result says it is of.
+    """
+
+    callback_url: str
+    app_id: str
+    slide_id: str
+    result_id: int | str
+    whole_slide: bool
+    shown_by: str | None = None
+
+    def concerns(self, record: JobRecord) -> bool:
+        """Say whether a job works on this result."""
+        job, noted = record.job, record.result
+        if (job.callback_url, job.app_id, job.slide_id) != (self.callback_url, self.app_id, self.slide_id):
+            return False
+        return job.id == self.shown_by or (noted is not None and str(noted.id) == str(self.result_id))
+
+
+class Hold(Protocol):
+    """A job that is durable but not yet claimable; it becomes so by `release`, or by its holder's death."""
+
+    @property
+    def job(self) -> Job:
+        """The job; of a coalesced request, the one that was there before."""
+
+    @property
+    def coalesced(self) -> bool:
+        """Whether the same work was queued or running already: then nothing is held."""
+
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
+
+    def release(self) -> None:
+        """Make the job claimable."""
+
+    def withdraw(self) -> None:
+        """Take back a job that was not acknowledged: it leaves no trace."""
+
+
+class JobSink(Protocol):
+    """All that the webserver asks of a queue."""
+
+    def hold(self, job: Job, *, join: bool = True) -> Hold:
+        """Make a job durable and keep it from workers, or join it to the same work already there.
+
+        Not `join`: the work already there is only named, and left as it is until `join` is called.
+        """
+
+    def join(self, job: Job) -> bool:
+        """Let the work that `job` asks for profit from it: its token, and its cancellation token from now on.
+
+        False when no such work is queued or running. Nothing of a caller whom DPAT has not accepted may come here.
+        """
+
+    def peek(self, job: Job) -> JobRecord | None:
+        """Read what has happened to the work that `job` asks for; None when none is queued or running."""
+
+    def is_held(self, job_id: str) -> bool:
+        """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
+
+    def cancel(
+        self,
+        cancellation_key: str,
+        *,
+        token: str | None = None,
+        tell: CancelNotifier = already_notified,
+        allow: Allow = allowed_already,
+    ) -> Cancelled | None:
+        """Stop the job of a cancellation token (its digest); None when no such job is queued or running.
+
+        `allow` is asked first; None, too, where it gives False. A job that waits is kept from workers while `tell` is
+        asked, and ends where that gives True; else a worker tells the slide, as soon as DPAT lets it. `token`: a
+        fresher callback token, to tell it with.
+        """
+
+    def result_deleted(self, deleted: DeletedResult, *, allow: Allow = allowed_already) -> list[str]:
+        """Stop the live jobs on a deleted result, without a word to their slides; gives their ids.
+
+        `allow` is asked for each of them before any is stopped. Nobody joins them from then on: who asks for the same
+        work again starts a job of its own.
+        """
+
+
+class Claim(Protocol):
+    """One attempt at one job. Whatever changes the job raises ClaimLost when it is another's."""
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+
+    @property
+    def record(self) -> JobRecord:
+        """The job with what had happened to it before this claim."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number, from 1."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all attempts are used up: the app must not run again, only the failure be told."""
+
+    @property
+    def last_reason(self) -> str:
+        """Why the attempt before this one ended without an outcome; empty when there was none."""
+
+    def check(self) -> None:
+        """Prove that the claim is still this worker's own; do it right before telling DPAT anything."""
+
+    def token(self) -> str | None:
+        """Give the newest callback token for the job; None when it has none any more."""
+
+    def cancel_wanted(self) -> bool:
+        """Say whether somebody asked for the job to stop, and nobody for the same work since."""
+
+    def result_deleted(self) -> bool:
+        """Say whether the user deleted the result that the job works on: it must end, and tell its slide nothing."""
+
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
+
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
+        """Give the job back: it waits for `delay_s` seconds, then may be claimed again.
+
+        Not `counted`: as if this attempt had not been. `trace`: the app's traceback, for an operator.
+        """
+
+    def park(self, reason: str) -> None:
+        """Give the job back: it waits until the same work is asked for again. This attempt does not count.
+
+        Where it was asked for again since `token` was given, the job waits for a worker at once.
+        """
+
+    def give_back(self) -> None:
+        """Let another worker have the job at once; this attempt does not count."""
+
+    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None, *, trace: str = "") -> None:
+        """End the job as done, failed or cancelled. `trace`: the app's traceback, for an operator."""
+
+
+class JobSource(Protocol):
+    """All that a worker asks of a queue."""
+
+    def claim(self) -> Claim | None:
+        """Take the first job by priority and age, or a dead worker's; None when there is none."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when there may be work, or after `timeout_s` seconds."""
+
+    def unfinished(self) -> int:
+        """Count the jobs that have not ended, but for those that only a new request can wake."""
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """One job in a listing: what its file's name says, and when it began to wait (seconds since 1970)."""
+
+    job_id: str
+    app_id: str
+    state: JobState
+    priority: int
+    attempt: int
+    made_at: float
+    claimer: str | None = None
+    wakes_at: float | None = None
+    """When a parked job is woken; None: it waits for a new request, since it has no valid token."""
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How much a purge removed."""
+
+    jobs: int
+    leftovers: int
+    """Half-written files, aliases, notes and locks that dead processes left."""
+
+
+class QueueAdmin(Protocol):
+    """All that an operator asks of a queue. A job is named by its id, or by an unambiguous beginning of it."""
+
+    def counts(self) -> dict[JobState | str, int]:
+        """Count the jobs of each state, and those that are `damaged`."""
+
+    def list(
+        self,
+        states: tuple[JobState, ...] = ...,
+        *,
+        app_id: str | None = None,
+        slide_id: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[JobSummary]:
+        """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
+
+    def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
+        """Read one job and what has happened to it; raises JobNotFound."""
+
+    def retry(self, job_id: str) -> JobSummary:
+        """Let a failed job, or one that sleeps, run again now, with all its attempts.
+
+        Raises JobNotFound, IllegalTransition for another state or when the same work is queued already.
+        """
+
+    def cancel(self, job_id: str, *, tell: CancelNotifier = already_notified) -> Cancelled:
+        """Stop a live job as `JobSink.cancel` does; raises JobNotFound, IllegalTransition when it has ended."""
+
+    def purge(
+        self,
+        older_than_s: float,
+        states: tuple[JobState, ...] = ...,
+        *,
+        app_id: str | None = None,
+        slide_id: str | None = None,
+    ) -> Purged:
+        """Remove jobs that ended longer ago than that; raises ValueError on a state that is no end."""

@@ -1,0 +1,261 @@
+"""The queue on disk as the webserver and an operator use it; `source.py` is the worker's side.
+
+Each job is one file at all times: its first line is the job, each further line an event. It changes its state by
+being renamed, to a name that bears the claimer, so that one rename decides who has it; a claimer that lost its job
+finds no file under the name it knew. docs/queue.md draws the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+from slidehook.errors import ClaimLost, QueueError
+from slidehook.jobs.contract import Allow, Cancelled, CancelNotifier, DeletedResult, allowed_already, already_notified
+from slidehook.jobs.files.claimers import Claimer
+from slidehook.jobs.files.durable import NewFile, remove, sync_dir
+from slidehook.jobs.files.layout import Layout
+from slidehook.jobs.files.names import NEVER_NS, JobName
+from slidehook.jobs.files.notes import NoteKind
+from slidehook.jobs.files.owned_file import Disk, OwnedFile
+from slidehook.jobs.files.stopping import Stopper
+from slidehook.jobs.job import Job, JobRecord, JobState
+
+
+class queue_errors:  # noqa: N801 - read as the verb that it is
+    """Turn what the file system refuses into a QueueError that says so."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            raise QueueError(f"the queue {self._what}: {error.strerror or error}") from error
+
+
+class FileQueue:
+    """A queue directory as one process sees it. `role` (`web`, `work`) begins this process's name in it.
+
+    Safe for several threads. Raises QueueError when the directory can't be used. `clock` gives ns since 1970.
+    """
+
+    def __init__(self, root: Path, role: str, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self.disk = Disk(Layout(root), clock)
+        self.layout = self.disk.layout
+        self._role = role
+        self._claimer: Claimer | None = None
+        self._lock = Lock()
+        self._late: deque[OwnedFile] = deque()
+
+    @property
+    def claimer(self) -> Claimer:
+        """This process as a claimer, made when it is first wanted: after gunicorn's fork, not before."""
+        if (claimer := self._claimer) is not None:
+            return claimer
+        with self._lock:
+            if self._claimer is None:
+                with queue_errors("can't be claimed from"):
+                    self._claimer = Claimer(self.layout.root, self._role, each_beat=self._release_late)
+            return self._claimer
+
+    def close(self) -> None:
+        """Give this process's lock back."""
+        with self._lock:
+            if self._claimer is not None:
+                self._claimer.close()
+                self._claimer = None
+
+    def release_later(self, file: OwnedFile) -> None:
+        """Keep trying to release a held job that can't be released now: no worker may have it while this lives."""
+        self._late.append(file)
+
+    def _release_late(self) -> None:
+        for _ in range(len(self._late)):
+            file = self._late.popleft()
+            try:
+                file.to_waiting()
+            except ClaimLost:
+                continue
+            except OSError:
+                self._late.append(file)
+
+    # --- putting
+
+    def put(self, job: Job) -> Job:
+        """Make a job durable and claimable; gives the job that does the work, which may be an older one."""
+        hold = self.hold(job)
+        if not hold.coalesced:
+            hold.release()
+        return hold.job
+
+    def hold(self, job: Job, *, join: bool = True) -> FileHold:
+        """Make a job durable and keep it from workers, or join it to the same work already there.
+
+        Not `join`: see `slidehook.jobs.contract.JobSink`.
+        """
+        with queue_errors("can't take the job"):
+            name = JobName(JobState.ACTIVE, job.id, job.priority, job.app_id, 0, self.claimer.id)
+            file = OwnedFile(self.disk, name)  # where it is this process's own: nobody else reads it yet
+            with NewFile(file.path, job.to_line()) as new:
+                key = job.key  # computed while the disk writes
+                new.sync(self.layout.active)
+            if (twin := self._make_known(file, job, key)) is None:
+                return FileHold(self, file, job)
+            if join:
+                self._join(twin.job, job)
+            return FileHold(self, None, twin.job)
+
+    def join(self, job: Job) -> bool:
+        """Let the work that `job` asks for profit from it; False when no such work is queued or running."""
+        with queue_errors("can't take the job"):
+            if (twin := self._at_work(job.key)) is None:
+                return False
+            self._join(twin.job, job)
+            return True
+
+    def _make_known(self, file: OwnedFile, job: Job, key: str) -> JobRecord | None:
+        """Let a durable job be found by what it does; where a live job does that already, take it back and give that.
+
+        Nobody looks for a twin before the writing: mostly there is none, and the link finds it all the same.
+        """
+        aliases = self.disk.aliases
+        try:
+            while not aliases.make(file.path, key):
+                if (twin := self._at_work(key)) is not None:
+                    remove(file.path)
+                    return twin
+            if job.cancellation_key:
+                aliases.make(file.path, job.cancellation_key)
+        except OSError:
+            self._undo(file, job)
+            raise
+        return None
+
+    def _undo(self, file: OwnedFile, job: Job) -> None:
+        """Leave nothing of a job that can't be taken, as far as the disk lets us."""
+        with contextlib.suppress(OSError, ClaimLost):
+            file.withdraw()
+            return
+        with contextlib.suppress(OSError):  # as on a full disk, where its end can't be noted
+            self.disk.aliases.drop(job)
+        with contextlib.suppress(OSError):
+            remove(file.path)
+
+    def _join(self, twin: Job, newer: Job) -> None:
+        """Let a live job profit from a later request for the same work: its token, and its cancellation."""
+        self.disk.notes.post(twin.id, NoteKind.TOKEN, self.disk.clock(), newer.callback_token.encode())
+        if newer.cancellation_key:
+            self.disk.aliases.add(twin.key, newer.cancellation_key)
+        for name in self.layout.names(JobState.PARKED):
+            if name.job_id == twin.id and name.wake_ns == NEVER_NS:
+                with contextlib.suppress(FileNotFoundError):
+                    target = self.disk.enqueuer.enter(self.layout.path(name), name.waiting())
+                    sync_dir(os.path.dirname(target))
+
+    def peek(self, job: Job) -> JobRecord | None:
+        """Read what has happened to the work that `job` asks for; None when none is queued or running."""
+        with queue_errors("can't be read"):
+            return self._at_work(job.key)
+
+    def is_held(self, job_id: str) -> bool:
+        """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
+        with queue_errors("can't be read"):
+            names = self.layout.names(JobState.ACTIVE)
+            return any(name.job_id == job_id and name.attempt == 0 for name in names)
+
+    def _at_work(self, key: str) -> JobRecord | None:
+        """Read the live job that does the work of `key`, unless nobody may join it any more."""
+        record = self.disk.aliases.live(key)
+        if record is None:
+            return None
+        if self.disk.notes.newest(record.job.id, NoteKind.DELETED):
+            self.disk.aliases.free(key, record.job)
+            return None
+        return record
+
+    # --- stopping
+
+    def cancel(
+        self,
+        cancellation_key: str,
+        *,
+        token: str | None = None,
+        tell: CancelNotifier = already_notified,
+        allow: Allow = allowed_already,
+    ) -> Cancelled | None:
+        """Stop the job of a cancellation token (its digest); None when no such job is queued or running.
+
+        See `slidehook.jobs.contract.JobSink`.
+        """
+        with queue_errors("can't cancel the job"):
+            record = self.disk.aliases.live(cancellation_key)
+            if record is None or not allow(record):
+                return None
+            return self.cancel_job(record.job.id, token=token, tell=tell)
+
+    def cancel_job(
+        self,
+        job_id: str,
+        reason: str = "cancelled",
+        *,
+        token: str | None = None,
+        tell: CancelNotifier = already_notified,
+    ) -> Cancelled | None:
+        """Stop a job: at once where it waits, by a note to its worker where it runs. None: it is not live."""
+        return Stopper(self).cancel(job_id, reason, token=token, tell=tell)
+
+    def result_deleted(self, deleted: DeletedResult, *, allow: Allow = allowed_already) -> list[str]:
+        """Stop the live jobs on a deleted result, see `slidehook.jobs.contract.JobSink`; gives their ids."""
+        with queue_errors("can't stop the job"):
+            return Stopper(self).result_deleted(deleted, allow)
+
+
+class FileHold:
+    """See `slidehook.jobs.contract.Hold`."""
+
+    def __init__(self, queue: FileQueue, file: OwnedFile | None, job: Job) -> None:
+        self._queue = queue
+        self._file = file
+        self.job = job
+
+    @property
+    def coalesced(self) -> bool:
+        """Whether the same work was queued or running already."""
+        return self._file is None
+
+    @property
+    def _held(self) -> OwnedFile:
+        if self._file is None:
+            raise QueueError("a coalesced job is not held")
+        return self._file
+
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
+        with queue_errors("can't note the result"):
+            self._held.note_result(result_id, version_id, in_doubt=in_doubt)
+
+    def release(self) -> None:
+        """Make the job claimable; where that fails, it is tried again until it succeeds."""
+        try:
+            self._held.to_waiting()
+        except OSError as error:
+            self._queue.release_later(self._held)
+            raise QueueError(f"the queue can't release the job yet: {error.strerror or error}") from error
+
+    def withdraw(self) -> None:
+        """Take back a job that was not acknowledged: it leaves no trace; where that fails, it runs after all."""
+        try:
+            self._held.withdraw()
+        except OSError as error:
+            self._queue.release_later(self._held)
+            raise QueueError(f"the queue can't take the job back: {error.strerror or error}") from error

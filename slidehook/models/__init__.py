@@ -1,0 +1,10 @@
+"""Records that every system shares: what is known of a slide, and what a user drew on it."""
+
+from slidehook.models.base import Point, Polygon, Record, Size
+from slidehook.models.images import ImageInfo, Named, QualityControl, QualityControlUpdate
+from slidehook.models.inputs import Input, MultiAreaInput, TaggedPolygonInput, WholeSlideInput
+
+__all__ = [
+    "ImageInfo", "Input", "MultiAreaInput", "Named", "Point", "Polygon", "QualityControl", "QualityControlUpdate",
+    "Record", "Size", "TaggedPolygonInput", "WholeSlideInput",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Finds the installed apps, sets their parameters, and notices when their code changes."""

@@ -1,0 +1,260 @@
+"""Runs apps in a child process that can be timed out, stopped and survived.
+
+The child lives on between jobs, so that what an app loads in `setup` stays loaded.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import structlog
+
+from slidehook.errors import (
+    AppCrashed,
+    AppError,
+    AppOutOfMemory,
+    AppTimeout,
+    DpatUnavailable,
+    SlidehookError,
+)
+from slidehook.running.child import serve
+from slidehook.running.child_channel import ProgressMessage, TokenRefused
+from slidehook.running.child_output import Prints
+from slidehook.running.environment import environment_for_apps, settings_for_apps
+from slidehook.running.memory_guard import MemoryGuard, end_group
+from slidehook.running.message_pipe import Garbled, HungUp, new_line
+from slidehook.running.orphans import Marked
+from slidehook.running.task import Analysis, Fault, Task
+from slidehook.settings import Settings
+
+TICK_S = 0.25
+"""How often the worker is asked for its own duties while an app computes, in seconds."""
+STOP_S = 5.0
+"""How long a child that closed its pipe may take to die, in seconds."""
+KILL_S = 10.0
+"""How long this waits until a child that is killed is gone, in seconds; one that waits for a dead disk may stay."""
+LAST_WORDS = 1000
+"""How many messages of a dead child are read; what it started may speak in its place, without an end."""
+
+log = structlog.get_logger()
+
+
+class AppProcess:
+    """One child process. It dies with its parent, also when that is killed.
+
+    It leads a process group of its own and adopts orphans, so that what an app starts ends with it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._line, theirs = new_line()
+        self._prints = Prints()
+        self._marked = Marked(left_behind(settings), self._prints.inode)
+        args = (theirs, self._prints.writer, settings_for_apps(settings, proxy=True), os.getpid())
+        self._process = context.Process(target=serve, args=args, name="app")
+        try:
+            with environment_for_apps(), self._marked.starting():
+                self._process.start()
+            self._prints.start()
+        except BaseException:  # as when there can be no more processes
+            self._marked.forget()
+            self._prints.close()
+            self._line.close()
+            raise
+        finally:
+            theirs.close()
+        self._over = False
+        self.analyses = 0
+        """How many analyses it has begun; what those before the last have left in its memory is not that one's."""
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs; one that has ended and is not yet reaped does not."""
+        if self._over or self.pid is None:
+            return False
+        try:
+            # Not `is_alive`, which reaps it: its id would be free for another process that then is killed as it.
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
+
+    def analyse(
+        self,
+        task: Task,
+        *,
+        timeout_s: float,
+        memory_gb: float | None = None,
+        progress: Callable[[float, str], None],
+        tick: Callable[[], None],
+        another_token: Callable[[str], str | None] = lambda _: None,
+    ) -> Analysis:
+        """Have one slide analysed; `tick` is called about four times a second and may raise to stop it.
+
+        `another_token` is asked when DPAT refuses the task's token, or the one that this gave. `memory_gb`: how many
+        GiB the child may take, with what is still in its memory from before; None: any number.
+
+        Raises what the app raised as an AppError, errors of ours as they are, AppTimeout, AppOutOfMemory and
+        AppCrashed. After anything that the child did not tell itself, it is gone.
+        """
+        self.analyses += 1
+        guard = None if memory_gb is None or self.pid is None else MemoryGuard(self.pid, memory_gb * 2**30)
+
+        waiting = self._within(timeout_s, tick)
+        try:
+            with guard or nullcontext(), self._printing(task):
+                self._send(task, waiting)
+                while (found := self._hear(progress, another_token, waiting)) is None:
+                    waiting()
+        except HungUp as error:
+            reason = self._end()
+            if memory_gb is not None and guard is not None and guard.exceeded:
+                raise AppOutOfMemory.over(memory_gb) from error
+            raise AppCrashed(reason) from error
+        except Garbled as error:
+            self.kill()
+            raise AppCrashed(f"the analysis process sent what is no message ({error})") from error
+        except _Told as told:
+            raise told.error from None
+        except BaseException:
+            self.kill()
+            raise
+        if guard is not None and guard.exceeded:
+            self.kill()  # it was killed when it had just ended: the next analysis needs a new one
+        return found
+
+    @contextmanager
+    def _printing(self, task: Task) -> Iterator[None]:
+        """Log what the child prints in this block with the job's id."""
+        job = structlog.contextvars.get_contextvars().get("job")
+        self._prints.hide(task.token)
+        self._prints.about(app=task.app_id, **({"job": str(job)} if job else {}))
+        try:
+            yield
+        finally:
+            self._prints.about()
+
+    def _within(self, timeout_s: float, tick: Callable[[], None]) -> Callable[[], None]:
+        """Give what is called now and then while this waits for the child.
+
+        It raises what `tick` raises, and AppTimeout when the time is over.
+        """
+        until = time.monotonic() + timeout_s
+
+        def waiting() -> None:
+            tick()
+            if time.monotonic() > until:
+                raise AppTimeout.after(timeout_s)
+
+        return waiting
+
+    def _send(self, message: object, waiting: Callable[[], None]) -> None:
+        """Send while the child lives; raises HungUp when it is dead, whoever holds its end of the line."""
+
+        def living() -> None:
+            if not self.alive:
+                raise HungUp
+            waiting()
+
+        self._line.send(message, living)
+
+    def _hear(
+        self,
+        progress: Callable[[float, str], None],
+        another_token: Callable[[str], str | None],
+        waiting: Callable[[], None],
+    ) -> Analysis | None:
+        """Wait for what the child says, for `TICK_S` at most; gives what it found, if that is what it says."""
+        alive = self.alive
+        for _ in range(1 if alive else LAST_WORDS):
+            if not self._line.poll(TICK_S if alive else 0):
+                break
+            match self._line.recv():
+                case Analysis() as found:
+                    return found
+                case Fault() as fault:
+                    raise _Told(_error(fault, self._prints.cleaned))
+                case ProgressMessage(percent, text):
+                    progress(percent, text)
+                case TokenRefused(token):
+                    other = another_token(token)
+                    self._prints.hide(other or "")
+                    self._send(other, waiting)
+        if not alive:
+            raise HungUp
+        return None
+
+    def _end(self) -> str:
+        """Give a child whose line is closed the time to die of itself, then kill it; gives a sentence on why."""
+        until = time.monotonic() + STOP_S
+        while self.alive and time.monotonic() < until:
+            time.sleep(0.01)
+        lived = self.alive
+        self.kill()
+        if lived:
+            return "the analysis process closed its line to the worker"
+        return f"the analysis process died ({_ending(self._process.exitcode)})"
+
+    def kill(self) -> None:
+        """End the child at once, and what it has started."""
+        if self._over:
+            return
+        # Before the child is reaped: until then, its id is its own, and what it has started is found beside it.
+        if self.pid is not None:
+            end_group(self.pid, self._marked.find)
+        self._over = True
+        self._process.kill()
+        until = time.monotonic() + KILL_S
+        # Not `join` with a time: that waits for a pipe, which what the child has forked may hold.
+        while self._process.exitcode is None and time.monotonic() < until:
+            time.sleep(0.001)
+        if self._process.exitcode is None:
+            log.error("an app's process does not die", pid=self.pid)
+        else:
+            self._marked.forget()
+        self._line.close()
+        self._prints.close()
+
+
+def left_behind(settings: Settings) -> Path:
+    """Name the folder where it is noted which processes of apps there are."""
+    return settings.data_dir / "processes"
+
+
+class AppTrace(AppError):
+    """An app's own fault; carries the child's traceback."""
+
+
+class _Told(Exception):
+    """An error that the child lived to tell."""
+
+    def __init__(self, error: SlidehookError) -> None:
+        self.error = error
+
+
+def _error(fault: Fault, cleaned: Callable[[str], str]) -> SlidehookError:
+    sentence = cleaned(fault.sentence)
+    if fault.trace:
+        error = AppTrace(sentence)
+        error.trace = cleaned(fault.trace)
+        return error
+    told = fault.error(sentence)
+    if isinstance(told, DpatUnavailable):
+        told.retry_after_s = fault.retry_after_s
+    return told
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit status {code}"

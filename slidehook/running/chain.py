@@ -1,0 +1,165 @@
+"""Runs the apps of one job: those that its own app rests on, unless what they find is known, and that one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from slidehook.app import App
+from slidehook.dpat.tokens import TokenSource
+from slidehook.errors import AppChanged, AppError, AppOutOfMemory, SlidehookError
+from slidehook.jobs.job import Job
+from slidehook.models import ImageInfo, WholeSlideInput
+from slidehook.registry.fingerprint import fingerprint_of
+from slidehook.registry.registry import Registry
+from slidehook.running.app_process import AppProcess
+from slidehook.running.dependency_cache import DependencyCache, dependency_key
+from slidehook.running.task import Analysis, Task
+from slidehook.settings import Settings
+from worker.slide_fetcher import FetchedSlide, needs_files
+
+log = structlog.get_logger()
+
+
+class CodeChanged(SlidehookError):
+    """What the apps are made of has changed on disk: the job goes back to the queue, and this attempt does not count.
+
+    Whoever has the job next runs what is there then.
+    """
+
+
+class Chain:
+    """The apps of a claimed job, in the order in which they are run; the last is the job's own.
+
+    `child` gives the process to run an app in, a new one when the last has ended. `progress` gets 0…100 and a few
+    words, `tick` is called about four times a second and may raise to stop it.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        registry: Registry,
+        tokens: TokenSource,
+        dependency_cache: DependencyCache,
+        settings: Settings,
+        child: Callable[[], AppProcess],
+        progress: Callable[[float, str], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self._job = job
+        self._registry = registry
+        self._own = registry[job.app_id]
+        self._apps = [*registry.before(self._own), self._own]
+        self._wanted = {app.depends_on for app in registry.values()}
+        self._tokens = tokens
+        self._dependency_cache = dependency_cache
+        self._settings = settings
+        self._child = child
+        self._progress = progress
+        self._tick = tick
+
+    def left(self, info: ImageInfo) -> tuple[Sequence[App], Analysis | None]:
+        """Give the apps that have yet to be run on a slide, and what the one before them has found."""
+        # What was found before an import may be of other files.
+        since = self._job.created_at if self._job.origin == "import" else 0.0
+        for first in range(len(self._apps) - 1, 0, -1):
+            found = self._dependency_cache.find(self._key(info, self._apps[first - 1]), since=since)
+            if found is not None:
+                log.info("found before", app=self._apps[first - 1].id)
+                return self._apps[first:], found
+        return self._apps, None
+
+    def run(self, apps: Sequence[App], fetched: FetchedSlide, before: Analysis | None) -> Analysis:
+        """Run what `left` gave, on what was gathered for it; gives what the job's own app finds."""
+        share = 100 / len(apps)
+        for number, app in enumerate(apps[:-1]):
+            before = self._run(app, fetched, before, begin=number * share, share=share)
+        return self._run(self._own, fetched, before, begin=100 - share, share=share)
+
+    def _run(
+        self, app: App, fetched: FetchedSlide, before: Analysis | None, *, begin: float, share: float
+    ) -> Analysis:
+        """Run one app, whose progress is `share` percent of the whole from `begin` on."""
+        who = "" if app is self._own else f"{app.name}: "
+        self._progress(begin, f"{who}analysing")
+        log.info("analysis begins", app=app.id)
+
+        def progress(percent: float, text: str) -> None:
+            self._progress(begin + share * percent / 100, f"{who}{text}")
+
+        try:
+            found = self._analyse(app, self._task(app, fetched, before), progress)
+        except AppError as error:
+            if error.trace:
+                log.error("the app has a fault", exception=error.trace)
+            if app is not self._own:
+                told = type(error)(f"{app.name}, which has to be run first: {error}")
+                told.trace = error.trace
+                raise told from error
+            raise
+        if app.id in self._wanted and found.rests_on == self._rests_on(app):
+            self._dependency_cache.keep(self._key(fetched.info, app), found)
+        return found
+
+    def _task(self, app: App, fetched: FetchedSlide, before: Analysis | None) -> Task:
+        """Give an app what it has asked for, and nothing else that happens to be here."""
+        return Task(
+            app.id,
+            fetched.path if needs_files(app, fetched.info) else None,
+            fetched.info,
+            fetched.thumbnail if "thumbnail" in app.needs else None,
+            overview_from=fetched.path,
+            label=fetched.label if "label" in app.needs else None,
+            drawn=self._job.input if app is self._own else WholeSlideInput(),
+            callback_url=self._job.callback_url,
+            token=self._tokens.token(),
+            dependency=before.result if before else None,
+            rests_on=before.rests_on if before else "",
+        )
+
+    def _analyse(self, app: App, task: Task, progress: Callable[[float, str], None]) -> Analysis:
+        timeout_s = app.timeout or self._settings.job_timeout.total_seconds()
+        other_code = False
+        while True:
+            process = self._child()
+            try:
+                found = process.analyse(
+                    task,
+                    timeout_s=timeout_s,
+                    memory_gb=app.memory_gb,
+                    progress=progress,
+                    tick=self._tick,
+                    another_token=self._tokens.instead_of,
+                )
+            except AppOutOfMemory:
+                if process.analyses == 1:
+                    raise
+                # Other slides and apps may have left some of it: alone, it may need less.
+                log.warning("out of memory, again in a new process", app=app.id)
+                continue
+            except AppError as error:
+                self._check_unchanged()
+                if other_code or not isinstance(error, AppChanged):
+                    raise
+            else:
+                if found.rests_on == self._rests_on(app):
+                    return found
+                self._check_unchanged()
+                if other_code:
+                    return found
+            # What the process was loaded from came and went: a new one is loaded from what is there now.
+            process.kill()
+            other_code = True
+            log.warning("the app's process has other code than this worker, again in a new process", app=app.id)
+
+    def _check_unchanged(self) -> None:
+        if what := self._registry.changed():
+            raise CodeChanged(f"changed on disk: {what}")
+
+    def _rests_on(self, app: App) -> str:
+        return fingerprint_of(self._apps[: self._apps.index(app) + 1])
+
+    def _key(self, info: ImageInfo, app: App) -> str:
+        return dependency_key(self._job.callback_url, info, self._apps[: self._apps.index(app) + 1])

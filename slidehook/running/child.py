@@ -1,0 +1,164 @@
+"""The process that runs apps: it analyses what its worker sends, until the line between them closes."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+from slidehook.app import App, TaggedPolygon
+from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.iaapi.client import DpatServers
+from slidehook.errors import AppChanged, AppError, DpatUnavailable, SlidehookError
+from slidehook.logs import set_up_logging
+from slidehook.regions import tag_of
+from slidehook.registry.fingerprint import fingerprint, resting_on
+from slidehook.registry.registry import Registry, load_apps
+from slidehook.results.sanitize import in_words, sanitize_result
+from slidehook.running.child_channel import ChildReporter, ChildTokens
+from slidehook.running.child_output import flush_prints, print_into
+from slidehook.running.environment import begin_apps_process
+from slidehook.running.message_pipe import HungUp, Line
+from slidehook.running.overview import keep_overview
+from slidehook.running.process_tree import adopt_orphans
+from slidehook.running.run_app import certain_mpp, run_app
+from slidehook.running.task import Analysis, Fault, Task
+from slidehook.settings import Settings
+from slidehook.slide import Slide
+from worker.supervisor import end_with
+
+MAX_RESULT_BYTES = 64 * 1024 * 1024
+"""The largest result that may be sent: some million points."""
+_LEFT_TO_THE_WORKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> None:
+    """Analyse what comes through the line until it closes."""
+    print_into(prints)
+    set_up_logging(timed=False)  # the worker's log has the time
+    begin_apps_process()
+    faulthandler.enable()  # of a fault in native code, the log has Python's stack
+    pipe.keep_to_this_process()
+    os.setpgid(0, 0)
+    adopt_orphans()
+    _leave_signals_to_the_worker()
+    end_with(parent, signal.SIGKILL)
+    apps = LoadedApps(load_apps(settings))
+    servers = DpatServers(settings)
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except HungUp:
+            return
+        teller = ChildReporter(pipe)
+        message = _analyse(apps, task, servers, teller)
+        flush_prints()
+        teller.end(message)
+
+
+def _leave_signals_to_the_worker() -> None:
+    """Bear the signals that tell a worker to leave: it ends this process when it has handed its job back.
+
+    Not by ignoring them: what the app starts would inherit that, and could not be ended by its `terminate`.
+    """
+    for number in _LEFT_TO_THE_WORKER:
+        signal.signal(number, lambda *_: None)
+        signal.siginterrupt(number, False)
+    # Held back meanwhile, since one may be sent before the new process has got to end by it.
+    os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_end_by_signals)
+
+
+def _hold_back() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_THE_WORKER)
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_TO_THE_WORKER)
+
+
+def _end_by_signals() -> None:
+    for number in _LEFT_TO_THE_WORKER:
+        signal.signal(number, signal.SIG_DFL)
+    _let_through()
+
+
+class LoadedApps:
+    """The apps of one child, each with the fingerprint that it was set up with."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._fingerprints: dict[str, str] = {}
+        self._modules = self._imported()
+
+    def ready(self, app_id: str) -> tuple[App, str]:
+        """Give an app that is set up, and its fingerprint; raises what `setup` raises, and AppChanged."""
+        app = self._registry.get(app_id)
+        if app is None:
+            raise AppChanged(f"the app {app_id} does not load on this worker")
+        if app.id not in self._fingerprints:
+            before = fingerprint(app)
+            app.setup()
+            if fingerprint(app) != before:
+                raise AppChanged(f"a file of the app {app_id} changed while it was set up")
+            self._fingerprints[app.id] = before
+        return app, self._fingerprints[app.id]
+
+    def check(self) -> None:
+        """Raise AppChanged when an app has imported modules of its own late, which may not fit those from before."""
+        late = self._imported() - self._modules
+        if late and (what := self._registry.changed()):
+            raise AppChanged(f"{what} changed while the app was at work")
+        self._modules |= late
+
+    def _imported(self) -> set[str]:
+        watch = self._registry.watch
+        return set() if watch is None else watch.modules & sys.modules.keys()
+
+
+def _analyse(apps: LoadedApps, task: Task, servers: DpatServers, teller: ChildReporter) -> bytes:
+    """Analyse one slide, and give what is to be sent: a Found or a Fault."""
+    try:
+        app, own = apps.ready(task.app_id)
+        rests_on = resting_on(own, task.rests_on)
+        tags = app.input.tags if isinstance(app.input, TaggedPolygon) else ()
+        access = None
+        if task.callback_url is not None:
+            tokens = ChildTokens(task.token, teller)
+            access = DpatAccess(servers, task.callback_url, tokens, include_phi=app.settings.store_phi)
+        slide = Slide(
+            task.path,
+            task.info,
+            thumbnail=keep_overview(task.thumbnail, task.info, task.overview_from, access),
+            label=task.label,
+            drawn=task.drawn,
+            tag=tag_of(task.drawn, tags),
+            access=access,
+            dependency=task.dependency,
+        )
+        with slide:
+            result = sanitize_result(run_app(app, slide, teller.progress, rests_on=rests_on))
+            apps.check()
+            return _packed(Analysis(result, slide.frame, certain_mpp(slide), rests_on, slide.bounds))
+    except SlidehookError as error:
+        # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
+        kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError
+        retry_after_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
+        return _packed(Fault(kind, in_words(error), retry_after_s=retry_after_s))
+    except (Exception, SystemExit) as error:
+        # An app may raise anything: the slide gets one sentence, the log the traceback.
+        sentence = f"the app has a fault: {type(error).__name__}: {in_words(error)}"
+        return _packed(Fault(AppError, sentence, traceback.format_exc()))
+
+
+def _packed(message: Analysis | Fault) -> bytes:
+    """Pickle what is to be sent, since a result that can't be sent must be told as well."""
+    content = pickle.dumps(message)
+    if len(content) > MAX_RESULT_BYTES:
+        raise AppError(
+            f"the app's result is too large: {len(content) / 2**20:.0f} MiB, {MAX_RESULT_BYTES >> 20} at most"
+        )
+    return content

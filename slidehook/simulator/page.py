@@ -1,0 +1,36 @@
+"""The page at /: slides, apps and results at a glance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+
+from slidehook.simulator.current_dpat import the_dpat
+from slidehook.simulator.dpat import Dpat
+from slidehook.simulator.errors import SlideDamaged
+from slidehook.simulator.slides import Slide
+
+page = Blueprint("page", __name__, template_folder="templates")
+
+
+@page.get("/")
+def overview() -> ResponseReturnValue:
+    """Show what the simulator holds."""
+    dpat = the_dpat()
+    return render_template(
+        "overview.html",
+        options=dpat.options,
+        callback_url=dpat.callback_url,
+        slides=[_shown(dpat, slide) for slide in dpat.slides()],
+        apps=dpat.apps(),
+        results=list(reversed(dpat.results())),
+    )
+
+
+def _shown(dpat: Dpat, slide: Slide) -> dict[str, Any]:
+    try:
+        return {"slide": slide, "record": dpat.image_record(slide.id)}
+    except SlideDamaged as error:
+        return {"slide": slide, "fault": str(error)}

@@ -1,0 +1,94 @@
+"""Makes the sample slides: one TIFF, one DICOM series, a label each; `python -m slidehook.simulator.samples DIR`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slidehook.simulator.dicom_sample import make_dicom, make_folder
+from slidehook.simulator.label import draw_label
+from slidehook.simulator.section import draw_section
+
+MPP = 0.25
+"""µm per pixel of the sample slides."""
+
+CASE: dict[str, Any] = {
+    "staining": {"displayName": "IHC DAB"},
+    "specimen": {"anatomy": "Colon", "description": "Sample tissue"},
+    "bodyPart": "COLON",
+    "examCode": "SAMPLE",
+    "examDescription": "Sample slide, made by slidehook's simulator",
+    "stationName": "SIMULATOR",
+    "accessionNumber": "SAMPLE-0001",
+    "accessionNumberIssuer": "SIMULATOR",
+    "examId": "SAMPLE-0001",
+    "examDateTime": "2024-01-01T12:00:00Z",
+    "studyInstanceUid": "1.2.826.0.1.3680043.8.498.1",
+}
+
+
+def make_tiff(path: Path, *, width: int = 6144, height: int = 4608) -> None:
+    """Write a tiled pyramidal TIFF (JPEG, 256 px tiles, 0.25 µm per pixel); about 2 s at the default size.
+
+    It is written aside and renamed, so `path` is whole as soon as it exists.
+    """
+    aside = _aside(path)
+    pixels_per_mm = 1000 / MPP
+    draw_section(width, height).tiffsave(
+        str(aside), tile=True, pyramid=True, compression="jpeg", Q=85, tile_width=256, tile_height=256,
+        xres=pixels_per_mm, yres=pixels_per_mm, resunit="cm",
+    )  # fmt: skip
+    aside.replace(path)
+
+
+def make_label(path: Path, *, lines: tuple[str, ...] = ("SAMPLE 0001", "IHC DAB", "slidehook")) -> None:
+    """Write a slide's label, a JPEG of 400 x 360 pixels with one line of text each; it names no person."""
+    aside = _aside(path)
+    draw_label(lines).save(aside, "JPEG", quality=90)
+    aside.replace(path)
+
+
+def sample_folder(folder: Path) -> Path:
+    """Fill `folder` with the slides `immuno` and `immuno-dicom`, and give it back.
+
+    Whatever is there already is left as it is; each slide appears only when it is whole.
+    """
+    make_folder(folder)
+    _add_slide(folder, "immuno", ("SAMPLE 0001", "IHC DAB", "slidehook"), block="A1")
+    _add_slide(folder, "immuno-dicom", ("SAMPLE 0002", "IHC DAB", "slidehook"), block="A2")
+    if not (folder / "immuno.tiff").exists():
+        make_tiff(folder / "immuno.tiff")
+    if not (folder / "immuno-dicom").exists():
+        make_dicom(folder / "immuno-dicom")
+    return folder
+
+
+def _add_slide(folder: Path, slide_id: str, lines: tuple[str, ...], *, block: str) -> None:
+    record = folder / f"{slide_id}.json"
+    if not record.exists():
+        aside = _aside(record)
+        content = {**CASE, "block": {"displayName": block}, "lisSlideId": lines[0]}
+        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        aside.replace(record)
+    if not (folder / f"{slide_id}.label.jpg").exists():
+        make_label(folder / f"{slide_id}.label.jpg", lines=lines)
+
+
+def _aside(path: Path) -> Path:
+    # With the process's number, so that two that fill one folder don't write into each other's file.
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def main(folder: Path) -> None:
+    """Make the sample slides in FOLDER; what is there already stays."""
+    click.echo(str(sample_folder(folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""Trying an app on a slide of this machine, without any server."""

@@ -1,0 +1,146 @@
+"""A claim whose steps wait while the queue can't be reached, so that an outage costs neither work nor an attempt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from slidehook.errors import QueueError
+from slidehook.jobs.contract import Claim
+from slidehook.jobs.job import Job, JobRecord, JobState
+from worker.shutdown import Interruption
+
+AGAIN_S = 0.5
+"""Seconds between two tries to reach the queue."""
+LEAVING_S = 5.0
+"""How long a worker that was told to leave still tries to say what becomes of its job, in seconds."""
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class PatientClaim:
+    """A claim as `slidehook.jobs.contract.Claim`, safe for several threads, that tries each step until it succeeds.
+
+    While the queue can't be reached, a step waits: it raises what `Interruption.check` raises. The steps that
+    give the job away are tried for `LEAVING_S` more seconds when the worker is told to leave, and then raise
+    QueueError. Any step raises at once what trying again can't change, as ClaimLost.
+    """
+
+    def __init__(self, claim: Claim, leaving: Interruption) -> None:
+        self.now = claim
+        """The claim whose steps raise QueueError at once."""
+        self._leaving = leaving
+        self._lock = threading.Lock()
+        self._away = False
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.now.job
+
+    @property
+    def record(self) -> JobRecord:
+        """The job with what had happened to it before this claim."""
+        return self.now.record
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number, from 1."""
+        return self.now.attempt
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all attempts are used up."""
+        return self.now.exhausted
+
+    @property
+    def last_reason(self) -> str:
+        """Why the attempt before this one ended without an outcome."""
+        return self.now.last_reason
+
+    def check(self) -> None:
+        """Prove that the claim is still this worker's own; raises ClaimLost."""
+        self._until_reached(self.now.check)
+
+    def token(self) -> str | None:
+        """Give the newest callback token for the job; None when it has none any more."""
+        return self._until_reached(self.now.token)
+
+    def cancel_wanted(self) -> bool:
+        """Say whether somebody asked for the job to stop, and nobody for the same work since."""
+        return self._until_reached(self.now.cancel_wanted)
+
+    def result_deleted(self) -> bool:
+        """Say whether the user deleted the result that the job works on."""
+        return self._until_reached(self.now.result_deleted)
+
+    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
+        """Note which result DPAT stored for the job; raises ClaimLost."""
+        self._until_reached(partial(self.now.note_result, result_id, version_id, in_doubt=in_doubt))
+
+    def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
+        """Give the job back: it waits for `delay_s` seconds; raises ClaimLost."""
+        self._until_done(partial(self.now.retry, reason, delay_s, counted=counted, trace=trace))
+
+    def park(self, reason: str) -> None:
+        """Give the job back until the same work is asked for again; raises ClaimLost."""
+        self._until_done(partial(self.now.park, reason))
+
+    def give_back(self) -> None:
+        """Let another worker have the job at once; raises ClaimLost."""
+        self._until_done(self.now.give_back)
+
+    def finish(self, outcome: JobState, reason: str = "", seconds: float | None = None, *, trace: str = "") -> None:
+        """End the job as done, failed or cancelled; raises ClaimLost."""
+        self._until_done(partial(self.now.finish, outcome, reason, seconds, trace=trace))
+
+    def _until_reached(self, step: Callable[[], T]) -> T:
+        while True:
+            try:
+                result = step()
+            except QueueError as error:
+                self._failed(error)
+                self._leaving.pause(AGAIN_S)
+            else:
+                self._reached()
+                return result
+
+    def _until_done(self, step: Callable[[], None]) -> None:
+        """Try a step that gives the job away: where it is not taken, the attempt counts, as after a death."""
+        until = None
+        while True:
+            try:
+                step()
+            except QueueError as error:
+                self._failed(error)
+                if self._leaving.asked:
+                    until = until or time.monotonic() + LEAVING_S
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(AGAIN_S)
+                else:
+                    self._leaving.wait(AGAIN_S)
+            else:
+                self._reached()
+                return
+
+    def _failed(self, error: QueueError) -> None:
+        """Log the first failure of an outage; raises errors that trying again can't change."""
+        if not error.retryable:
+            raise error
+        with self._lock:
+            first, self._away = not self._away, True
+        if first:
+            log.warning("the queue can't be reached, the job goes on", reason=str(error))
+
+    def _reached(self) -> None:
+        with self._lock:
+            again, self._away = self._away, False
+        if again:
+            log.info("the queue can be reached again")
