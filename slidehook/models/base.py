@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 from pydantic.alias_generators import to_camel
 
 from slidehook.models.reading import Whole, field_or_default
@@ -45,10 +45,10 @@ class Record(Exact):
 
 
 class Size(Exact):
-    """Width and height in level-0 pixels."""
+    """Width and height in level-0 pixels, each less than 2³², as in DICOM."""
 
-    width: Whole
-    height: Whole
+    width: Whole = Field(lt=2**32)
+    height: Whole = Field(lt=2**32)
 
 
 class Point(Exact):

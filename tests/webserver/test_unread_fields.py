@@ -50,3 +50,16 @@ def test_a_byte_order_mark_before_a_request_is_no_fault(site: Site) -> None:
     answer = site.post("/apps/tissue-area", body=codecs.BOM_UTF8 + json.dumps(site.body()).encode())
     assert answer.status_code == 200, answer.text
     assert len(site.jobs()) == 1
+
+
+@pytest.mark.parametrize("width", [2**32, 10**400], ids=["2^32", "10^400"])
+@pytest.mark.parametrize("imported", [False, True], ids=["asked for", "imported"])
+def test_a_size_that_no_slide_has_is_refused_in_one_sentence(site: Site, imported: bool, width: int) -> None:
+    strange = IMAGE | {"imageSize": {"width": width, "height": 1000}}
+    site.dpat.record = strange
+    path = "/apps/tissue-area/imagenotification" if imported else "/apps/tissue-area"
+    changes = {"action": None, "input": None, "imageInfo": strange} if imported else {}
+    answer = site.post(path, body=json.dumps(site.body(**changes)).encode())
+    assert answer.status_code == 502, answer.text
+    assert "imageSize.width" in answer.text
+    assert site.jobs() == []
