@@ -71,20 +71,20 @@ class Intake:
         `version`: the IA-API's that the caller named.
         """
         self._check(app, call)
-        self._servers.at(self._callback_url(call)).begin_with(version)
+        self._servers.at(self._callback_url(call)).assume_version(version)
         return self._act(call, app)
 
     def notification(self, app: App, call: Notification, version: str | None = None) -> None:
         """Queue a newly imported image if the app accepts it; `version` as of `invocation`."""
         self._check(app, call)
-        self._servers.at(self._callback_url(call)).begin_with(version)
+        self._servers.at(self._callback_url(call)).assume_version(version)
         client = self._client(call)
         info = call.image_info or client.slide_info(call.slide_id, include_phi=self._settings.store_phi)
         if app.input.type != "wholeSlide" or not self._accepts(app, info):
             log.info("image not wanted", app=app.id)
             return
         job = self._job(app, call, WholeSlideInput(), info, "import")
-        hold, _ = self._hold(job, lambda _: client.prove_access(app.id, call.slide_id))
+        hold, _ = self._hold(job, lambda _: client.verify_access(app.id, call.slide_id))
         if hold is not None:
             self._announce(app, hold, client)
 
@@ -124,7 +124,7 @@ class Intake:
             whole_slide=app.input.type == "wholeSlide",
             shown_by=shown_by(call.input.data.context if call.input.data else None),
         )
-        prove = cache(lambda: client.prove_access(app.id, call.slide_id))
+        prove = cache(lambda: client.verify_access(app.id, call.slide_id))
 
         def allow(_: JobRecord) -> bool:
             prove()
@@ -147,7 +147,7 @@ class Intake:
             if (job.callback_url, job.app_id, job.slide_id) != (self._callback_url(call), app.id, call.slide_id):
                 log.warning("cancellation token of another job", job=job.id)
                 return False
-            client.prove_access(app.id, call.slide_id)
+            client.verify_access(app.id, call.slide_id)
             return True
 
         def tell(record: JobRecord) -> bool:
@@ -291,6 +291,6 @@ class Intake:
         if twin.result is not None:
             result.know(twin.result.id, twin.result.version_id)
         if (stored := result.current()) is None:
-            client.prove_access(app.id, twin.job.slide_id)
+            client.verify_access(app.id, twin.job.slide_id)
             return {}
         return stored.answer

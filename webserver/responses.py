@@ -7,7 +7,13 @@ from flask import Flask, Response, jsonify, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
-from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER, lower
+from slidehook.dpat.iaapi.versions import (
+    API_VERSION,
+    SOFTWARE_HEADER,
+    SOFTWARE_VERSION,
+    VERSION_HEADER,
+    lower_version,
+)
 from slidehook.errors import (
     BadRequest,
     CallbackNotAllowed,
@@ -68,7 +74,7 @@ def _check_encoding() -> None:
 
 def spoken_version() -> str:
     """Give the IA-API's version of the request's answer: the lower of ours and the caller's."""
-    return lower(API_VERSION, request.headers.get(VERSION_HEADER))
+    return lower_version(API_VERSION, request.headers.get(VERSION_HEADER))
 
 
 def _with_versions(response: Response) -> Response:

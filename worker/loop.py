@@ -208,7 +208,7 @@ class Worker:
             self._try_or_fail(claim, publisher, tokens, began)
         except (JobCancelled, ResultDeleted) as error:
             # It may have been in the middle of a call, whose connections can then hang.
-            self._servers.connect_anew()
+            self._servers.replace_connections()
             self._stopped(claim, publisher, error, within_s=TELL_S)
 
     def _try_or_fail(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:

@@ -50,7 +50,7 @@ class Publisher:
         self._droppable = droppable
         self._maker = RecordMaker(app, claim.job, frame_of(claim.job.image_info))
         self._gate = _Gate()
-        self._result = result_of_job(client.only_while(self._gate.check), app, claim.record)
+        self._result = result_of_job(client.guarded_by(self._gate.check), app, claim.record)
         self._noted = claim.record.result is not None
         self._pending: tuple[float, str] | None = None
         self._percent = 0.0
@@ -128,7 +128,7 @@ class Publisher:
         self._flight = None
         self._gate.shut()
         self._gate = _Gate()
-        self._result = self._result.continued(self._client.only_while(self._gate.check))
+        self._result = self._result.continued(self._client.guarded_by(self._gate.check))
 
     def waiting(self, why: str) -> bool:
         """Say that the job waits, and why, if DPAT can be told at all; False when it can't."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from slidehook.disk import Room
 from slidehook.dpat.iaapi.client import DpatClient
-from slidehook.dpat.iaapi.download import ALL_OF_IT, save_files
+from slidehook.dpat.iaapi.download import NO_RESERVE, save_files
 from slidehook.dpat.pixels import DpatPixels, why_no_tiles
 from slidehook.errors import DownloadIncomplete, DpatError, TokenExpired
 from slidehook.models import ImageInfo
@@ -90,7 +90,7 @@ def fetch_files(
     make_folder: Callable[[], Path],
     received: Callable[[int, int | None], None],
     *,
-    room: Room = ALL_OF_IT,
+    room: Room = NO_RESERVE,
     keep_names: bool = True,
 ) -> list[Path]:
     """Download the slide's files, whole or not at all, into a fresh folder for each try; see `save_files`."""

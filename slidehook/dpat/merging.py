@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slidehook.dpat.iaapi.preserved_fields import beside
+from slidehook.dpat.iaapi.preserved_fields import merge_preserved
 from slidehook.dpat.marks import JOB_MARK, PROGRESS, STATUS
 
 MISSING = object()
@@ -41,7 +41,7 @@ def merged(base: Mapping[str, Any], users: Mapping[str, Any], newest: Mapping[st
 
 def laid_over(stored: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """Give a changed result of ours with all that the stored one holds beside our own fields, in its shapes too."""
-    found = beside(stored, ours)
+    found = merge_preserved(stored, ours)
     before, after = _shown(stored), _shown(ours)
     if before is not None and after is not None and before.get("type") == after.get("type"):
         old, new = before.get("content"), after.get("content")

@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 
 from slidehook.dpat.iaapi.client import DpatClient
-from slidehook.dpat.iaapi.response_limits import MOST_TILE_SIDE_PX, most_tile_bytes, most_tile_px
+from slidehook.dpat.iaapi.response_limits import MAX_TILE_SIDE_PX, max_tile_bytes, max_tile_px
 from slidehook.errors import Malformed, NotFound, SlideUnreadable
 from slidehook.models import ImageInfo
 from slidehook.pixels.pictures import read_picture
@@ -30,8 +30,8 @@ def why_no_tiles(info: ImageInfo) -> str:
         return "DPAT can't give this slide in tiles"
     if size is None or tile is None or min(size.width, size.height, tile.width, tile.height) <= 0:
         return "DPAT does not say how large the slide and its tiles are"
-    if max(tile.width, tile.height) > MOST_TILE_SIDE_PX:
-        return f"DPAT's tiles are said to be larger than {MOST_TILE_SIDE_PX} pixels"
+    if max(tile.width, tile.height) > MAX_TILE_SIDE_PX:
+        return f"DPAT's tiles are said to be larger than {MAX_TILE_SIDE_PX} pixels"
     return ""
 
 
@@ -133,12 +133,12 @@ class DpatPixels:
 
     def _fetch(self, level: int, column: int, row: int) -> Pixels:
         content = self._client.tile(
-            self._info.id, level, column, row, self._info.tile_extension, most_bytes=most_tile_bytes(self._announced)
+            self._info.id, level, column, row, self._info.tile_extension, max_bytes=max_tile_bytes(self._announced)
         )
         if content is None:
             raise NotFound(f"DPAT has no tile {column}, {row} of level {level}.")
         what = f"DPAT's tile {column}, {row} of level {level}"
-        tile = np.asarray(read_picture(content, what, most_px=most_tile_px(self._announced)))
+        tile = np.asarray(read_picture(content, what, most_px=max_tile_px(self._announced)))
         down = 2 ** (self._top - level)
         width = min(self._tile[0], math.ceil(self._size[0] / down) - column * self._tile[0])
         height = min(self._tile[1], math.ceil(self._size[1] / down) - row * self._tile[1])

@@ -152,19 +152,19 @@ class ResultOnSlide:
 
     def doubt(self, since: float) -> None:
         """Believe no look that finds nothing until what was sent at `since` (s since 1970) is stored, if ever."""
-        self._doubted_until = since + max(self.client.answers_within_s, STORED_WITHIN_S)
+        self._doubted_until = since + max(self.client.read_timeout_s, STORED_WITHIN_S)
 
     def show(self, record: ResultRecord, *, once: bool = False) -> Stored:
         """Store `record` as the job's one result; `once`: without a second try, and only for a short time.
 
         Raises NotFound when the user has deleted the result.
         """
-        client = self.client.once(PROGRESS_WITHIN_S) if once else self.client
+        client = self.client.without_retries(PROGRESS_WITHIN_S) if once else self.client
         self._find(client)
         if self._known is None:
             self._looked = False  # should this fail, it may be stored all the same
             # Not cut short: while the server is still at it, the next look does not find it, and makes a second one.
-            stored = self._create(self.client.once(math.inf) if once else self.client, record)
+            stored = self._create(self.client.without_retries(math.inf) if once else self.client, record)
         else:
             stored = self._update(client, record, self._known)
         self._learn(stored)
@@ -218,7 +218,7 @@ class ResultOnSlide:
                 another = self._known is None or str(each.id) != str(self._known[0])
                 if another and _bears(each.answer, self._job.id) and not _has_ended(each):
                     with contextlib.suppress(NotFound):
-                        self.client.update_result(self._app.id, record, each, unless=_has_ended)
+                        self.client.update_result(self._app.id, record, each, keep_if=_has_ended)
                         log.warning("a second result, which DPAT stored late, shows the same", result=each.id)
         except (NotFound, Refused, Malformed) as error:
             log.warning("no look for a second result", reason=str(error))
@@ -232,7 +232,7 @@ class ResultOnSlide:
         unless: Callable[[Stored], bool] = lambda _: False,
     ) -> Stored:
         try:
-            return client.update_result(self._app.id, record, self._read(client, known), unless=unless)
+            return client.update_result(self._app.id, record, self._read(client, known), keep_if=unless)
         except NotFound as error:
             # A server that is being installed, or a proxy, answers 404 to everything: no user deleted that.
             try:

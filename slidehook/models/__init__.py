@@ -1,4 +1,4 @@
-"""Records that every system shares: what is known of a slide, and what a user drew on it."""
+"""Records shared by every system: a slide's image record and a user's input."""
 
 from slidehook.models.base import Point, Polygon, Record, Size
 from slidehook.models.images import ImageInfo, Named, QualityControl, QualityControlUpdate

@@ -1,4 +1,4 @@
-"""The image record: what DPAT knows about a slide."""
+"""The image record: a slide's metadata as DPAT stores it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from pydantic import JsonValue, field_validator
 
 from slidehook.models.base import Record, Size
-from slidehook.models.reading import Each, Id, Number, note_unread
+from slidehook.models.reading import Id, LenientItem, Number, note_unread
 
 
 class Named(Record):
-    """A staining or a block, as the laboratory calls it; empty when DPAT does not say."""
+    """The laboratory's name of a staining or a block; empty when DPAT names none."""
 
     display_name: str = ""
 
@@ -22,7 +22,7 @@ class Named(Record):
 
 
 class Specimen(Record):
-    """Where the tissue was taken from."""
+    """The origin of the tissue."""
 
     anatomy: str | None = None
     description: str | None = None
@@ -49,43 +49,43 @@ class FileFormat(Record):
 
 
 class TileFormat(FileFormat):
-    """A tile's type and the extension that its address ends with."""
+    """A tile's type and the extension of its URL."""
 
     extension: str | None = None
 
 
 class QualityControl(Record):
-    """Quality control as DPAT keeps it: `NotSet`, `QualityOk` or `Rejected` (IA-API 1.10)."""
+    """A slide's quality control status in DPAT: `NotSet`, `QualityOk` or `Rejected` (IA-API 1.10)."""
 
     status: str | None = None
     version_id: Id | None = None
 
 
 class QualityControlUpdate(Record):
-    """A slide's quality control as an app sets it, with the version that it replaces (IA-API 1.10)."""
+    """An app's change of a slide's quality control, with the version that it replaces (IA-API 1.10)."""
 
     application_version: str
     quality_control: QualityControl
 
 
 class ImageInfo(Record, coerce_numbers_to_str=True):
-    """What DPAT tells of a slide. Everything but the id may be missing: servers differ.
+    """A slide's metadata. Every field but the id may be missing, because servers differ.
 
     `image_size` in level-0 pixels, `tile_size` in pixels of the tile's own level, `microns_per_pixel` in µm.
-    The identifying fields at the end come only when they were asked for.
+    DPAT returns the identifying fields at the end only on request.
     """
 
-    decisive: ClassVar[frozenset[str]] = frozenset({"image_size"})
+    must_parse: ClassVar[frozenset[str]] = frozenset({"image_size"})
 
     id: str
     is_streamable: bool | None = None
     image_size: Size | None = None
     tile_size: Size | None = None
     microns_per_pixel: Number | None = None
-    focal_planes: list[Each[FocalPlane]] | None = None
-    optical_paths: list[Each[OpticalPath]] | None = None
+    focal_planes: list[LenientItem[FocalPlane]] | None = None
+    optical_paths: list[LenientItem[OpticalPath]] | None = None
     stored_tile_format: TileFormat | None = None
-    available_tile_formats: list[Each[TileFormat]] | None = None
+    available_tile_formats: list[LenientItem[TileFormat]] | None = None
     file_format: FileFormat | None = None
     staining: Named = Named()
     block: Named = Named()
@@ -109,7 +109,7 @@ class ImageInfo(Record, coerce_numbers_to_str=True):
     @field_validator("image_size", "tile_size", mode="before")
     @classmethod
     def _unknown(cls, value: Any) -> Any:
-        # A size without a width is as good as none.
+        # A size without width or height is useless.
         return None if isinstance(value, dict) and None in (value.get("width"), value.get("height")) else value
 
     @field_validator("microns_per_pixel")
@@ -127,13 +127,13 @@ class ImageInfo(Record, coerce_numbers_to_str=True):
 
     @property
     def tile_extension(self) -> str:
-        """What a tile's address ends with: a format that Pillow reads for certain, of those that the record names."""
+        """The extension of a tile's URL: the first listed format that Pillow always reads, else `jpg`."""
         formats = [each for each in (self.stored_tile_format, *(self.available_tile_formats or [])) if each]
         known = [each.extension.lstrip(".") for each in formats if each.extension]
         return next((each for each in known if each in {"jpg", "jpeg", "png"}), "jpg")
 
     def without_phi(self) -> ImageInfo:
-        """Give the record without the fields that identify a patient."""
+        """Return the record without the fields that identify a patient."""
         return self.model_copy(update=dict.fromkeys(PHI_FIELDS))
 
 

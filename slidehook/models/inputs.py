@@ -1,4 +1,4 @@
-"""What a user asks an app to analyse: the whole slide, one tagged polygon, or several polygons."""
+"""The part of a slide that a user wants analysed: the whole slide, one tagged polygon, or several polygons."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from slidehook.models.base import Exact, Polygon
+from slidehook.models.base import Polygon, StrictRecord
 
 
-class WholeSlideInput(Exact):
-    """The whole slide is to be analysed."""
+class WholeSlideInput(StrictRecord):
+    """The whole slide."""
 
     type: Literal["wholeSlide"] = "wholeSlide"
 
 
-class PolygonContent(Exact):
-    """The polygon that the user drew, and the tag that it bears."""
+class PolygonContent(StrictRecord):
+    """The user's polygon and its tag."""
 
     polygon: Polygon
     tags: list[str] | None = None
     tag_index: int | None = None
 
 
-class TaggedPolygonInput(Exact):
+class TaggedPolygonInput(StrictRecord):
     """One polygon with a tag."""
 
     type: Literal["taggedPolygon"]
     content: PolygonContent
 
 
-class PolygonsContent(Exact):
-    """The polygons that the user drew."""
+class PolygonsContent(StrictRecord):
+    """The user's polygons."""
 
     polygons: list[Polygon]
 
 
-class MultiAreaInput(Exact):
+class MultiAreaInput(StrictRecord):
     """Several polygons at once."""
 
     type: Literal["multiArea"]

@@ -1,4 +1,4 @@
-"""How records are read that somebody else has sent: what can't be read and is not needed counts as missing."""
+"""Lenient parsing of received records: an unreadable optional field counts as missing."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from pydantic_core import PydanticCustomError, PydanticOmit
 
 log = structlog.get_logger()
 _T = TypeVar("_T")
-_WIDE_MARKS = (
+_WIDE_BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""UTF-32 first: its little-endian mark begins with that of UTF-16."""
+"""UTF-32 comes first: its little-endian mark begins with the mark of UTF-16."""
 
 
 @dataclass
 class _Reading:
-    at: list[str] = field(default_factory=list)
-    """The names of the fields that are being read, the outermost first."""
+    path: list[str] = field(default_factory=list)
+    """The names of the fields being parsed, outermost first."""
     unread: dict[str, None] = field(default_factory=dict)
-    """The names of the fields that can't be read, each once, in the order in which they were met."""
+    """The names of the unreadable fields, each once, in the order found."""
 
 
 _reading: ContextVar[_Reading | None] = ContextVar("_reading", default=None)
 
 
 def read_leniently(read: Callable[[bytes], _T], content: bytes, what: str) -> _T:
-    """Read JSON that was sent to us; optional fields that can't be read count as missing, and one warning names them.
+    """Parse received JSON; unreadable optional fields count as missing, and one warning lists them.
 
-    A byte order mark is passed over. Raises ValidationError where a field can't be read that is needed.
+    A byte order mark is skipped. Raises ValidationError when a required field is missing or unreadable.
     """
     with _lenient() as reading:
-        found = read(without_mark(content))
+        record = read(without_bom(content))
     if reading.unread:
         names = ", ".join(reading.unread)
-        log.warning("fields that can't be read count as missing", record=what, fields=names)
-    return found
+        log.warning("unreadable fields were ignored", record=what, fields=names)
+    return record
 
 
 @contextmanager
@@ -59,11 +59,11 @@ def _lenient() -> Iterator[_Reading]:
         _reading.reset(before)
 
 
-def without_mark(content: bytes) -> bytes:
-    """Give a text in UTF-8 without its byte order mark, also when the mark says that it is in UTF-16 or UTF-32."""
+def without_bom(content: bytes) -> bytes:
+    """Return a text as UTF-8 without its byte order mark, decoding UTF-16 and UTF-32 where the mark says so."""
     if content.startswith(codecs.BOM_UTF8):
         return content.removeprefix(codecs.BOM_UTF8)
-    for mark, encoding in _WIDE_MARKS:
+    for mark, encoding in _WIDE_BOMS:
         if content.startswith(mark):
             try:
                 return content.decode(encoding).encode()
@@ -73,38 +73,38 @@ def without_mark(content: bytes) -> bytes:
 
 
 def note_unread(name: str) -> None:
-    """Remember that the field `name` can't be read, where a record is being read that was sent to us."""
+    """Note that the field `name` is unreadable; has an effect only inside `read_leniently`."""
     if (reading := _reading.get()) is not None:
-        reading.unread[".".join([*reading.at, name])] = None
+        reading.unread[".".join([*reading.path, name])] = None
 
 
 def field_or_default(value: Any, read: ValidatorFunctionWrapHandler, name: str, default: Callable[[], Any]) -> Any:
-    """Read a field of a record; where that was sent to us and can't be read, give its default."""
+    """Parse one field; return its default when it is unreadable and the parsing is lenient."""
     reading = _reading.get()
     if reading is None:
         return read(value)
-    reading.at.append(name)
+    reading.path.append(name)
     try:
         return read(value)
     except ValidationError:
-        reading.unread[".".join(reading.at)] = None
+        reading.unread[".".join(reading.path)] = None
         return default()
     finally:
-        reading.at.pop()
+        reading.path.pop()
 
 
-def _item_or_nothing(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+def _item_or_omit(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     try:
         return read(value)
     except ValidationError as error:
         reading = _reading.get()
         if reading is None:
             raise
-        reading.unread[".".join([*reading.at, "(an item)"])] = None
+        reading.unread[".".join([*reading.path, "(an item)"])] = None
         raise PydanticOmit from error
 
 
-def _no_bool(value: Any) -> Any:
+def _reject_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise PydanticCustomError("bool", "input should be a number or a text, not true or false")
     return value
@@ -113,22 +113,22 @@ def _no_bool(value: Any) -> Any:
 def _rounded(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return round(value)
-    return _no_bool(value)
+    return _reject_bool(value)
 
 
-def _whole_if_it_is(value: Any) -> Any:
+def _as_int_if_whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Each = Annotated[_T, WrapValidator(_item_or_nothing)]
-"""An item of a list, or value of a dict, that is left out where it can't be read."""
-Number = Annotated[float, BeforeValidator(_no_bool)]
-"""A finite number; `true` is none."""
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-"""A whole number; `true` is none."""
+LenientItem = Annotated[_T, WrapValidator(_item_or_omit)]
+"""An item of a list or a value of a dict; an unreadable one is left out."""
+Number = Annotated[float, BeforeValidator(_reject_bool)]
+"""A finite number, not a boolean."""
+WholeNumber = Annotated[int, BeforeValidator(_reject_bool)]
+"""A whole number, not a boolean."""
 Rounded = Annotated[int, BeforeValidator(_rounded)]
-"""A whole number also where another one was given: the IA-API knows no fractions of a pixel."""
-Plain = Annotated[int | float, BeforeValidator(_whole_if_it_is)]
-"""A number that goes on the wire without a point where it is whole."""
-Id = Annotated[int | str, BeforeValidator(_no_bool)]
-"""A number or a text that DPAT has chosen."""
+"""A number rounded to a whole one: the IA-API has no fractions of a pixel."""
+CompactNumber = Annotated[int | float, BeforeValidator(_as_int_if_whole)]
+"""A number serialized without a decimal point when it is whole."""
+Id = Annotated[int | str, BeforeValidator(_reject_bool)]
+"""An identifier chosen by DPAT: a number or a text."""

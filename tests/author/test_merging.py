@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidehook.dpat.iaapi.preserved_fields import beside
+from slidehook.dpat.iaapi.preserved_fields import merge_preserved
 from slidehook.dpat.merging import laid_over, merged, same_kind
 
 GALLERY: dict[str, Any] = {
@@ -152,7 +152,7 @@ def test_our_fields_are_laid_over_what_others_keep() -> None:
 @pytest.mark.parametrize("odd", [{}, {"data": None}, {"data": {"result": 3}}, {"attachments": None, "data": []}])
 def test_a_stored_result_of_any_shape_can_be_replaced(odd: dict[str, Any]) -> None:
     ours = {"displayResult": "x", "data": {"context": {}, "result": {"type": "primitive", "content": []}}}
-    assert beside(odd, ours) == {**odd, **ours}
+    assert merge_preserved(odd, ours) == {**odd, **ours}
     assert laid_over(odd, ours)["data"] == ours["data"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slidehook.demo.stage import Stage
-from slidehook.dpat.iaapi.put_only_servers import PutServer
+from slidehook.dpat.iaapi.put_only_servers import PutOnlyServer
 from slidehook.jobs.files.layout import Layout
 from slidehook.private import private_folder, write_private
 from slidehook.running.app_process import left_behind
@@ -82,7 +82,7 @@ def test_all_that_slidehook_makes_is_private_with_its_parents(tmp_path: Path) ->
     workspace.keep("job", "info.json", b"{}")
     workspace.slide_folder("job")
     Marked(left_behind(Settings(_env_file=None, data_dir=top / "elsewhere" / "data")), 1)
-    PutServer("http://127.0.0.1", top / "third" / "data").remember()
+    PutOnlyServer("http://127.0.0.1", top / "third" / "data").remember()
     Versions(top / "fourth" / "versions").keep("http://127.0.0.1", "app", {"id": 1, "versionId": 1})
     Stage(top / "demo")
     paths = list(top.rglob("*"))

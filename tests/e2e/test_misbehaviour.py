@@ -230,7 +230,7 @@ def test_a_storm_of_conflicts_at_the_end_costs_an_attempt_and_not_the_result(dpa
     site.job_in(JobState.PARKED, slide_id)
     dpat.clear_faults()
     ends_right(dpat, site, slide_id, attempts=2)
-    assert "again and again" in told_to_operator(site, slide_id)
+    assert "keeps changing" in told_to_operator(site, slide_id)
 
 
 def test_a_job_outlasts_a_dpat_that_is_away_however_few_attempts_it_has(

@@ -172,7 +172,7 @@ def test_a_server_that_takes_put_no_more_is_asked_with_patch(
     dpat: LittleDpat, client: DpatClient, server: DpatServer, record: ResultRecord
 ) -> None:
     client.create_result("app", record)
-    server.put_server.remember()
+    server.put_only.remember()
     dpat.answer("PUT", "*", Reply(405))
     assert client.update_result("app", record, Stored(id=1, version_id="v1")).version_id == "v2"
     assert client.update_result("app", record, Stored(id=1, version_id="v2")).version_id == "v3"

@@ -126,7 +126,7 @@ def test_so_it_is_with_tls(dripping: Callable[..., Dripper], settings: Settings,
 def test_a_caller_with_all_the_time_in_the_world_waits_not_for_ever_either(
     dripping: Callable[..., Dripper], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "ANSWER_MOST_S", WITHIN_S)
+    monkeypatch.setattr(wire, "MAX_RESPONSE_S", WITHIN_S)
     dpat = dripping(*DRIPS["the body"])
     server = DpatServer(f"http://127.0.0.1:{dpat.port}{BASE}", settings)
     with pytest.raises(DpatTimeout):

@@ -15,8 +15,8 @@ import pytest
 from slidehook.disk import Room
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.download import save_files
-from slidehook.dpat.iaapi.multipart import MOST_PARTS
-from slidehook.dpat.iaapi.slide_filenames import own_names, safe_name
+from slidehook.dpat.iaapi.multipart import MAX_PARTS
+from slidehook.dpat.iaapi.slide_filenames import neutral_names, safe_name
 from slidehook.errors import (
     CannotStore,
     DiskFull,
@@ -219,7 +219,7 @@ def test_a_bare_file_without_a_length_may_have_been_cut_and_is_refused(
 ) -> None:
     headers = {**named("attachment; filename=a.svs"), "Content-Length": length}
     dpat.answer("GET", FILES, Reply(body=b"abcde", sent=5, headers=headers))
-    refused(client, folder, Malformed, "does not say how long")
+    refused(client, folder, Malformed, "sent no length")
 
 
 def test_a_length_said_twice_is_one_length(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_length_said_twice_is_one_length(dpat: LittleDpat, client: DpatClient,
 def test_two_lengths_are_no_slide(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     headers = {**named("attachment; filename=a.svs"), "content-length": "3"}
     dpat.answer("GET", FILES, Reply(body=b"abcde", headers=headers))
-    refused(client, folder, DpatUnavailable, "two lengths")
+    refused(client, folder, DpatUnavailable, "two different lengths")
 
 
 def test_parts_without_a_length_end_with_their_closing_boundary(
@@ -288,7 +288,7 @@ def test_an_empty_file_is_incomplete(dpat: LittleDpat, client: DpatClient, folde
         multipart(("a; filename=a.svs", b"A"), ("a; filename=a.svs", b"B")),
         multipart(("a; filename=a.svs", b"A"), ("a; filename=A.SVS", b"B")),
         multipart(("a; filename=a.svs", b"A"), ('a; filename="x/a.svs"', b"B")),
-        multipart(*[(f"a; filename={number}.dcm", b"A") for number in range(MOST_PARTS + 1)]),
+        multipart(*[(f"a; filename={number}.dcm", b"A") for number in range(MAX_PARTS + 1)]),
         Reply(body=b"x" * 3_000_000, headers={"Content-Type": "multipart/related; boundary=b"}),
     ],
 )
@@ -498,7 +498,7 @@ def test_a_slide_without_an_announced_end_leaves_the_disk_free_that_is_to_stay_s
     ],
 )
 def test_files_get_names_of_ours_unless_one_of_them_names_the_others(theirs: list[str], ours: list[str]) -> None:
-    assert own_names(theirs) == ours
+    assert neutral_names(theirs) == ours
     assert len(set(ours)) == len(ours)
 
 

@@ -65,8 +65,8 @@ def test_what_a_server_speaks_is_known_from_its_answers(sim: Simulator, old: Sim
     newer, older = at(sim).client(sim.token()), at(old).client(old.token())
     newer.slide_info("immuno")
     older.slide_info("immuno")
-    assert [newer.speaks(each) for each in ("1.5", "1.9", "1.10", "2.0")] == [True, True, True, False]
-    assert [older.speaks(each) for each in ("1.5", "1.8", "1.9", "1.10")] == [True, True, False, False]
+    assert [newer.supports(each) for each in ("1.5", "1.9", "1.10", "2.0")] == [True, True, True, False]
+    assert [older.supports(each) for each in ("1.5", "1.8", "1.9", "1.10")] == [True, True, False, False]
 
 
 def test_the_image_record(api: DpatClient) -> None:
@@ -96,7 +96,7 @@ def test_an_older_server_offers_neither_cases_nor_quality_control(old: Simulator
         lambda: api.case("SAMPLE-0001"),
         lambda: api.set_quality("immuno", "Rejected", version_id="v", application_version="1"),
     ):
-        with pytest.raises(NotOffered, match=r"since 1\.(9|10) only"):
+        with pytest.raises(NotOffered, match=r"needs IA-API 1\.(9|10) or newer"):
             call()
     assert [each.path.rpartition("/")[2] for each in old.calls()] == ["info"]
 

@@ -35,7 +35,7 @@ CALLS: dict[str, Callable[[DpatClient, ResultRecord], object]] = {
     "tile": lambda client, _: client.tile("S", 1, 0, 0, "jpg", focal_plane="7", optical_path=WORD, channels=WORD),
     "attachment": lambda client, _: client.attachment("app", 7, WORD),
     "quality": lambda client, _: client.set_quality("S", "Rejected", version_id=WORD, application_version="1"),
-    "token": lambda client, _: DpatServer(client._wire.url, SETTINGS).fetch_token("u", "p", "app", tries=1),
+    "token": lambda client, _: DpatServer(client._transport.url, SETTINGS).fetch_token("u", "p", "app", tries=1),
 }
 BODIES = [
     WORD,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidehook.dpat.iaapi.retry import RETRY_AFTER_MOST_S, WAIT_MOST_S, RetryPolicy, asked_wait_s, growing_s
+from slidehook.dpat.iaapi.retry import MAX_RETRY_AFTER_S, MAX_WAIT_S, RetryPolicy, backoff_s, parse_retry_after
 from slidehook.errors import Conflict, DpatUnavailable, NotFound
 
 NOON = "Tue, 05 Mar 2024 12:00:00 GMT"
@@ -17,8 +17,8 @@ NOON = "Tue, 05 Mar 2024 12:00:00 GMT"
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
 def test_waits_double_up_to_a_limit_and_are_spread_by_half(failed: int, chance: float) -> None:
-    middle = min(0.2 * 2.0 ** min(failed - 1, 100), WAIT_MOST_S)
-    assert growing_s(failed, chance) == pytest.approx(middle * (0.5 + chance))
+    middle = min(0.2 * 2.0 ** min(failed - 1, 100), MAX_WAIT_S)
+    assert backoff_s(failed, chance) == pytest.approx(middle * (0.5 + chance))
 
 
 @pytest.mark.parametrize(
@@ -37,18 +37,18 @@ def test_waits_double_up_to_a_limit_and_are_spread_by_half(failed: int, chance: 
 def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
     value: str, date: str | None, seconds: float
 ) -> None:
-    assert asked_wait_s(value, date) == seconds
+    assert parse_retry_after(value, date) == seconds
 
 
 def test_a_date_is_compared_with_our_clock_where_the_server_tells_no_time() -> None:
-    assert 55 < asked_wait_s(formatdate(time.time() + 60, usegmt=True)) <= 60
+    assert 55 < parse_retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
 
 
 @pytest.mark.parametrize(
     "value", [None, "", "soon", "-5", "1.5", "1e9", "\u0663", "31 Feb 2024", "Tue, 05 Mar 99999999999"]
 )
 def test_a_retry_after_that_can_not_be_read_asks_for_nothing(value: str | None) -> None:
-    assert asked_wait_s(value, NOON) == 0
+    assert parse_retry_after(value, NOON) == 0
 
 
 class Server:
@@ -107,7 +107,7 @@ def test_a_server_that_names_a_time_is_left_alone_until_then() -> None:
 
 
 def test_a_server_that_names_a_time_too_long_is_not_waited_for() -> None:
-    server = Server(away(RETRY_AFTER_MOST_S + 1))
+    server = Server(away(MAX_RETRY_AFTER_S + 1))
     with pytest.raises(DpatUnavailable):
         server.patience(5).call(server.answer)
     assert (server.calls, server.waits) == (1, [])
@@ -131,7 +131,7 @@ def test_whoever_waits_can_break_off() -> None:
     assert server.calls == 1
 
 
-@pytest.mark.parametrize(("within_s", "most_s"), [(0.05, 0.05), (math.inf, WAIT_MOST_S * 1.5)])
+@pytest.mark.parametrize(("within_s", "most_s"), [(0.05, 0.05), (math.inf, MAX_WAIT_S * 1.5)])
 def test_a_wait_between_two_conflicts_ends_with_the_patience(within_s: float, most_s: float) -> None:
     server = Server()
     server.patience(1, within_s).wait(50)

@@ -103,7 +103,7 @@ def test_dpat_is_called_through_the_sites_proxy_also_on_new_connections(proxy: P
     settings = Settings(_env_file=None, dpat_proxy=proxy.address.replace("//", "//me:pa%3Ass@"))
     server = DpatServer(DPAT + BASE, settings)
     server.client("the-token").slide_info("S-1")
-    server.connect_anew()
+    server.replace_connections()
     server.client("the-token").slide_info("S-1")
     assert proxy.asked == [(f"GET {DPAT}{BASE}{INFO}?scope=extended", "Basic bWU6cGE6c3M=")] * 2
 

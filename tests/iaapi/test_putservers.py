@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from slidehook.dpat.iaapi.put_only_servers import DOUBT_S, FILE_NAME, KNOWN_S, MOST_SERVERS, PutServer
+from slidehook.dpat.iaapi.put_only_servers import AVOID_PATCH_S, FILE_NAME, MAX_SERVERS, VALID_S, PutOnlyServer
 
 URL = "https://dpat/v1"
 
@@ -29,68 +29,70 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def known(tmp_path: Path, clock: Clock) -> PutServer:
-    return PutServer(URL, tmp_path, clock=clock)
+def known(tmp_path: Path, clock: Clock) -> PutOnlyServer:
+    return PutOnlyServer(URL, tmp_path, clock=clock)
 
 
-def other(folder: Path, clock: Clock, url: str = URL) -> PutServer:
+def other(folder: Path, clock: Clock, url: str = URL) -> PutOnlyServer:
     """What another process has."""
-    return PutServer(url, folder, clock=clock)
+    return PutOnlyServer(url, folder, clock=clock)
 
 
-def test_nothing_is_known_at_first(known: PutServer, tmp_path: Path) -> None:
-    assert not known.is_known()
+def test_nothing_is_known_at_first(known: PutOnlyServer, tmp_path: Path) -> None:
+    assert not known.is_put_only()
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_remembered_holds_for_all_processes_for_a_day(known: PutServer, tmp_path: Path, clock: Clock) -> None:
+def test_what_is_remembered_holds_for_all_processes_for_a_day(
+    known: PutOnlyServer, tmp_path: Path, clock: Clock
+) -> None:
     known.remember()
-    clock.now += KNOWN_S - 1
-    assert known.is_known()
-    assert other(tmp_path, clock).is_known()
-    assert not other(tmp_path, clock, "https://dpat/v2").is_known()
+    clock.now += VALID_S - 1
+    assert known.is_put_only()
+    assert other(tmp_path, clock).is_put_only()
+    assert not other(tmp_path, clock, "https://dpat/v2").is_put_only()
     clock.now += 2
-    assert not known.is_known()
-    assert not other(tmp_path, clock).is_known()
+    assert not known.is_put_only()
+    assert not other(tmp_path, clock).is_put_only()
 
 
 def test_a_clock_that_is_set_back_makes_nothing_known_for_longer(
-    known: PutServer, tmp_path: Path, clock: Clock
+    known: PutOnlyServer, tmp_path: Path, clock: Clock
 ) -> None:
     known.remember()
     clock.now -= 10
-    assert not known.is_known()
-    assert not other(tmp_path, clock).is_known()
+    assert not known.is_put_only()
+    assert not other(tmp_path, clock).is_put_only()
 
 
-def test_a_suspicion_is_a_processs_own_and_short(known: PutServer, tmp_path: Path, clock: Clock) -> None:
-    known.suspect()
-    assert known.is_known()
-    assert not other(tmp_path, clock).is_known()
-    clock.now += DOUBT_S + 1
-    assert not known.is_known()
+def test_a_suspicion_is_a_processs_own_and_short(known: PutOnlyServer, tmp_path: Path, clock: Clock) -> None:
+    known.avoid_patch()
+    assert known.is_put_only()
+    assert not other(tmp_path, clock).is_put_only()
+    clock.now += AVOID_PATCH_S + 1
+    assert not known.is_put_only()
 
 
-def test_what_is_forgotten_is_so_for_all(known: PutServer, tmp_path: Path, clock: Clock) -> None:
+def test_what_is_forgotten_is_so_for_all(known: PutOnlyServer, tmp_path: Path, clock: Clock) -> None:
     known.remember()
     other(tmp_path, clock, "https://b/v1").remember()
     known.forget()
-    assert not known.is_known()
-    assert not other(tmp_path, clock).is_known()
-    assert other(tmp_path, clock, "https://b/v1").is_known()
+    assert not known.is_put_only()
+    assert not other(tmp_path, clock).is_put_only()
+    assert other(tmp_path, clock, "https://b/v1").is_put_only()
 
 
 def test_the_file_is_private_whole_and_small(tmp_path: Path, clock: Clock) -> None:
     folder = tmp_path / "data"
-    for number in range(MOST_SERVERS + 5):
+    for number in range(MAX_SERVERS + 5):
         clock.now += 1
         other(folder, clock, f"https://dpat-{number}/v1").remember()
     (path,) = folder.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     found = json.loads(path.read_bytes())
-    assert len(found) == MOST_SERVERS
-    assert f"https://dpat-{MOST_SERVERS + 4}/v1" in found
+    assert len(found) == MAX_SERVERS
+    assert f"https://dpat-{MAX_SERVERS + 4}/v1" in found
 
 
 def test_processes_that_write_at_once_leave_a_whole_file(tmp_path: Path, clock: Clock) -> None:
@@ -122,12 +124,12 @@ def test_processes_that_write_at_once_leave_a_whole_file(tmp_path: Path, clock: 
     ],
 )
 def test_a_damaged_file_says_nothing_and_is_replaced(
-    known: PutServer, tmp_path: Path, clock: Clock, content: bytes
+    known: PutOnlyServer, tmp_path: Path, clock: Clock, content: bytes
 ) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
-    assert not known.is_known()
+    assert not known.is_put_only()
     known.remember()
-    assert other(tmp_path, clock).is_known()
+    assert other(tmp_path, clock).is_put_only()
 
 
 def test_a_folder_that_can_not_be_written_costs_the_memory_only_and_one_warning(tmp_path: Path, clock: Clock) -> None:
@@ -137,5 +139,5 @@ def test_a_folder_that_can_not_be_written_costs_the_memory_only_and_one_warning(
     with structlog.testing.capture_logs() as logged:
         known.remember()
         known.remember()
-    assert known.is_known()
-    assert [each["event"] for each in logged] == ["how DPAT takes updates can't be noted"]
+    assert known.is_put_only()
+    assert [each["event"] for each in logged] == ["cannot save that DPAT accepts PUT only"]

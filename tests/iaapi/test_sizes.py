@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
-from slidehook.dpat.iaapi.response_limits import PAGE_BYTES, RECORD_BYTES, most_answer_bytes
+from slidehook.dpat.iaapi.response_limits import PAGE_BYTES, RECORD_BYTES, max_response_bytes
 from slidehook.errors import Malformed, NotFound, Refused
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
@@ -31,11 +31,11 @@ calls = {
     "info": lambda: client.slide_info("S"),
     "case": lambda: client.case("A"),
     "list": lambda: client.results_on_slide("app", "S"),
-    "access": lambda: client.prove_access("app", "S"),
+    "access": lambda: client.verify_access("app", "S"),
     "label": lambda: client.label("S"),
     "tile": lambda: client.tile("S", 1, 0, 0, "jpg"),
     "attachment": lambda: client.attachment("app", 1, "a"),
-    "token": lambda: client._wire.fetch_token("user", "password", "app", tries=1),
+    "token": lambda: client._transport.fetch_token("user", "password", "app", tries=1),
 }
 def peak_kib():
     # Not ru_maxrss, which begins with what the parent held.
@@ -105,7 +105,7 @@ EVER_NEXT_CHUNK = b"1\r\na\r\n" * 50_000
         ("info", CHUNKED.replace("200 OK\r\n", "302 Found\r\nLocation: /x\r\n"), CHUNK, "Refused: DPAT answered 302"),
         ("info", CHUNKED.replace("200", "404"), CHUNK, "NotFound: DPAT answered 404"),
         ("info", WITHOUT_END.replace("200", "500"), ZEROS, "DpatUnavailable: DPAT answered 500"),
-        ("token", HUGE.replace("200", "401"), ZEROS, "Refused: DPAT gives the service account no token"),
+        ("token", HUGE.replace("200", "401"), ZEROS, "Refused: DPAT denies the service account a token"),
         ("token", CHUNKED, CHUNK, "Malformed: DPAT's answer is longer"),
         ("case", CHUNKED, CHUNK, "Malformed: DPAT's answer is longer"),
         ("list", CHUNKED, CHUNK, "Malformed: DPAT's answer is longer"),
@@ -151,10 +151,10 @@ def grown_by(url: str, call: str) -> tuple[int, str]:
 
 
 def test_each_kind_of_answer_has_its_own_length() -> None:
-    results, record = most_answer_bytes("/applications/app/results/slide/S"), most_answer_bytes("/slides/S/info")
-    assert record == most_answer_bytes("/token") == most_answer_bytes("/anything") == RECORD_BYTES
-    assert record < most_answer_bytes("/slides/S/label") < most_answer_bytes("/requests/A/images/info") < results
-    assert most_answer_bytes("/slides/S/request/images/info") == most_answer_bytes("/requests/A/images/info")
+    results, record = max_response_bytes("/applications/app/results/slide/S"), max_response_bytes("/slides/S/info")
+    assert record == max_response_bytes("/token") == max_response_bytes("/anything") == RECORD_BYTES
+    assert record < max_response_bytes("/slides/S/label") < max_response_bytes("/requests/A/images/info") < results
+    assert max_response_bytes("/slides/S/request/images/info") == max_response_bytes("/requests/A/images/info")
 
 
 def test_a_long_record_is_read(dpat: LittleDpat, client: DpatClient) -> None:

@@ -17,7 +17,7 @@ from tests.iaapi.little_dpat import LittleDpat, Reply
 from tests.iaapi.test_models import STORED, TRIANGLE, call
 
 INFO = "/slides/S-1/info"
-WARNING = "fields that can't be read count as missing"
+WARNING = "unreadable fields were ignored"
 IMAGE: dict[str, Any] = {
     "id": "S-1",
     "isStreamable": True,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slidehook.dpat.iaapi.versions import as_numbers, lower
+from slidehook.dpat.iaapi.versions import as_numbers, lower_version
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,12 @@ from slidehook.dpat.iaapi.versions import as_numbers, lower
     ],
 )
 def test_versions_are_compared_as_numbers(ours: str, theirs: str, lower_one: str) -> None:
-    assert lower(ours, theirs) == lower_one
+    assert lower_version(ours, theirs) == lower_one
 
 
 @pytest.mark.parametrize("theirs", [None, "", "new", "1.", ".9", "1.x", "-1", "1.9\nX-Evil: 1", "1" * 500])
 def test_a_version_that_can_not_be_read_changes_nothing(theirs: str | None) -> None:
-    assert lower("1.10", theirs) == "1.10"
+    assert lower_version("1.10", theirs) == "1.10"
 
 
 def test_a_version_is_read_part_by_part() -> None:

@@ -213,7 +213,7 @@ def picture(kind: str, size: tuple[int, int]) -> bytes:
         (picture("JPEG", (256, 256))[:400], "or a broken one"),
         (picture("PNG", (259, 256)), "259 x 256 pixels, over 258 x 258"),
         (picture("JPEG", (256, 20_000)), "256 x 20000 pixels, over 258 x 258"),
-        (bytes(256 * 256 * 10), "longer than such an answer can be"),
+        (bytes(256 * 256 * 10), "longer than the limit for this call"),
     ],
 )
 def test_a_tile_is_a_jpeg_or_png_of_the_size_that_the_record_announces(content: bytes, why: str) -> None:

@@ -455,7 +455,7 @@ def test_a_cancelled_job_of_which_nothing_is_seen_yet_is_looked_for_again_until_
     assert again is not None
     with pytest.raises(DpatTimeout):
         Publisher(again, WholeSlideDemo(), client).cancelled()
-    later = time.time() + max(STORED_WITHIN_S, client.answers_within_s)
+    later = time.time() + max(STORED_WITHIN_S, client.read_timeout_s)
     monkeypatch.setattr(time, "time", lambda: later)
     assert Publisher(again, WholeSlideDemo(), client).cancelled() is None
 

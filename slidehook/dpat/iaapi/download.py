@@ -1,4 +1,4 @@
-"""Brings a slide's files to disk, such that a download that was cut can never pass for a slide."""
+"""Downloads a slide's files; a truncated download never appears as a slide."""
 
 from __future__ import annotations
 
@@ -15,39 +15,41 @@ from werkzeug.http import parse_options_header
 
 from slidehook.background_writer import BackgroundWriter
 from slidehook.disk import Room, begin_write_back, storing
-from slidehook.dpat.iaapi.framing import announced_bytes, check_end_is_told, is_packed
+from slidehook.dpat.iaapi.framing import content_length, is_encoded, require_known_length
 from slidehook.dpat.iaapi.multipart import PartEnd, PartHead, read_parts
-from slidehook.dpat.iaapi.slide_filenames import file_name, own_names, safe_name
+from slidehook.dpat.iaapi.slide_filenames import disposition_filename, neutral_names, safe_name
 from slidehook.errors import DownloadIncomplete, DpatTimeout, Malformed
 
 CHUNK_BYTES = 1 << 18
-"""How much is read at a time, at most: memory stays at a few of these whatever the slide's size."""
+"""The most bytes per read: memory use stays at a few chunks, whatever the slide's size."""
 WRITE_BACK_BYTES = 8 << 20
-"""After so much the disk is told to begin: at the end little is left to wait for."""
+"""Write-back is started after each block of this size, so that the final fsync is short."""
 SLIDE = "the slide"
 
-Received = Callable[[int, int | None], None]
-"""Told how many bytes have come, and how many are to come in all where that is known."""
-ALL_OF_IT = Room()
+OnProgress = Callable[[int, int | None], None]
+"""Called with the bytes received so far, and the total or None if it is unknown."""
+NO_RESERVE = Room()
 
 
 def save_files(
-    response: Response, folder: Path, received: Received, *, room: Room = ALL_OF_IT, keep_names: bool = True
+    response: Response, folder: Path, on_progress: OnProgress, *, room: Room = NO_RESERVE, keep_names: bool = True
 ) -> list[Path]:
-    """Write the answer of `GET /slides/{id}/files` into `folder`, which must be empty; gives the files.
+    """Write the answer of `GET /slides/{id}/files` into `folder`, which must be empty; returns the files.
 
-    Every file is written as `.<number>.part`, checked against the announced size and fsynced; when all are whole they
-    get their names: without `keep_names` those of ours where that can be (see `own_names`). `room` is kept free
-    meanwhile. Raises DownloadIncomplete, DpatUnavailable, Malformed, CannotStore, with no file's name in their
-    sentences; then `folder` holds `.part` files only.
+    Every file is written as `.<number>.part`, checked against the announced size and fsynced. When all are complete,
+    they get their final names; without `keep_names`, neutral ones where possible (see `neutral_names`). `room` is the
+    disk space that must stay free. Raises DownloadIncomplete, DpatUnavailable, Malformed or CannotStore; their
+    messages contain no file name, and `folder` then contains only `.part` files.
     """
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        raise DownloadIncomplete("DPAT sent a part of the slide's files only")
+        raise DownloadIncomplete("DPAT sent only a part of the slide's files")
     kind, options = parse_options_header(response.headers.get("Content-Type"))
-    total = announced_bytes(response.headers.get("Content-Length"))
+    total = content_length(response.headers.get("Content-Length"))
     room.check(folder, total or 0, SLIDE)
     with _Folder(folder, room) as files, BackgroundWriter() as disk:
-        for event in _events(kind, options.get("boundary", ""), response, _count(_chunks(response), received, total)):
+        for event in _events(
+            kind, options.get("boundary", ""), response, _count(_chunks(response), on_progress, total)
+        ):
             disk.do(partial(files.take, event))
         disk.finish()
         return files.keep(keep_names=keep_names)
@@ -56,9 +58,9 @@ def save_files(
 def _events(
     kind: str, boundary: str, response: Response, chunks: Iterator[bytes]
 ) -> Iterator[PartHead | bytes | memoryview | PartEnd]:
-    """Give the answer's files as a multipart answer's parts come, also when it is one bare file."""
+    """Yield the answer's files as the events of `read_parts`, even if the answer is one bare file."""
     if not kind.lower().startswith("multipart/"):
-        check_end_is_told(response)
+        require_known_length(response)
         yield PartHead({name.lower(): _as_utf8(value) for name, value in response.headers.items()})
         yield from chunks
         yield PartEnd()
@@ -66,34 +68,34 @@ def _events(
     if not boundary:
         raise Malformed("DPAT's multipart answer names no boundary")
     for event in read_parts(chunks, boundary):
-        if isinstance(event, PartHead) and is_packed(event.headers, is_part=True):
+        if isinstance(event, PartHead) and is_encoded(event.headers, is_part=True):
             raise Malformed("DPAT sent a file of the slide compressed or encoded, which DPAT was not asked for")
         yield event
 
 
 def _chunks(response: Response) -> Iterator[bytes]:
-    # Not requests' `iter_content`: it waits until a chunk is full, and whoever is told of progress may want to stop.
+    # requests' `iter_content` waits until a chunk is full; here `on_progress` may stop the download earlier.
     try:
         while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
             yield chunk
     except ReadTimeoutError as error:
         raise DpatTimeout("DPAT stopped sending the slide's files") from error
     except HTTPError as error:
-        raise DownloadIncomplete("the connection to DPAT broke while the slide's files came") from error
+        raise DownloadIncomplete("the connection to DPAT broke during the download") from error
 
 
-def _count(chunks: Iterator[bytes], received: Received, total: int | None) -> Iterator[bytes]:
+def _count(chunks: Iterator[bytes], on_progress: OnProgress, total: int | None) -> Iterator[bytes]:
     done = 0
     for chunk in chunks:
         done += len(chunk)
-        received(done, total)
+        on_progress(done, total)
         yield chunk
     if total is not None and done != total:
         raise DownloadIncomplete(f"DPAT announced {total} bytes and sent {done}")
 
 
 def _as_utf8(header: str) -> str:
-    """Read as UTF-8 what Python has read as Latin-1: so servers send names that no standard lets them send."""
+    """Decode as UTF-8 a header that Python decoded as Latin-1: some servers send raw UTF-8 against the standard."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeError:
@@ -101,13 +103,13 @@ def _as_utf8(header: str) -> str:
 
 
 class _Folder:
-    """The files of one download, as `.part` until all are whole."""
+    """The files of one download, named `.part` until all are complete."""
 
     def __init__(self, folder: Path, room: Room) -> None:
         self._folder = folder
         self._room = room
         self._unchecked = 0
-        """How much was written since the room was looked at."""
+        """The bytes written since the free space was checked."""
         self._names: list[str] = []
         self._fd: int | None = None
         self._expected: int | None = None
@@ -126,8 +128,8 @@ class _Folder:
 
     def take(self, event: PartHead | bytes | memoryview | PartEnd) -> None:
         if isinstance(event, PartHead):
-            size = announced_bytes(event.headers.get("content-length"))
-            self.begin(file_name(event.headers.get("content-disposition")), size)
+            size = content_length(event.headers.get("content-length"))
+            self.begin(disposition_filename(event.headers.get("content-disposition")), size)
         elif isinstance(event, PartEnd):
             self.end()
         else:
@@ -173,17 +175,17 @@ class _Folder:
                 f"the slide's file {len(self._names)}: {self._expected} bytes announced, {self._written} came"
             )
         if self._written == 0:
-            raise DownloadIncomplete(f"the slide's file {len(self._names)} came empty")
+            raise DownloadIncomplete(f"the slide's file {len(self._names)} is empty")
         with storing(SLIDE):
             os.fsync(self._fd)
         os.close(self._fd)
         self._fd = None
 
     def keep(self, *, keep_names: bool) -> list[Path]:
-        """Give every file its name, durably."""
+        """Rename every file to its final name, durably."""
         if not self._names:
             raise Malformed("DPAT sent no file of the slide")
-        names = self._names if keep_names else own_names(self._names)
+        names = self._names if keep_names else neutral_names(self._names)
         paths = [self._folder / name for name in names]
         with storing(SLIDE):
             for number, path in enumerate(paths, start=1):

@@ -1,4 +1,4 @@
-"""Whether an answer's bytes can be proven whole: they are sent as they are, and their end is told."""
+"""Whether an answer's body can be proven complete: it is not encoded, and its length is stated."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from requests import Response
 from slidehook.errors import Malformed
 
 _PLAIN = frozenset({"", "identity", "7bit", "8bit", "binary", "utf-8"})
-"""Codings that change no byte. `utf-8` is a character set, which some servers name here by mistake."""
+"""Codings that change no byte. Some servers list `utf-8` here by mistake: it is a character set."""
 _CASE = re.compile(r"/requests/[^/]*/")
-"""How the address of a case's records begins: it has the accession number in it."""
+"""The start of a URL path of a case's records, which contains the accession number."""
 _PART_CODINGS = frozenset({"content-encoding", "content-transfer-encoding"})
 
 
-def is_packed(headers: Mapping[str, str], *, is_part: bool = False) -> bool:
-    """Say whether a body is compressed or encoded, so that its length does not prove it whole.
+def is_encoded(headers: Mapping[str, str], *, is_part: bool = False) -> bool:
+    """Whether a body is compressed or encoded, so that its length does not prove it complete.
 
-    `headers` are those of an answer, or of a part of it with names in lower case.
+    `headers`: those of an answer, or, with `is_part`, those of a multipart part with lower-case names.
     """
     names = _PART_CODINGS if is_part else {"content-encoding"}
     plain_framing = _PLAIN if is_part else _PLAIN | {"chunked"}
@@ -31,24 +31,24 @@ def _tokens(value: str | None) -> set[str]:
     return {each.strip().lower() for each in (value or "").split(",")}
 
 
-def announced_bytes(value: str | None) -> int | None:
-    """Read a Content-Length; one that was sent twice is read once, and None is none that can be read."""
+def content_length(value: str | None) -> int | None:
+    """Parse a Content-Length; equal duplicates are accepted. None when it is missing or unreadable."""
     values = _tokens(value)
     only = values.pop() if len(values) == 1 else ""
     return int(only) if only.isascii() and only.isdigit() else None
 
 
-def check_end_is_told(response: Response) -> None:
-    """Raise Malformed where a body that was cut looks like a whole one: its end is the connection's."""
+def require_known_length(response: Response) -> None:
+    """Raise Malformed when a truncated body would look complete: its end is marked only by the connection's end."""
     framing = _tokens(response.headers.get("Transfer-Encoding"))
-    if "chunked" not in framing and announced_bytes(response.headers.get("Content-Length")) is None:
-        raise Malformed(f"DPAT does not say how long its answer to {call_of(response)} is, so it may have been cut")
+    if "chunked" not in framing and content_length(response.headers.get("Content-Length")) is None:
+        raise Malformed(f"DPAT sent no length for its answer to {describe_call(response)}, so it may be truncated")
 
 
-def call_of(response: Response) -> str:
-    """Name the call without its query, its server and a case's number: enough to find it, nothing that is secret.
+def describe_call(response: Response) -> str:
+    """Return method and path of the call, without server, query and accession number: fit for logs.
 
-    The ids of slides and results stay, as they are written in an address.
+    The ids of slides and results stay, percent-encoded.
     """
     path = (response.request.path_url or "").partition("?")[0]
     path = path.partition("/imageanalysis/v1")[2] or path

@@ -1,4 +1,4 @@
-"""One DPAT server as HTTP: its connections, what is known of it, and what its answers mean."""
+"""HTTP to one DPAT server: connections, the server's known properties, and errors from statuses."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ import urllib3
 from pydantic import TypeAdapter, ValidationError
 from requests.auth import AuthBase
 
-from slidehook.dpat.iaapi.deadline import AnswerTooLong, PunctualAdapter, answered_by
-from slidehook.dpat.iaapi.framing import announced_bytes, call_of, is_packed
+from slidehook.dpat.iaapi.deadline import DeadlineAdapter, ResponseTooLarge, call_limits
+from slidehook.dpat.iaapi.framing import content_length, describe_call, is_encoded
 from slidehook.dpat.iaapi.proxies import (
     PROXY_AUTHENTICATION,
     is_from_proxy,
-    is_page,
-    name_of,
-    product_of,
+    is_html,
     proxies_for,
+    proxy_address,
+    proxy_product,
 )
-from slidehook.dpat.iaapi.put_only_servers import PutServer
-from slidehook.dpat.iaapi.response_limits import HEAD_BYTES, MOST_VALUES, PAGE_BYTES, most_answer_bytes
-from slidehook.dpat.iaapi.retry import RetryPolicy, asked_wait_s
-from slidehook.dpat.iaapi.versions import API_VERSION, FIRST_VERSION, VERSION_HEADER, is_version, lower
+from slidehook.dpat.iaapi.put_only_servers import PutOnlyServer
+from slidehook.dpat.iaapi.response_limits import HEAD_BYTES, MAX_VALUES, PAGE_BYTES, max_response_bytes
+from slidehook.dpat.iaapi.retry import RetryPolicy, parse_retry_after
+from slidehook.dpat.iaapi.versions import API_VERSION, OLDEST_VERSION, VERSION_HEADER, is_version, lower_version
 from slidehook.errors import (
     BadRequest,
     Conflict,
@@ -49,8 +49,8 @@ from slidehook.models.reading import read_leniently
 from slidehook.settings import Settings
 
 CONNECTIONS = 64
-ANSWER_MOST_S = 300.0
-"""How long any answer but a slide's files may take to be whole, in seconds, or `READ_TIMEOUT` where that is more."""
+MAX_RESPONSE_S = 300.0
+"""The time limit of any complete answer but a slide's files, in seconds; `READ_TIMEOUT` applies if it is longer."""
 _STATUS_ERRORS: dict[int, type[DpatError]] = {
     401: TokenExpired,
     403: TokenExpired,
@@ -61,93 +61,93 @@ _STATUS_ERRORS: dict[int, type[DpatError]] = {
     501: Refused,
     505: Refused,
 }
-"""Any other 4xx is Refused. Any other 5xx is DpatUnavailable, 500 too: a server under load, or being restarted, gives
-it as readily as 503, and every call but a POST may be repeated."""
+"""Any other 4xx is Refused. Any other 5xx is DpatUnavailable, even 500: a server that is overloaded or restarting
+returns it as readily as 503, and every call but a POST may be repeated."""
 _T = TypeVar("_T")
 
 
 class Bearer(AuthBase):
-    """Sets the token itself, so that no `.netrc` on the host replaces it."""
+    """Sets the Authorization header itself, so that no `.netrc` on the host replaces it."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Give the request with the token."""
+        """Return the request with the token."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
 
-class Checked(AuthBase):
-    """Asks whether a call may be made before it gets its token."""
+class GuardedAuth(AuthBase):
+    """Runs a check before each call; the call is made only if the check does not raise."""
 
     def __init__(self, check: Callable[[], None], auth: AuthBase) -> None:
         self._check = check
         self._auth = auth
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Give the request with the token; raises what the check raises."""
+        """Return the request with the token; raises the check's exception."""
         self._check()
         return self._auth(request)
 
 
-class _Adapter(PunctualAdapter):
-    """Makes a server's calls; `proxy` is the name of the proxy that they take, None without one."""
+class _Adapter(DeadlineAdapter):
+    """The adapter for one server; `proxy` is the proxy's address without its password, or None."""
 
     proxy: str | None = None
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Give none: requests would read a redirect's body, however long, although it is not followed."""
+        """Return None: for a redirect, requests would read the whole body although it is not followed."""
         return None
 
 
 def _session(proxies: dict[str, str]) -> requests.Session:
     session = _Session()
-    # Else the host's proxy variables would count, and its .netrc.
+    # Otherwise the host's proxy variables and .netrc would apply.
     session.trust_env = False
     session.proxies.update(proxies)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = _Adapter(pool_connections=1, pool_maxsize=CONNECTIONS)
-    adapter.proxy = name_of(proxies)
+    adapter.proxy = proxy_address(proxies)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
 
 
 class HttpTransport:
-    """The connections to one server. Safe for several threads; keeps no cookies, which would join jobs together."""
+    """The connections to one server. Thread-safe; keeps no cookies, which would mix sessions of different jobs."""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self.url = url
-        self.version = FIRST_VERSION
-        """The version spoken: the lower of ours and the one that the server named last."""
-        self.version_is_told = False
-        """Whether the server has named its version."""
-        self.put_server = PutServer(url, settings.data_dir)
-        """What is known of how the server takes updates of results."""
+        self.version = OLDEST_VERSION
+        """The version in use: the lower of ours and the server's latest."""
+        self.version_is_known = False
+        """Whether the server has stated its version."""
+        self.put_only = PutOnlyServer(url, settings.data_dir)
+        """Whether the server accepts updates of results by PUT only."""
         self._proxies = proxies_for(url, settings.dpat_proxy)
         self.session = _session(self._proxies)
         self._connect_timeout_s = settings.connect_timeout.total_seconds()
         self.read_timeout_s = settings.read_timeout.total_seconds()
-        """How long a server is waited for that says nothing."""
+        """The longest silence of the server before a call times out."""
         self._verify = None if settings.dpat_ca_bundle is None else str(settings.dpat_ca_bundle)
 
-    def begin_with(self, version: str | None) -> None:
-        """Speak the version that a caller from this server named, until the server itself names one."""
-        if not self.version_is_told and is_version(version):
-            self.version = lower(API_VERSION, version)
+    def assume_version(self, version: str | None) -> None:
+        """Use the version from an incoming request of this server until the server's own answer states one."""
+        if not self.version_is_known and is_version(version):
+            self.version = lower_version(API_VERSION, version)
 
-    def told(self, version: str | None) -> None:
-        """Take note of the version that the server named; what can't be read changes nothing."""
+    def note_version(self, version: str | None) -> None:
+        """Store the version that the server stated; an unreadable one is ignored."""
         if is_version(version):
-            self.version = lower(API_VERSION, version)
-            self.version_is_told = True
+            self.version = lower_version(API_VERSION, version)
+            self.version_is_known = True
 
-    def connect_anew(self) -> None:
-        """Use no connection again that was open until now."""
-        # Nor close them: whoever was interrupted in the middle of a call may have left their pool locked.
+    def replace_connections(self) -> None:
+        """Stop using all connections opened so far."""
+        # They are not closed: an interrupted call may have left their pool locked.
         self.session = _session(self._proxies)
 
     def request(
@@ -158,24 +158,24 @@ class HttpTransport:
         *,
         left_s: float = math.inf,
         stream: bool = False,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
         **options: Any,
     ) -> requests.Response:
-        """Make one call and give its answer, whatever its status; all of it has to be there in `left_s` seconds.
+        """Make one call and return its answer, whatever its status; all of it must arrive within `left_s` seconds.
 
-        `most_bytes`: how long its body may be, when not as `most_answer_bytes` says. Of an error only the status
-        counts, and its body is dropped. With `stream` both are for the answer's headers only: its body is read by the
-        caller, and may take as long as its bytes come. Raises DpatNotReached, DpatTimeout, DpatUnavailable when the
-        answer does not come, Malformed when it is too long, Refused when the server's certificate is not trusted.
+        `max_bytes` limits the body's size; the default comes from `max_response_bytes`. An error's body is dropped.
+        With `stream` both limits apply to the headers only: the caller reads the body, for as long as bytes arrive.
+        Raises DpatNotReached, DpatTimeout or DpatUnavailable when no answer arrives, Malformed when it is too long,
+        Refused when the server's certificate is not trusted.
         """
         if left_s <= 0:
             raise DpatTimeout("DPAT did not answer in time.")
         connect_s, read_s = self._connect_timeout_s, self.read_timeout_s
-        left_s = min(left_s, max(ANSWER_MOST_S, read_s))
+        left_s = min(left_s, max(MAX_RESPONSE_S, read_s))
         headers = {VERSION_HEADER: self.version, "Accept-Encoding": "identity", **options.pop("headers", {})}
-        most_bytes = most_answer_bytes(path) if most_bytes is None else most_bytes
+        max_bytes = max_response_bytes(path) if max_bytes is None else max_bytes
         try:
-            with answered_by(time.monotonic() + left_s, head_only=stream, most_bytes=most_bytes + HEAD_BYTES):
+            with call_limits(time.monotonic() + left_s, head_only=stream, max_bytes=max_bytes + HEAD_BYTES):
                 response = self.session.request(
                     method,
                     self.url + path,
@@ -188,22 +188,22 @@ class HttpTransport:
                     **options,
                 )
                 if not stream:
-                    _take_body(response, most_bytes)
-        except (requests.RequestException, OSError, AnswerTooLong) as error:
-            if any(isinstance(each, AnswerTooLong) for each in _causes(error)):
-                raise Malformed("DPAT's answer is longer than such an answer can be.") from error
-            # An OSError: the CA bundle has gone, or holds no certificate.
-            raise _translated(error, name_of(self._proxies)) from error
-        self.told(response.headers.get(VERSION_HEADER))  # a proxy's own error page names none
+                    _read_body(response, max_bytes)
+        except (requests.RequestException, OSError, ResponseTooLarge) as error:
+            if any(isinstance(each, ResponseTooLarge) for each in _causes(error)):
+                raise Malformed("DPAT's answer is longer than the limit for this call.") from error
+            # An OSError means that the CA bundle is gone or contains no certificate.
+            raise _translate(error, proxy_address(self._proxies)) from error
+        self.note_version(response.headers.get(VERSION_HEADER))  # a proxy's own error page states none
         return response
 
 
-def _take_body(response: requests.Response, most_bytes: int) -> None:
-    """Read the body of a success; of an error read what is short, and leave the rest with its connection."""
+def _read_body(response: requests.Response, max_bytes: int) -> None:
+    """Read the body of a success; read only a short body of an error, and close the connection of a longer one."""
     if 200 <= response.status_code < 300:
-        if (announced_bytes(response.headers.get("Content-Length")) or 0) > most_bytes:
+        if (content_length(response.headers.get("Content-Length")) or 0) > max_bytes:
             response.close()
-            raise AnswerTooLong("more bytes are announced than are read")
+            raise ResponseTooLarge("the announced length exceeds the limit")
         response.content  # noqa: B018 - reads it
         return
     with suppress(urllib3.exceptions.HTTPError):
@@ -211,7 +211,7 @@ def _take_body(response: requests.Response, most_bytes: int) -> None:
     response.close()
 
 
-def _translated(error: Exception, proxy: str | None) -> DpatError:
+def _translate(error: Exception, proxy: str | None) -> DpatError:
     causes = list(_causes(error))
     if proxy is not None and isinstance(error, requests.exceptions.ProxyError):
         return _proxy_error(error, proxy)
@@ -220,7 +220,7 @@ def _translated(error: Exception, proxy: str | None) -> DpatError:
     not_connected = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
     if any(isinstance(each, not_connected) for each in causes):
         return DpatNotReached(_not_reached(proxy))
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):  # the latter of an answer that stops halfway
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):  # the text: an answer stopped halfway
         return DpatTimeout("DPAT did not answer in time.")
     if isinstance(error, requests.RequestException):
         return _header_error(causes) if isinstance(error, ValueError) else DpatUnavailable(_not_reached(proxy))
@@ -228,8 +228,8 @@ def _translated(error: Exception, proxy: str | None) -> DpatError:
 
 
 def _not_reached(proxy: str | None) -> str:
-    way = f" through the proxy {proxy} (SLIDEHOOK_DPAT_PROXY)" if proxy else ""
-    return f"DPAT can't be reached{way}."
+    via = f" through the proxy {proxy} (SLIDEHOOK_DPAT_PROXY)" if proxy else ""
+    return f"DPAT can't be reached{via}."
 
 
 def _proxy_error(error: Exception, proxy: str) -> DpatNotReached:
@@ -244,7 +244,7 @@ def _proxy_error(error: Exception, proxy: str) -> DpatNotReached:
 
 def _header_error(causes: list[BaseException]) -> DpatError:
     if any(isinstance(each, urllib3.exceptions.InvalidHeader) for each in causes):
-        return DpatUnavailable("DPAT's answer has two lengths.")
+        return DpatUnavailable("DPAT's answer has two different lengths.")
     return Refused("DPAT's callback URL can't be called.")
 
 
@@ -254,79 +254,81 @@ def _tls_error(causes: list[BaseException]) -> DpatError:
         why = untrusted.verify_message.rstrip(".")
         return Refused(f"DPAT's certificate is not trusted here ({why}): see SLIDEHOOK_DPAT_CA_BUNDLE.")
     if any(isinstance(each, ssl.SSLEOFError | ssl.SSLZeroReturnError) for each in causes):
-        return DpatUnavailable("DPAT can't be reached.")  # it went away in the middle
-    return Refused("DPAT can't be spoken to by TLS, or the certificates in SLIDEHOOK_DPAT_CA_BUNDLE are none.")
+        return DpatUnavailable("DPAT can't be reached.")  # the connection was lost during the handshake
+    return Refused("TLS with DPAT failed, or SLIDEHOOK_DPAT_CA_BUNDLE contains no certificates.")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give the error, and all that is wrapped in it: urllib3 and requests keep it in different places."""
+    """Yield the error and all errors wrapped in it; urllib3 and requests store these in different places."""
     seen: set[int] = set()
-    left: list[object] = [error]
-    while left:
-        each = left.pop()
+    pending: list[object] = [error]
+    while pending:
+        each = pending.pop()
         if isinstance(each, BaseException) and id(each) not in seen:
             seen.add(id(each))
             yield each
-            left += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
+            pending += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
 
 
 class ApiCalls:
     """Calls to one server with one token, or as one user."""
 
-    def __init__(self, wire: HttpTransport, auth: AuthBase, patience: RetryPolicy) -> None:
-        self._wire = wire
+    def __init__(self, transport: HttpTransport, auth: AuthBase, retry_policy: RetryPolicy) -> None:
+        self._transport = transport
         self._auth = auth
-        self._patience = patience
+        self._retry_policy = retry_policy
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Make a call once, and give its answer whatever its status; see Wire."""
-        return self._wire.request(method, path, self._auth, left_s=self._patience.left_s, **options)
+        """Make a call once and return its answer, whatever its status; see `HttpTransport.request`."""
+        return self._transport.request(method, path, self._auth, left_s=self._retry_policy.left_s, **options)
 
     def send(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Make a call once, and give its answer of success."""
+        """Make a call once; returns the answer if its status is a success, else raises."""
         return raise_for_status(self.request(method, path, **options))
 
-    def send_again(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Make a call that may be repeated, as often as the patience allows."""
-        return self._patience.call(self.send, method, path, **options)
+    def send_with_retries(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Make a repeatable call, with retries as the policy allows."""
+        return self._retry_policy.call(self.send, method, path, **options)
 
-    def get(self, path: str, query: dict[str, str] | None = None, most_bytes: int | None = None) -> requests.Response:
-        """Read something."""
-        return self.send_again("GET", path, params=query, most_bytes=most_bytes)
+    def get(self, path: str, query: dict[str, str] | None = None, max_bytes: int | None = None) -> requests.Response:
+        """Make a GET call, with retries."""
+        return self.send_with_retries("GET", path, params=query, max_bytes=max_bytes)
 
 
 def raise_for_status(response: requests.Response) -> requests.Response:
-    """Give an answer of success; raises the DpatError of any other."""
+    """Return an answer with a success status; raises the matching DpatError for any other."""
     status = response.status_code
     if 200 <= status < 300:
-        if status != HTTPStatus.NO_CONTENT and is_page(response):
+        if status != HTTPStatus.NO_CONTENT and is_html(response):
             with response:
-                call = call_of(response)
-                raise NotFromDpat(f"An HTML page came instead of DPAT's answer to {call}{_way(response)}.")
-        if status != HTTPStatus.NO_CONTENT and is_packed(response.headers):
+                call = describe_call(response)
+                raise NotFromDpat(f"An HTML page came instead of DPAT's answer to {call}{_proxy_hint(response)}.")
+        if status != HTTPStatus.NO_CONTENT and is_encoded(response.headers):
             with response:
-                raise Malformed(f"DPAT's answer to {call_of(response)} is compressed, which DPAT was not asked for.")
+                raise Malformed(
+                    f"DPAT's answer to {describe_call(response)} is compressed, which DPAT was not asked for."
+                )
         return response
     with response:
         if 300 <= status < 400:
             raise Refused(f"DPAT answered {status}, a redirect, which is not followed.")
         error = _refusal(response)
         if isinstance(error, DpatUnavailable):
-            error.retry_after_s = asked_wait_s(response.headers.get("Retry-After"), response.headers.get("Date"))
+            error.retry_after_s = parse_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
         raise error
 
 
 def _refusal(response: requests.Response) -> DpatError:
-    status, call = response.status_code, call_of(response)
+    status, call = response.status_code, describe_call(response)
     if is_from_proxy(response):
-        return NotFromDpat(f"A proxy{_way(response)} answered {status} in DPAT's place to {call}.")
+        return NotFromDpat(f"A proxy{_proxy_hint(response)} answered {status} in DPAT's place to {call}.")
     kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else Refused)
     return kind(f"DPAT answered {status} to {call}.")
 
 
-def _way(response: requests.Response) -> str:
-    """Name the proxy that a call has met, as far as it is known, and without its password."""
-    product = product_of(response)
+def _proxy_hint(response: requests.Response) -> str:
+    """Describe the proxy that the call went through, as far as known and without its password."""
+    product = proxy_product(response)
     kind = f" ({product})" if product else ""
     proxy = getattr(getattr(response, "connection", None), "proxy", None)
     if proxy:
@@ -338,21 +340,21 @@ def _way(response: requests.Response) -> str:
 
 
 def read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _T:
-    """Read an answer's JSON; raises Malformed when it is not `what` it should be."""
-    if response.content.count(b",") > MOST_VALUES:
-        raise Malformed(f"DPAT's answer holds more values than {what} can.")
+    """Parse an answer's JSON; raises Malformed when it is not the record named by `what`."""
+    if response.content.count(b",") > MAX_VALUES:
+        raise Malformed(f"DPAT's answer contains more values than allowed for {what}.")
     try:
         return read_leniently(adapter.validate_json, response.content, what)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(path_segment) for path_segment in fault["loc"])
+        where = ".".join(str(part) for part in fault["loc"])
         raise Malformed(f"DPAT's answer is not {what}: {where}: {fault['msg']}.") from error
 
 
 def path_segment(text: str) -> str:
-    """Make one part of a path of a text, whatever it holds.
+    """Encode any text as one segment of a URL path.
 
-    Raises BadRequest on `.` and `..`: requests would take them as steps, however they are written.
+    Raises BadRequest on `.` and `..`: requests would resolve them even if encoded.
     """
     if text in {".", ".."}:
         raise BadRequest(f"{text!r} can't be an id.")

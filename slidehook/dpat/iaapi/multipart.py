@@ -1,4 +1,4 @@
-"""Reads a multipart body (RFC 2046) as it comes in, in memory that does not grow with it."""
+"""Parses a multipart body (RFC 2046) as a stream, in constant memory."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ _LIBC = ctypes.CDLL(None)
 _LIBC.memmem.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
 _LIBC.memmem.restype = ctypes.c_void_p
 MAX_HEAD_BYTES = 16 * 1024
-"""How long a part's headers may be, in bytes."""
+"""The most bytes of a part's headers."""
 MAX_PREAMBLE_BYTES = 1024 * 1024
-"""How much may stand before the first part."""
-MOST_PARTS = 10_000
-"""How many parts an answer may have: a slide has at most some hundred files."""
+"""The most bytes before the first part."""
+MAX_PARTS = 10_000
+"""The most parts in an answer: a slide has at most some hundred files."""
 
 
 @dataclass(frozen=True)
 class PartHead:
-    """A part begins: its headers by lower-case name."""
+    """The start of a part: its headers by lower-case name."""
 
     headers: dict[str, str]
 
 
 class PartEnd:
-    """A part is whole: its closing delimiter has been read."""
+    """The end of a part: its closing delimiter has been read."""
 
 
 def read_parts(chunks: Iterable[bytes], boundary: str) -> Iterator[PartHead | memoryview | PartEnd]:
-    """Give each part's head, its bytes in pieces, and its end.
+    """Yield each part's head, its bytes in pieces, and its end.
 
-    However the body is split into chunks, the parts are the same. Raises DownloadIncomplete when the body ends
-    before its closing delimiter, Malformed when it is no multipart body.
+    The parts do not depend on how the body is split into chunks. Raises DownloadIncomplete when the body ends before
+    its closing delimiter, Malformed when it is not a multipart body.
     """
     stream = _Buffer(chunks)
-    # A delimiter stands at the beginning of a line: this lets the first one do so too.
+    # A delimiter starts a line; with this line break, the first one does too.
     stream.data = b"\r\n"
     mark = b"\r\n--" + boundary.encode("latin-1", "replace")
     before = 0
     for piece in _until_delimiter(stream, mark):
-        before += len(piece)  # what stands before the first part means nothing
+        before += len(piece)  # the preamble is ignored
         if before > MAX_PREAMBLE_BYTES:
             raise Malformed("DPAT's multipart answer does not begin with a part")
     for number in count():
         if _is_closing(stream):
             return
-        if number == MOST_PARTS:
-            raise Malformed(f"DPAT's multipart answer has more than {MOST_PARTS} parts")
+        if number == MAX_PARTS:
+            raise Malformed(f"DPAT's multipart answer has more than {MAX_PARTS} parts")
         yield PartHead(_read_head(stream))
         yield from _until_delimiter(stream, mark)
         yield PartEnd()
 
 
 class _Buffer:
-    """The bytes that are read but not yet used."""
+    """The bytes that are received but not yet parsed."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -76,12 +76,12 @@ class _Buffer:
 
 
 def _until_delimiter(stream: _Buffer, mark: bytes) -> Iterator[memoryview]:
-    """Give the bytes before the next delimiter and leave the buffer behind its mark."""
+    """Yield the bytes before the next delimiter; the buffer then starts after its mark."""
     start = 0
     while True:
         at = _find(stream.data, mark, start)
         if at < 0:
-            # All but what may be the beginning of a mark is the part's.
+            # Everything before a possible beginning of a mark belongs to the part.
             keep = len(mark) - 1
             if len(stream.data) > keep:
                 yield memoryview(stream.data)[:-keep]
@@ -98,14 +98,14 @@ def _until_delimiter(stream: _Buffer, mark: bytes) -> Iterator[memoryview]:
 
 
 def _find(data: bytes, mark: bytes, start: int) -> int:
-    """Do as `data.find(mark, start)` does, in a third of its time where there is none: most often there is not."""
+    """Like `data.find(mark, start)`, but three times faster when the mark is absent, the common case."""
     if start == 0 and _LIBC.memmem(data, len(data), mark, len(mark)) is None:
         return -1
     return data.find(mark, start)
 
 
 def _is_delimiter(stream: _Buffer, end: int) -> bool:
-    """Say whether the line goes on as a delimiter's does: `--`, or blanks up to the line's end."""
+    """Whether the line continues as a delimiter: with `--`, or with blanks up to the line's end."""
     stream.need(end + 2)
     if stream.data[end : end + 2] == b"--":
         return True
@@ -121,7 +121,7 @@ def _is_delimiter(stream: _Buffer, end: int) -> bool:
 def _is_closing(stream: _Buffer) -> bool:
     if stream.data.startswith(b"--"):
         return True
-    # Leaves the line's end in place: a part without headers begins with an empty line.
+    # The line break stays: a part without headers begins with an empty line.
     stream.data = stream.data.lstrip(b" \t")
     return False
 

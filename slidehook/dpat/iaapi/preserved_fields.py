@@ -1,4 +1,4 @@
-"""What of a stored result stays when another one is put in its place."""
+"""The fields of a stored result that survive its replacement."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def beside(stored: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a new result of ours with the attachments, and the fields of others, of the one that it replaces."""
-    found = {**stored, **ours}
+def merge_preserved(stored: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our new result with the attachments and the foreign fields of the result that it replaces."""
+    merged = {**stored, **ours}
     if isinstance(stored.get("data"), dict) and isinstance(ours.get("data"), dict):
-        found["data"] = {**stored["data"], **ours["data"]}
+        merged["data"] = {**stored["data"], **ours["data"]}
     if stored.get("attachments"):
-        found["attachments"] = stored["attachments"]
-    return found
+        merged["attachments"] = stored["attachments"]
+    return merged

@@ -1,4 +1,4 @@
-"""Proxies on the way to DPAT: which one is used, and which answers are a proxy's instead of DPAT's."""
+"""Proxies in front of DPAT: which one to use, and how to recognize an answer that came from a proxy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from slidehook.dpat.iaapi.callback_urls import is_loopback
 from slidehook.dpat.iaapi.versions import VERSION_HEADER
 
 PROXY_AUTHENTICATION = 407
-ABOUT_TOKENS = frozenset({401, 403})
-NO_ANSWER_OF_DPAT = ABOUT_TOKENS | {404}
-"""Statuses that decide what becomes of a job, so that they count only when DPAT itself has answered."""
-DPAT_IS_AWAY = frozenset({500, 502, 503, 504})
-_PAGES = frozenset({"text/html", "application/xhtml+xml"})
+TOKEN_STATUSES = frozenset({401, 403})
+DECISIVE_STATUSES = TOKEN_STATUSES | {404}
+"""Statuses that end or park a job, and therefore count only when DPAT itself sent them."""
+UNAVAILABLE_STATUSES = frozenset({500, 502, 503, 504})
+_HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _PRODUCTS = {
     "squid": "Squid",
     "bluecoat": "Blue Coat",
@@ -32,69 +32,69 @@ _PRODUCTS = {
     "tinyproxy": "Tinyproxy",
     "mitmproxy": "mitmproxy",
 }
-"""What proxies call themselves in `Server` or `Via`, in lower case, and their names."""
+"""Lower-case markers in a proxy's `Server` or `Via` header, and the product's name."""
 
 
 def proxies_for(url: str, proxy: SecretStr | None) -> dict[str, str]:
-    """Give the proxies with which a session of requests calls `url`: the site's, and none for loopback."""
+    """Return the `proxies` of a requests session for `url`: the configured one, and none for loopback."""
     if proxy is None or is_loopback(urlsplit(url).hostname or ""):
         return {}
     return dict.fromkeys(("http", "https"), proxy.get_secret_value())
 
 
-def name_of(proxies: dict[str, str]) -> str | None:
-    """Give the proxy's address without its user and password, None where there is no proxy."""
+def proxy_address(proxies: dict[str, str]) -> str | None:
+    """Return the proxy's URL without user and password, or None without a proxy."""
     if not proxies:
         return None
     parts = urlsplit(proxies["http"])
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def is_page(response: Response) -> bool:
-    """Say whether an answer is an HTML page, which no answer of the IA-API is."""
-    return _kind_of_body(response) in _PAGES
+def is_html(response: Response) -> bool:
+    """Whether an answer is an HTML page. The IA-API never returns one."""
+    return _content_type(response) in _HTML_TYPES
 
 
 def is_from_proxy(response: Response) -> bool:
-    """Say whether a proxy gave this answer, so that it says nothing about a token, nor about what DPAT has.
+    """Whether a proxy sent this answer. Such an answer proves nothing about the token or about DPAT's data.
 
-    407 is always a proxy's. 401, 403 and 404 are when they are an HTML page, or when they bear a proxy's marks and
-    neither DPAT's version nor JSON; 500 to 504 only with such marks. A Bearer challenge is about the token, whoever
-    sends it.
+    407 always comes from a proxy. 401, 403 and 404 do when the body is an HTML page, or when the answer has a proxy's
+    marks and neither DPAT's version nor JSON. 500 and 502 to 504 do only with such marks. A Bearer challenge always
+    concerns the token, whoever sent it.
     """
     status = response.status_code
     if status == PROXY_AUTHENTICATION:
         return True
-    if status not in NO_ANSWER_OF_DPAT | DPAT_IS_AWAY or _asks_for_bearer(response):
+    if status not in DECISIVE_STATUSES | UNAVAILABLE_STATUSES or _has_bearer_challenge(response):
         return False
-    if status in ABOUT_TOKENS and is_page(response):
+    if status in TOKEN_STATUSES and is_html(response):
         return True
-    if VERSION_HEADER in response.headers or _kind_of_body(response).endswith("json"):
+    if VERSION_HEADER in response.headers or _content_type(response).endswith("json"):
         return False
-    return _bears_marks(response) or (status in NO_ANSWER_OF_DPAT and is_page(response))
+    return _has_proxy_marks(response) or (status in DECISIVE_STATUSES and is_html(response))
 
 
-def _bears_marks(response: Response) -> bool:
+def _has_proxy_marks(response: Response) -> bool:
     marks = ("Proxy-Authenticate", "Proxy-Status", "X-Squid-Error", "Via")
-    return any(name in response.headers for name in marks) or product_of(response) is not None
+    return any(name in response.headers for name in marks) or proxy_product(response) is not None
 
 
 def refuses_token(response: Response) -> bool:
-    """Say whether DPAT does not take the call's token, or no longer."""
-    return response.status_code in ABOUT_TOKENS and not is_from_proxy(response)
+    """Whether DPAT rejected the call's token."""
+    return response.status_code in TOKEN_STATUSES and not is_from_proxy(response)
 
 
-def product_of(response: Response) -> str | None:
-    """Name the kind of proxy that answered, where it says so; one of our own words, never the answer's."""
-    told = " ".join(response.headers.get(name, "") for name in ("Server", "Via", "X-Squid-Error")).lower()
+def proxy_product(response: Response) -> str | None:
+    """Return the product name of the proxy that answered, or None. The text is ours, never copied from the answer."""
+    headers = " ".join(response.headers.get(name, "") for name in ("Server", "Via", "X-Squid-Error")).lower()
     if "X-Squid-Error" in response.headers:
         return "Squid"
-    return next((name for word, name in _PRODUCTS.items() if word in told), None)
+    return next((name for word, name in _PRODUCTS.items() if word in headers), None)
 
 
-def _kind_of_body(response: Response) -> str:
+def _content_type(response: Response) -> str:
     return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def _asks_for_bearer(response: Response) -> bool:
+def _has_bearer_challenge(response: Response) -> bool:
     return response.headers.get("WWW-Authenticate", "").strip().lower().startswith("bearer")

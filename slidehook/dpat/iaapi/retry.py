@@ -1,4 +1,4 @@
-"""When a call to DPAT is tried again, and how long is waited before that."""
+"""When a call to DPAT is retried, and after which delay."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from slidehook.errors import DpatUnavailable
 
 FIRST_WAIT_S = 0.2
-WAIT_MOST_S = 5.0
-RETRY_AFTER_MOST_S = 20.0
-"""A longer `Retry-After` is not sat out: the call fails at once, and its job waits instead of its worker."""
+MAX_WAIT_S = 5.0
+MAX_RETRY_AFTER_S = 20.0
+"""On a longer `Retry-After` the call fails at once, so that the job waits and not its worker."""
 _T = TypeVar("_T")
 
 
-def growing_s(failed: int, chance: float) -> float:
-    """Say how long to wait after `failed` tries (from 1): doubling, and spread by `chance` (0…1).
+def backoff_s(failed: int, chance: float) -> float:
+    """Return the delay in seconds after `failed` tries (from 1): it doubles, with jitter by `chance` (0…1).
 
-    The spread is from half the wait to one and a half of it.
+    The jitter ranges from half the delay to one and a half times the delay.
     """
-    return float(min(FIRST_WAIT_S * 2.0 ** min(failed - 1, 30), WAIT_MOST_S) * (0.5 + chance))
+    return float(min(FIRST_WAIT_S * 2.0 ** min(failed - 1, 30), MAX_WAIT_S) * (0.5 + chance))
 
 
-def asked_wait_s(retry_after: str | None, date: str | None = None) -> float:
-    """Read `Retry-After`, seconds or an HTTP date, as seconds from now; 0 when there is none that can be read.
+def parse_retry_after(retry_after: str | None, date: str | None = None) -> float:
+    """Parse `Retry-After`, seconds or an HTTP date, as seconds from now; 0 when it is missing or unreadable.
 
-    A date is compared with the answer's own `date`, so that the two hosts' clocks need not agree.
+    A date is compared with the answer's own `date`, so the two hosts' clocks need not agree.
     """
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
@@ -50,9 +50,9 @@ def asked_wait_s(retry_after: str | None, date: str | None = None) -> float:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a caller bears with DPAT: `tries` of each call, and nothing after `until` (of the monotonic clock).
+    """The limits of a caller's retries: `tries` per call, and none after `until` (of the monotonic clock).
 
-    `sleep` waits for so many seconds; whatever it raises ends the call.
+    `sleep` waits for the given seconds; an exception from it ends the call.
     """
 
     tries: int = 1
@@ -61,20 +61,20 @@ class RetryPolicy:
 
     @classmethod
     def for_s(cls, within_s: float, tries: int, sleep: Callable[[float], None]) -> RetryPolicy:
-        """Give a patience that ends `within_s` seconds from now."""
+        """Return a policy that ends `within_s` seconds from now."""
         return cls(tries, time.monotonic() + within_s, sleep)
 
     @property
     def left_s(self) -> float:
-        """The seconds that are left, 0 at least."""
+        """The remaining time in seconds, at least 0."""
         return max(0.0, self.until - time.monotonic())
 
     def wait(self, failed: int) -> None:
-        """Wait as after so many failed tries, but not beyond the end."""
-        self.sleep(min(growing_s(failed, random.random()), self.left_s))  # noqa: S311 - spreads load, guards nothing
+        """Wait as long as after `failed` failed tries, but not beyond the end."""
+        self.sleep(min(backoff_s(failed, random.random()), self.left_s))  # noqa: S311 - spreads load, guards nothing
 
     def call(self, work: Callable[..., _T], *args: Any, **options: Any) -> _T:
-        """Do `work`, and again as long as it raises DpatUnavailable and another try may help."""
+        """Call `work`, and retry on DpatUnavailable as long as the limits allow."""
         retrying = Retrying(
             retry=retry_if_exception_type(DpatUnavailable),
             wait=_wait_s,
@@ -87,16 +87,16 @@ class RetryPolicy:
     def _is_over(self, state: RetryCallState) -> bool:
         return (
             state.attempt_number >= self.tries
-            or _asked_s(state) > RETRY_AFTER_MOST_S
+            or _retry_after_s(state) > MAX_RETRY_AFTER_S
             or state.upcoming_sleep >= self.left_s
         )
 
 
 def _wait_s(state: RetryCallState) -> float:
-    # Also behind a time that DPAT named: whoever it told so would come back at once together.
-    return _asked_s(state) + growing_s(state.attempt_number, random.random())  # noqa: S311
+    # Jitter follows even a Retry-After, because all clients that got the same one would return at once.
+    return _retry_after_s(state) + backoff_s(state.attempt_number, random.random())  # noqa: S311
 
 
-def _asked_s(state: RetryCallState) -> float:
+def _retry_after_s(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     return error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0

@@ -6,9 +6,9 @@ import re
 from importlib.metadata import version
 
 API_VERSION = "1.10"
-"""The newest IA-API that slidehook speaks (DPAT 4.2)."""
-FIRST_VERSION = "1.5"
-"""What a server is told that has not said yet which version it speaks: the oldest that is known (DPAT 3.0)."""
+"""The newest IA-API that slidehook supports (DPAT 4.2)."""
+OLDEST_VERSION = "1.5"
+"""The oldest known IA-API (DPAT 3.0), used with a server until it states its version."""
 SOFTWARE_VERSION = version("slidehook")
 VERSION_HEADER = "X-Sectra-ApiVersion"
 SOFTWARE_HEADER = "X-Sectra-SoftwareVersion"
@@ -16,16 +16,18 @@ _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})*")
 
 
 def as_numbers(text: str) -> tuple[int, ...] | None:
-    """Read `1.10` as (1, 10); None for anything else."""
+    """Parse `1.10` as (1, 10); None for anything else."""
     return tuple(int(part) for part in text.split(".")) if _VERSION.fullmatch(text) else None
 
 
-def lower(ours: str, theirs: str | None) -> str:
-    """Give the lower of two versions; `ours` when the other side names none that can be read."""
-    mine, other = as_numbers(ours), as_numbers((theirs or "").strip())
-    return ours if mine is None or other is None or mine <= other else (theirs or "").strip()
+def lower_version(ours: str, theirs: str | None) -> str:
+    """Return the lower of two versions; `ours` when `theirs` is missing or unreadable."""
+    our_numbers, their_numbers = as_numbers(ours), as_numbers((theirs or "").strip())
+    if our_numbers is None or their_numbers is None or our_numbers <= their_numbers:
+        return ours
+    return (theirs or "").strip()
 
 
 def is_version(text: str | None) -> bool:
-    """Say whether this is a version that can be read."""
+    """Whether `text` is a readable version."""
     return as_numbers((text or "").strip()) is not None

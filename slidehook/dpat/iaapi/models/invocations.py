@@ -1,4 +1,4 @@
-"""What DPAT sends to an app: invocations, told apart by action and input type, and image notifications."""
+"""DPAT's requests to an app: invocations, distinguished by action and input type, and image notifications."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, field_val
 
 from slidehook.dpat.iaapi.models.results import StoredResult
 from slidehook.errors import BadRequest
-from slidehook.models.base import Exact, Record, or_missing
+from slidehook.models.base import Record, StrictRecord, default_if_unreadable
 from slidehook.models.images import ImageInfo
 from slidehook.models.inputs import Input, WholeSlideInput
 from slidehook.models.reading import Id, read_leniently
@@ -17,23 +17,23 @@ from slidehook.models.reading import Id, read_leniently
 SlideId = Annotated[str, Field(min_length=1, max_length=512)]
 
 
-class Callback(Exact):
-    """Where DPAT is to be called back, and the bearer token for it."""
+class Callback(StrictRecord):
+    """The URL for calls back to DPAT, and the bearer token for them."""
 
     url: str = Field(min_length=1, max_length=2048)
     token: str = Field(max_length=16384, pattern=r"^[!-~]+$", repr=False)
-    """Printable ASCII: anything else can't stand in a header."""
+    """Printable ASCII, as an HTTP header requires."""
 
 
-class _Call(Exact):
+class _Call(StrictRecord):
     application_id: str
     slide_id: SlideId
     callback_info: Callback
     context: dict[str, Any] | None = None
     cancellation_token: str | None = Field(default=None, repr=False)
 
-    # What is left says what is to be done.
-    _or_missing = field_validator("context", mode="wrap")(classmethod(or_missing))
+    # Every other field decides what the app does, so it must parse.
+    _default_if_unreadable = field_validator("context", mode="wrap")(classmethod(default_if_unreadable))
 
 
 class Create(_Call):
@@ -44,7 +44,7 @@ class Create(_Call):
 
 
 class Modify(_Call):
-    """The user changed a stored result; `input` is the result as changed."""
+    """The user changed a stored result; `input` is the changed result."""
 
     action: Literal["modify"]
     input: StoredResult
@@ -52,7 +52,7 @@ class Modify(_Call):
 
     @property
     def sent(self) -> dict[str, Any]:
-        """The result exactly as it came, with the fields that only DPAT knows."""
+        """The result exactly as received, with the fields that only DPAT uses."""
         return self._sent or self.input.to_wire()
 
 
@@ -63,7 +63,7 @@ class DeletedData(Record):
 
 
 class DeletedRecord(Record):
-    """What is wanted of a deleted result, whatever else it held: another version of an app may have made it."""
+    """The needed fields of a deleted result; the others may come from another version of the app."""
 
     id: Id
     data: DeletedData | None = None
@@ -77,7 +77,7 @@ class Delete(_Call):
 
 
 class Cancel(_Call):
-    """Stop the invocation that `cancellation_token` names."""
+    """Stop the invocation with this `cancellation_token`."""
 
     action: Literal["cancel"]
 
@@ -89,7 +89,7 @@ class Notification(_Call):
     input: WholeSlideInput | None = None
     image_info: ImageInfo | None = None
 
-    _image_or_missing = field_validator("image_info", mode="wrap")(classmethod(or_missing))
+    _image_or_missing = field_validator("image_info", mode="wrap")(classmethod(default_if_unreadable))
 
 
 Invocation = Annotated[Create | Modify | Delete | Cancel, Field(discriminator="action")]
@@ -97,7 +97,7 @@ _INVOCATION: TypeAdapter[Create | Modify | Delete | Cancel] = TypeAdapter(Invoca
 
 
 def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
-    """Read the body of `POST R`; raises BadRequest with one sentence that names what is wrong first."""
+    """Parse the body of `POST R`; raises BadRequest with one sentence that names the first fault."""
     try:
         call = read_leniently(_INVOCATION.validate_json, body, "invocation")
     except ValidationError as error:
@@ -108,7 +108,7 @@ def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
 
 
 def parse_notification(body: bytes) -> Notification:
-    """Read the body of `POST R/imagenotification`; raises BadRequest as `parse_invocation` does."""
+    """Parse the body of `POST R/imagenotification`; raises BadRequest as `parse_invocation` does."""
     try:
         return read_leniently(Notification.model_validate_json, body, "image notification")
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""How an app presents itself to DPAT's administrator."""
+"""An app's registration, as DPAT's administrator sees it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slidehook.models.reading import Number
 
 
 class InputTemplate(Record):
-    """What DPAT asks the user for before it calls the app."""
+    """The input that DPAT asks the user for before it calls the app."""
 
     type: Literal["wholeSlide", "taggedPolygon", "multiArea"]
     content: dict[str, Any] | None = None
@@ -29,14 +29,14 @@ class Registration(Record):
 
 
 class VersionInfo(Record):
-    """The answer to `GET /info`, of either side."""
+    """The answer to `GET /info`, from DPAT or from an app."""
 
     api_version: str
     software_version: str = ""
 
 
 class Token(Record):
-    """The answer to `POST /token`: a bearer token, and for how many seconds it is good where DPAT says so."""
+    """The answer to `POST /token`: a bearer token, and its lifetime in seconds where DPAT states it."""
 
     access_token: str = Field(min_length=1, max_length=16384, pattern=r"^[!-~]+$", repr=False)
     token_type: str | None = None

@@ -1,4 +1,4 @@
-"""Results: what an app shows on a slide, as sent and as DPAT stored it."""
+"""Results: an app's findings on a slide, as sent and as stored by DPAT."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from slidehook.models.base import Exact, Point, Polygon, Record
-from slidehook.models.reading import Each, Id, Plain, Rounded
+from slidehook.models.base import Point, Polygon, Record, StrictRecord
+from slidehook.models.reading import CompactNumber, Id, LenientItem, Rounded
 
 
 class Style(Record):
-    """How shapes are drawn; colours as `#RRGGBB`."""
+    """The drawing style of shapes; colours as `#RRGGBB`."""
 
     stroke_style: str | None = None
     fill_style: str | None = None
     size: Rounded | None = None
 
 
-class Label(Exact):
-    """A text at a place."""
+class Label(StrictRecord):
+    """A text at a point."""
 
     location: Point
     label: str
 
 
 class Item(Record):
-    """Shapes and labels in one style."""
+    """Shapes and labels of one style."""
 
-    decisive: ClassVar[frozenset[str]] = frozenset({"polygons", "polylines", "labels"})
+    must_parse: ClassVar[frozenset[str]] = frozenset({"polygons", "polylines", "labels"})
 
     style: Style | None = None
     polygons: list[Polygon] = []
@@ -41,8 +41,8 @@ class Item(Record):
         return [] if value is None else value
 
 
-class Primitive(Exact):
-    """Shapes on the slide. `content` is always sent as a list: every kind of server takes that."""
+class Primitive(StrictRecord):
+    """Shapes on the slide. `content` is always sent as a list, which every server accepts."""
 
     type: Literal["primitive"] = "primitive"
     content: list[Item]
@@ -62,22 +62,22 @@ class Patch(Record):
 
 
 class Status(Record):
-    """Whether something is allowed, and the text that says why."""
+    """Whether an action is allowed, and the reason."""
 
     value: bool | int | str | None = None
     message: str | None = None
 
 
 class Statuses(Record, extra="allow"):
-    """The states of a gallery; those that newer servers have go back as they came."""
+    """The states of a gallery; unknown ones, from newer servers, are returned unchanged."""
 
     allow_verify: Status | None = None
 
 
 class Action(Record, coerce_numbers_to_str=True):
-    """A button below a gallery: `state` is 1 when the user has pressed it, and must be answered with 0."""
+    """A button below a gallery: `state` is 1 when the user has pressed it; the answer must reset it to 0."""
 
-    decisive: ClassVar[frozenset[str]] = frozenset({"state"})
+    must_parse: ClassVar[frozenset[str]] = frozenset({"state"})
 
     id: str
     state: Literal[0, 1] = 0
@@ -91,16 +91,16 @@ class Action(Record, coerce_numbers_to_str=True):
 
 
 class PatchContent(Record):
-    """A gallery's patches and what the user can do with them; `patch_size` in pixels."""
+    """A gallery's patches and the actions on them; `patch_size` in pixels."""
 
-    decisive: ClassVar[frozenset[str]] = frozenset({"polygons", "patches", "tags", "actions"})
+    must_parse: ClassVar[frozenset[str]] = frozenset({"polygons", "patches", "tags", "actions"})
 
     description: str | None = None
     polygons: list[Polygon] | None = None
     patches: list[Patch] = []
     tags: list[str] = []
     patch_size: Rounded | None = None
-    magnification: Plain | None = None
+    magnification: CompactNumber | None = None
     statuses: Statuses | None = None
     actions: list[Action] | None = None
 
@@ -110,22 +110,22 @@ class PatchContent(Record):
         return [] if value is None else value
 
 
-class PatchCollection(Exact):
-    """A gallery whose patches the user can move between tags."""
+class PatchCollection(StrictRecord):
+    """A gallery; the user can move its patches between tags."""
 
     type: Literal["patchCollection"] = "patchCollection"
     content: PatchContent
 
 
 class Attachment(Record):
-    """A file that DPAT keeps beside the result."""
+    """A file attached to the result in DPAT."""
 
     name: str
     state: str | None = None
 
 
 class ResultData(Record):
-    """The shapes, and a context that is the app's own."""
+    """The shapes or the gallery, and the app's private context."""
 
     context: dict[str, Any] = {}
     result: Annotated[Primitive | PatchCollection, Field(discriminator="type")]
@@ -139,14 +139,14 @@ class ResultData(Record):
 class ResultRecord(Record):
     """A result as an app sends it.
 
-    `display_result` is the text in DPAT's annotation list, `display_properties` the table beside it.
+    `display_result` is the text in DPAT's annotation list; `display_properties` is the table beside it.
     """
 
     slide_id: str
     display_result: str
-    display_properties: dict[str, Each[str | int | float | None]] = {}
+    display_properties: dict[str, LenientItem[str | int | float | None]] = {}
     application_version: str
-    attachments: list[Each[Attachment]] | None = None
+    attachments: list[LenientItem[Attachment]] | None = None
     data: ResultData
 
     @field_validator("display_properties", mode="before")
@@ -156,24 +156,24 @@ class ResultRecord(Record):
 
 
 class StoredResult(ResultRecord):
-    """A result as DPAT keeps it: with its number, and the version that an update must name."""
+    """A result as DPAT stores it: with its id, and the version that an update must name."""
 
     id: Id
     version_id: Id
 
     def with_buttons_released(self) -> StoredResult:
-        """Give the result with every button's state 0, as a pressed one must be answered."""
-        found = self.data.result
-        if not isinstance(found, PatchCollection) or not found.content.actions:
+        """Return the result with every button's state reset to 0."""
+        shown = self.data.result
+        if not isinstance(shown, PatchCollection) or not shown.content.actions:
             return self
-        actions = [each.model_copy(update={"state": 0}) for each in found.content.actions]
-        content = found.content.model_copy(update={"actions": actions})
-        result = found.model_copy(update={"content": content})
+        actions = [each.model_copy(update={"state": 0}) for each in shown.content.actions]
+        content = shown.content.model_copy(update={"actions": actions})
+        result = shown.model_copy(update={"content": content})
         return self.model_copy(update={"data": self.data.model_copy(update={"result": result})})
 
 
 class Stored(Record):
-    """What an update needs to know of a stored result, whatever else DPAT or an older app keeps in it."""
+    """The fields of a stored result that an update needs; all others are ignored."""
 
     id: Id
     version_id: Id
@@ -181,10 +181,10 @@ class Stored(Record):
 
     @property
     def answer(self) -> dict[str, Any]:
-        """The result exactly as DPAT answered it, with the fields that only DPAT knows."""
+        """The result exactly as DPAT returned it, with the fields that only DPAT uses."""
         return self._answer or self.to_wire()
 
     def with_answer(self, answer: dict[str, Any]) -> Stored:
-        """Give this result with what DPAT answered."""
+        """Attach DPAT's JSON and return this object."""
         self._answer = answer
         return self
