@@ -1,1 +1,1 @@
-"""The conductor of demo_run.sh: starts every part for real and plays an administrator, a scanner and a user."""
+"""The demo behind demo_run.sh: it starts all parts and acts as an administrator, a scanner and a user."""

@@ -1,4 +1,4 @@
-"""What an administrator, a scanner and a user do at the simulated DPAT, over its HTTP endpoints."""
+"""Actions of an administrator, a scanner and a user at the simulated DPAT, over its HTTP endpoints."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TIMEOUT_S = 60.0
 
 
 class DemoFailed(SlidehookError):
-    """The demo did not end as it should."""
+    """The demo has failed."""
 
 
 def direct_session() -> requests.Session:
-    """Give a session for calls to this host, which no proxy of the environment's is asked to make."""
+    """Return a session for calls to this host that ignores the environment's proxies."""
     session = requests.Session()
     session.trust_env = False
     return session
@@ -30,7 +30,7 @@ class SimulatedDpat:
         self._session = direct_session()
 
     def register(self, app_url: str) -> dict[str, Any]:
-        """Do as an administrator does: retrieve the registration, enable the app and its notifications."""
+        """Act as an administrator: retrieve the registration, enable the app and its notifications."""
         app: dict[str, Any] = self._call("POST", "apps", {"url": app_url})
         self._call("PATCH", f"apps/{app['applicationId']}", {"enabled": True, "notifications": True})
         return app
@@ -41,16 +41,16 @@ class SimulatedDpat:
         return slides
 
     def notify(self, slide_id: str) -> None:
-        """Do as DPAT does when a scanner's image was imported."""
+        """Act as DPAT after the import of a scanner's image."""
         for call in self._call("POST", "notifications", {"slideId": slide_id}):
             _expect_answered(call)
 
     def invoke(self, app_id: str, slide_id: str) -> None:
-        """Do as DPAT does when a user chose the app in a slide's menu."""
+        """Act as DPAT after a user has chosen the app in a slide's menu."""
         _expect_answered(self._call("POST", "invocations", {"applicationId": app_id, "slideId": slide_id}))
 
     def result(self, app_id: str, slide_id: str) -> dict[str, Any] | None:
-        """Read the app's newest result on a slide, with its history; None when there is none yet."""
+        """Return the app's newest result on a slide with its history, or None."""
         results = self._call("GET", f"results?applicationId={app_id}&slideId={slide_id}")
         return results[-1] if results else None
 

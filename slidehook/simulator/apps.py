@@ -1,4 +1,4 @@
-"""The apps that an administrator has registered, and how their registration is retrieved."""
+"""The registered apps, and the retrieval of their registration."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pydantic import ValidationError
 
 from slidehook.dpat.iaapi.models import Record, Registration, VersionInfo
 from slidehook.simulator.direct import call
-from slidehook.simulator.errors import AppAnsweredWrong, Malformed, NotFound, first_fault
+from slidehook.simulator.errors import BadAppAnswer, Malformed, NotFound, first_fault
 
 R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
 class RegisteredApp:
-    """An app as the administrator sees it. Invocations go to `registration.url`, as the app gave it."""
+    """A registered app. Invocations go to `registration.url`, which the app itself states."""
 
     registration: Registration
     version: VersionInfo | None
-    """What the app says of its own versions; None when it does not say."""
+    """The versions that the app states, or None."""
     entered_url: str
     enabled: bool = False
     notifications: bool = False
@@ -35,7 +35,7 @@ class RegisteredApp:
         return self.registration.application_id
 
     def to_json(self) -> dict[str, Any]:
-        """Give the app as /sim shows it: the registration, its state, and the app's own versions."""
+        """Return the app's JSON for /sim: the registration, its state, and the app's own versions."""
         return {
             **self.registration.to_wire(),
             "enabled": self.enabled,
@@ -54,12 +54,12 @@ class Apps:
         self._apps: dict[str, RegisteredApp] = {}
 
     def add(self, app: RegisteredApp) -> None:
-        """Keep an app; one registered before under the same id is replaced, and so disabled again."""
+        """Add an app; it replaces one with the same id, and is therefore disabled again."""
         with self._lock:
             self._apps[app.id] = app
 
     def get(self, application_id: str) -> RegisteredApp:
-        """Give an app; raises NotFound."""
+        """Return an app; raises NotFound."""
         with self._lock:
             app = self._apps.get(application_id)
         if app is None:
@@ -67,12 +67,12 @@ class Apps:
         return app
 
     def all(self) -> list[RegisteredApp]:
-        """Give the apps in the order of their registration."""
+        """Return the apps in the order of their registration."""
         with self._lock:
             return list(self._apps.values())
 
     def change(self, application_id: str, *, enabled: bool | None, notifications: bool | None) -> RegisteredApp:
-        """Switch an app, or its notifications, on or off; None leaves it. Raises NotFound."""
+        """Switch an app, or its notifications, on or off; None changes nothing. Raises NotFound."""
         with self._lock:
             app = self._apps.get(application_id)
             if app is None:
@@ -86,35 +86,35 @@ class Apps:
         return app
 
     def remove(self, application_id: str) -> None:
-        """Forget an app; raises NotFound."""
+        """Remove an app; raises NotFound."""
         with self._lock:
             if self._apps.pop(application_id, None) is None:
                 raise NotFound(f"No app {application_id!r} is registered.")
 
 
-def retrieve(url: str, headers: Mapping[str, str], timeout_s: float, *, strict: bool) -> RegisteredApp:
-    """Do what "Retrieve registration info" does: ask the app who it is, and which versions it speaks.
+def retrieve_registration(url: str, headers: Mapping[str, str], timeout_s: float, *, strict: bool) -> RegisteredApp:
+    """Do the same as DPAT's "Retrieve registration info": read an app's registration and its versions.
 
-    Unless `strict`, an app need not tell its versions, neither in its answers' headers nor at `/info`.
-    Raises Malformed when `url` is no http(s) address, AppAnsweredWrong for anything wrong with the answers.
+    Unless `strict`, the versions are optional, both in the answers' headers and at `/info`.
+    Raises Malformed when `url` is not an http(s) URL, BadAppAnswer for any fault in the answers.
     """
     url = url.rstrip("/")
     if not is_address(url):
-        raise Malformed(f"{url!r} is not an address that begins with http:// or https://.")
-    registration = _ask(url, headers, timeout_s, Registration, strict=strict)
+        raise Malformed(f"{url!r} is not an http:// or https:// URL.")
+    registration = _get(url, headers, timeout_s, Registration, strict=strict)
     if not is_address(registration.url):
-        raise AppAnsweredWrong(f"The app gave {registration.url!r} as its address, which is none.")
+        raise BadAppAnswer(f"The app states the URL {registration.url!r}, which is not an http(s) URL.")
     version: VersionInfo | None = None
     try:
-        version = _ask(f"{url}/info", headers, timeout_s, VersionInfo, strict=strict)
-    except AppAnsweredWrong:
+        version = _get(f"{url}/info", headers, timeout_s, VersionInfo, strict=strict)
+    except BadAppAnswer:
         if strict:
             raise
     return RegisteredApp(registration, version, url)
 
 
 def is_address(url: str) -> bool:
-    """Say whether `url` is an absolute http(s) address."""
+    """Whether `url` is an absolute http(s) URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -122,21 +122,21 @@ def is_address(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def _ask(url: str, headers: Mapping[str, str], timeout_s: float, model: type[R], *, strict: bool) -> R:
+def _get(url: str, headers: Mapping[str, str], timeout_s: float, model: type[R], *, strict: bool) -> R:
     try:
         answer = call("GET", url, headers=headers, timeout_s=timeout_s)
     except requests.RequestException as error:
-        raise AppAnsweredWrong(f"GET {url} got no answer: {type(error).__name__}.") from error
+        raise BadAppAnswer(f"GET {url} got no answer: {type(error).__name__}.") from error
     if answer.status_code != 200:
-        raise AppAnsweredWrong(f"GET {url} was answered with {answer.status_code}, not 200.")
+        raise BadAppAnswer(f"GET {url} was answered with {answer.status_code}, not 200.")
     if strict and (missing := missing_headers(answer)):
-        raise AppAnsweredWrong(f"The answer to GET {url} lacks the header {missing[0]}.")
+        raise BadAppAnswer(f"The answer to GET {url} lacks the header {missing[0]}.")
     try:
         return model.model_validate_json(answer.content)
     except ValidationError as error:
-        raise AppAnsweredWrong(f"The answer to GET {url} is wrong: {first_fault(error)}.") from error
+        raise BadAppAnswer(f"The answer to GET {url} is wrong: {first_fault(error)}.") from error
 
 
 def missing_headers(answer: requests.Response) -> list[str]:
-    """Give the names of the version headers that an app's answer lacks."""
+    """Return the names of the version headers that are missing in an app's answer."""
     return [name for name in ("X-Sectra-ApiVersion", "X-Sectra-SoftwareVersion") if name not in answer.headers]

@@ -1,4 +1,4 @@
-"""The log of the IA-API calls that were received, and a way to wait for what they bring about."""
+"""The log of received IA-API calls, with a way to wait for their effects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEPT_CALLS = 100_000
 
 @dataclass(frozen=True)
 class Call:
-    """One call: `status` is None when it got no answer; `bytes_sent` counts the body alone."""
+    """One call: `status` is None when it got no answer; `bytes_sent` counts only the body."""
 
     at: float
     method: str
@@ -25,7 +25,7 @@ class Call:
     bytes_sent: int
 
     def to_json(self) -> dict[str, Any]:
-        """Give the call as /sim shows it; `at` in seconds since 1970."""
+        """Return the call's JSON for /sim; `at` in seconds since 1970."""
         return {
             "at": self.at,
             "method": self.method,
@@ -38,7 +38,7 @@ class Call:
 
 
 class CallLog:
-    """The latest calls, oldest first. A call is in it before its answer's last byte is sent."""
+    """The latest calls, oldest first. A call is logged before the last byte of its answer is sent."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -46,26 +46,26 @@ class CallLog:
         self._added = 0
 
     def add(self, call: Call) -> None:
-        """Log a call and wake those who wait."""
+        """Log a call and wake the waiting threads."""
         with self._changed:
             self._calls.append(call)
             self._added += 1
             self._changed.notify_all()
 
     def all(self) -> list[Call]:
-        """Give the calls, oldest first."""
+        """Return the calls, oldest first."""
         with self._changed:
             return list(self._calls)
 
     def clear(self) -> None:
-        """Forget all calls."""
+        """Clear the log."""
         with self._changed:
             self._calls.clear()
 
     def wait_until(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
-        """Ask `predicate` now and after each call; give False when it was never true within `timeout_s`.
+        """Evaluate `predicate` now and after each call; returns False if it was never true within `timeout_s`.
 
-        It is asked without any lock held, so it may itself call the simulator.
+        No lock is held meanwhile, so it may call the simulator.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -75,7 +75,7 @@ class CallLog:
                 return True
             with self._changed:
                 while self._added == seen:
-                    left = deadline - time.monotonic()
-                    if left <= 0:
+                    left_s = deadline - time.monotonic()
+                    if left_s <= 0:
                         return False
-                    self._changed.wait(left)
+                    self._changed.wait(left_s)

@@ -20,58 +20,63 @@ from slidehook.simulator.server import Simulator
     required=True,
     help="Folder of slides: one file each, or one folder each for a slide of several files.",
 )
-@click.option("--sample", is_flag=True, help="Make two sample slides when the folder is empty or missing.")
+@click.option("--sample", is_flag=True, help="Create two sample slides if the folder is empty or missing.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
-@click.option("--port", default=0, help="Port to listen on; 0 takes a free one.")
-@click.option("--public-host", help="Name by which the apps reach this host, for the callback URL.")
-@click.option("--api-version", type=click.Choice(list(SOFTWARE_VERSIONS)), default="1.10", help="IA-API to play.")
+@click.option("--port", default=0, help="Port to listen on; 0 selects a free one.")
+@click.option("--public-host", help="Host name in the callback URL, by which the apps reach this host.")
+@click.option(
+    "--api-version",
+    type=click.Choice(list(SOFTWARE_VERSIONS)),
+    default="1.10",
+    help="Version of the IA-API to simulate.",
+)
 @click.option(
     "--strict",
     is_flag=True,
-    help="Refuse whatever real servers might: calls and answers without version headers, results without all fields, "
-    "apps without /info, a slash at a path's end.",
+    help="Reject whatever a real server might reject: calls and answers without version headers, incomplete results, "
+    "apps without /info, a trailing slash.",
 )
-@click.option("--token-lifetime", "token_lifetime_s", default=3600.0, help="Seconds that a token is taken.")
+@click.option("--token-lifetime", "token_lifetime_s", default=3600.0, help="Seconds for which a token is valid.")
 @click.option(
     "--update-methods",
     type=click.Choice(["both", "PATCH", "PUT"]),
     default="both",
-    help="Methods by which results can be updated.",
+    help="HTTP methods that update a result.",
 )
 @click.option(
     "--patch",
     type=click.Choice(list(get_args(PatchKind))),
     default="replace",
-    help="What an update by PATCH does: replace, merge, or be refused with this status.",
+    help="Effect of an update by PATCH: replace, merge, or fail with this status.",
 )
-@click.option("--refuse-newer", is_flag=True, help="Refuse calls that name a newer version of the IA-API.")
+@click.option("--refuse-newer", is_flag=True, help="Reject calls that state a newer version of the IA-API.")
 @click.option(
     "--multipart",
     type=click.Choice(["related", "form-data"]),
     default="related",
-    help="How a slide of several files is sent.",
+    help="Multipart type for a slide of several files.",
 )
-@click.option("--delay", "delay_s", default=0.0, help="Seconds that each IA-API call waits before it is served.")
-@click.option("--user", default="slidehook", help="Service account that may fetch tokens.")
+@click.option("--delay", "delay_s", default=0.0, help="Seconds to wait before serving each IA-API call.")
+@click.option("--user", default="slidehook", help="User name of the service account that may fetch tokens.")
 @click.option(
     "--password",
     envvar="SIMULATOR_PASSWORD",
     default="slidehook",
     show_default=False,
-    help="Its password; better given in SIMULATOR_PASSWORD.",
+    help="Its password; better passed in SIMULATOR_PASSWORD.",
 )
 @click.option("--verbose", is_flag=True, help="Log each request to stderr.")
 def main(slides: Path, *, sample: bool, host: str, port: int, public_host: str | None, **settings: Any) -> None:
-    """Play Sectra DPAT for slidehook: serve slides over the IA-API, call apps, keep their results.
+    """Simulate Sectra DPAT: serve slides over the IA-API, call apps, store their results.
 
-    It takes what real servers have been seen to take from the programs of others; --strict takes only what the IA-API
-    says, which suits tests of an app of your own.
+    By default it accepts whatever real servers are known to accept. --strict accepts only what the IA-API specifies,
+    which suits tests of your own app.
 
-    Prints its URL once it listens, and runs until SIGINT or SIGTERM. Its own endpoints, below /sim, ask for no
-    password: for demos and tests only, never with a patient's slides.
+    Prints its URL once it listens, and runs until SIGINT or SIGTERM. Its own endpoints, below /sim, require no
+    password: use it for demos and tests only, never with a patient's slides.
     """
-    if sample and _is_for_samples(slides):
-        # Imported only here: the sample slides need packages that nothing else does.
+    if sample and _can_take_samples(slides):
+        # Imported here, because only the sample slides need these packages.
         from slidehook.simulator.samples import sample_folder  # noqa: PLC0415
 
         sample_folder(slides)
@@ -83,8 +88,8 @@ def main(slides: Path, *, sample: bool, host: str, port: int, public_host: str |
     _run(simulator)
 
 
-def _is_for_samples(folder: Path) -> bool:
-    """Say whether nothing lies in the folder but, perhaps, sample slides whose making was broken off."""
+def _can_take_samples(folder: Path) -> bool:
+    """Whether the folder is empty, except perhaps for incomplete sample slides."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return all(name.startswith((".", "immuno")) for name in names)
 

@@ -1,4 +1,4 @@
-"""The endpoints below /sim: an administrator's, a user's and a test's acts, as JSON over HTTP."""
+"""The endpoints below /sim: actions of administrators, users and tests, as JSON over HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from slidehook.simulator.current_dpat import the_dpat
+from slidehook.simulator.current_dpat import current_dpat
 from slidehook.simulator.errors import Malformed, first_fault
 from slidehook.simulator.faults import Fault
 
@@ -18,7 +18,7 @@ FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
 
 
 class _Body(BaseModel):
-    # Unknown fields are refused: a misspelt one in a test would silently test something else.
+    # Unknown fields are rejected: with a misspelt one, a test would silently test something else.
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
 
@@ -52,7 +52,7 @@ B = TypeVar("B", bound=_Body)
 
 
 def _body(model: type[B]) -> B:
-    # get_json insists on the JSON content type, which a foreign page's form can't send.
+    # get_json requires the JSON content type, which a form on another site can't send.
     try:
         return model.model_validate(request.get_json())
     except ValidationError as error:
@@ -61,42 +61,42 @@ def _body(model: type[B]) -> B:
 
 @control.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    """Say that the simulator runs."""
-    dpat = the_dpat()
+    """Report that the simulator is running."""
+    dpat = current_dpat()
     return jsonify(status="ok", apiVersion=dpat.options.api_version, callbackUrl=dpat.callback_url)
 
 
 @control.post("/apps")
 def register() -> ResponseReturnValue:
     """Register an app by its URL."""
-    return jsonify(the_dpat().register(_body(_Register).url).to_json()), 201
+    return jsonify(current_dpat().register(_body(_Register).url).to_json()), 201
 
 
 @control.get("/apps")
 def apps() -> ResponseReturnValue:
     """List the apps."""
-    return jsonify([app.to_json() for app in the_dpat().apps()])
+    return jsonify([app.to_json() for app in current_dpat().apps()])
 
 
 @control.patch("/apps/<application_id>")
 def change(application_id: str) -> ResponseReturnValue:
     """Switch an app, or its notifications, on or off."""
     wanted = _body(_Change)
-    app = the_dpat().enable(application_id, enabled=wanted.enabled, notifications=wanted.notifications)
+    app = current_dpat().enable(application_id, enabled=wanted.enabled, notifications=wanted.notifications)
     return jsonify(app.to_json())
 
 
 @control.delete("/apps/<application_id>")
 def remove(application_id: str) -> ResponseReturnValue:
-    """Forget an app."""
-    the_dpat().remove(application_id)
+    """Remove an app."""
+    current_dpat().remove(application_id)
     return Response(status=204)
 
 
 @control.get("/slides")
 def list_slides() -> ResponseReturnValue:
     """List the slides' image records, without PHI, each with the names and sizes of its files."""
-    dpat = the_dpat()
+    dpat = current_dpat()
     return jsonify(
         [
             {
@@ -110,8 +110,8 @@ def list_slides() -> ResponseReturnValue:
 
 @control.get("/slides/<slide_id>/thumbnail.jpg")
 def thumbnail(slide_id: str) -> ResponseReturnValue:
-    """Show a slide, 480 pixels at most."""
-    dpat = the_dpat()
+    """Return a thumbnail of at most 480 pixels."""
+    dpat = current_dpat()
     return Response(dpat.pictures.thumbnail(dpat.folder.get(slide_id), 480), mimetype="image/jpeg")
 
 
@@ -119,7 +119,7 @@ def thumbnail(slide_id: str) -> ResponseReturnValue:
 def invoke() -> ResponseReturnValue:
     """Invoke an app on a slide."""
     wanted = _body(_Invoke)
-    answer = the_dpat().invoke(
+    answer = current_dpat().invoke(
         wanted.application_id,
         wanted.slide_id,
         wanted.action,
@@ -134,42 +134,42 @@ def invoke() -> ResponseReturnValue:
 
 @control.post("/notifications")
 def notify() -> ResponseReturnValue:
-    """Tell the apps of an imported slide."""
+    """Notify the apps of an imported slide."""
     wanted = _body(_Notify)
-    answers = the_dpat().notify(wanted.slide_id, old=wanted.old, include_phi=wanted.include_phi)
+    answers = current_dpat().notify(wanted.slide_id, old=wanted.old, include_phi=wanted.include_phi)
     return jsonify([answer.to_json() for answer in answers])
 
 
 @control.get("/results")
 def list_results() -> ResponseReturnValue:
     """List the results with their history."""
-    return jsonify(the_dpat().results(request.args.get("applicationId"), request.args.get("slideId")))
+    return jsonify(current_dpat().results(request.args.get("applicationId"), request.args.get("slideId")))
 
 
 @control.put("/results/<int:number>/attachments/<name>")
 def attach(number: int, name: str) -> ResponseReturnValue:
-    """Keep the body as a file beside a result."""
-    the_dpat().attach(number, name, request.get_data())
+    """Attach the body as a file to a result."""
+    current_dpat().attach(number, name, request.get_data())
     return Response(status=204)
 
 
 @control.get("/calls")
 def calls() -> ResponseReturnValue:
     """List the IA-API calls received."""
-    return jsonify([call.to_json() for call in the_dpat().calls()])
+    return jsonify([call.to_json() for call in current_dpat().calls()])
 
 
 @control.delete("/calls")
 def clear_calls() -> ResponseReturnValue:
-    """Forget the IA-API calls received."""
-    the_dpat().clear_calls()
+    """Clear the log of IA-API calls."""
+    current_dpat().clear_calls()
     return Response(status=204)
 
 
 @control.post("/tokens/expire")
 def expire_tokens() -> ResponseReturnValue:
-    """Let all tokens expire."""
-    return jsonify(expired=the_dpat().expire_tokens())
+    """Expire all tokens."""
+    return jsonify(expired=current_dpat().expire_tokens())
 
 
 @control.post("/faults")
@@ -182,18 +182,18 @@ def add_fault() -> ResponseReturnValue:
         fault = FAULT.validate_python(body)
     except ValidationError as error:
         raise Malformed(f"The fault is wrong: {first_fault(error)}.") from error
-    the_dpat().fault_list.add(fault)
+    current_dpat().fault_list.add(fault)
     return jsonify(fault.to_json()), 201
 
 
 @control.get("/faults")
 def faults() -> ResponseReturnValue:
-    """List the faults that are not used up."""
-    return jsonify([fault.to_json() for fault in the_dpat().faults()])
+    """List the remaining faults."""
+    return jsonify([fault.to_json() for fault in current_dpat().faults()])
 
 
 @control.delete("/faults")
 def clear_faults() -> ResponseReturnValue:
-    """Forget all faults."""
-    the_dpat().clear_faults()
+    """Remove all faults."""
+    current_dpat().clear_faults()
     return Response(status=204)

@@ -1,4 +1,4 @@
-"""What the views ask for first: the DPAT that the running Flask app plays, and its version."""
+"""Helpers for the views: the simulated DPAT of the current Flask app, and checks of its version."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from slidehook.simulator.dpat import Dpat
 from slidehook.simulator.errors import NotFound
 
 
-def the_dpat() -> Dpat:
-    """Give the DPAT that the app in use was made for."""
+def current_dpat() -> Dpat:
+    """Return the DPAT of the current Flask app."""
     dpat: Dpat = current_app.extensions["dpat"]
     return dpat
 
 
-def since(version: str) -> None:
-    """Raise NotFound when the IA-API played here is older than `version`."""
-    if not the_dpat().options.has(version):
-        raise NotFound(f"This call came with version {version} of the IA-API.")
+def require_version(version: str) -> None:
+    """Raise NotFound if the simulated IA-API is older than `version`."""
+    if not current_dpat().options.has(version):
+        raise NotFound(f"This call exists since version {version} of the IA-API.")

@@ -1,4 +1,4 @@
-"""Makes a slide as a DICOM whole-slide series: one instance per level of its pyramid, one for its label."""
+"""Creates a DICOM whole-slide series: one instance per pyramid level, and one for the label."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TILE_PX = 256
 MPP = 0.25
 LEVELS = 3
 UID_ROOT = "1.2.826.0.1.3680043.8.498.2"
-"""Below pydicom's own root: the UIDs are the same each time, so that the files are, too."""
+"""Below pydicom's own root. The UIDs are constant, so that the files are reproducible."""
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and its parents, where they are missing: for their owner alone."""
+    """Create a folder and its missing parents, accessible only to the owner."""
     for each in [*reversed(folder.absolute().parents), folder]:
         if not each.is_dir():
             each.mkdir(0o700, exist_ok=True)
@@ -37,7 +37,7 @@ def make_dicom(folder: Path, *, width: int = 2048, height: int = 1536) -> None:
     """Write the series into `folder`: `level-0.dcm` (full size), `level-1.dcm` … and `label.dcm`.
 
     TILED_FULL, JPEG baseline, 256 px tiles, 0.25 µm per pixel at level 0, each level half the one above it.
-    The folder is filled aside and renamed; raises OSError when it exists and is not empty.
+    The files are written to a temporary folder, which is then renamed. Raises OSError if `folder` is not empty.
     """
     make_folder(folder.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -84,7 +84,7 @@ def _write_label(path: Path) -> None:
 
 
 def _instance(picture: Image.Image, kind: list[str], *, number: int, mpp: float) -> Dataset:
-    """Give the attributes that all instances of the series share; `mpp` in µm per pixel of this instance."""
+    """Return an instance with the attributes common to the series; `mpp` in µm per pixel of this instance."""
     instance = Dataset()
     instance.SOPClassUID = VLWholeSlideMicroscopyImageStorage
     instance.SOPInstanceUID = f"{UID_ROOT}.3.{number}"

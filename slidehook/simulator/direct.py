@@ -1,4 +1,4 @@
-"""Calls to the apps, straight to their addresses as DPAT's own are."""
+"""HTTP calls to the apps without any proxy, as DPAT makes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import requests
 def call(
     method: str, url: str, *, headers: Mapping[str, str], timeout_s: float, body: Any = None
 ) -> requests.Response:
-    """Make one call, `body` as JSON, whatever proxies the environment names; raises what requests raises."""
+    """Make one call with `body` as JSON, ignoring the environment's proxies; raises the errors of requests."""
     with requests.Session() as session:
         session.trust_env = False
         return session.request(method, url, headers=dict(headers), timeout=timeout_s, json=body)

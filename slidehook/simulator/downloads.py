@@ -1,4 +1,4 @@
-"""A slide's files as one answer: the bare file, or all of them as multipart, read in chunks while it is sent."""
+"""A slide's files as one answer: a bare file or a multipart body, streamed in chunks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Piece:
+class FilePart:
     """`size_bytes` from the beginning of a file, sent under `name`.
 
-    `disposition` is sent as the Content-Disposition in place of the right one; an empty one: none is sent.
+    `disposition` replaces the correct Content-Disposition; an empty one omits the header.
     """
 
     name: str
@@ -26,10 +26,10 @@ class Piece:
     disposition: str | None = None
 
     def header(self, kind: str, **options: str) -> str | None:
-        """Give the value of its Content-Disposition."""
+        """Return the value of its Content-Disposition, or None to omit it."""
         if self.disposition is not None:
             return self.disposition or None
-        # Quoted also where it need not be, as DPAT does: there are clients that look for the quotes.
+        # Always quoted, as DPAT does, because some clients expect the quotes.
         if self.name.isascii():
             quoted = self.name.replace("\\", "\\\\").replace('"', '\\"')
             return f'{dump_options_header(kind, options)}; filename="{quoted}"'
@@ -42,12 +42,12 @@ class Download:
 
     headers: dict[str, str]
     size_bytes: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[FilePart, ...]
     heads: tuple[bytes, ...]
     tail: bytes
 
     def chunks(self) -> Iterator[bytes]:
-        """Give the body in chunks of 1 MiB at most; raises OSError when a file has become shorter."""
+        """Yield the body in chunks of 1 MiB at most; raises OSError when a file has shrunk."""
         for head, piece in zip(self.heads, self.pieces, strict=True):
             if head:
                 yield head
@@ -56,17 +56,17 @@ class Download:
             yield self.tail
 
 
-def single(piece: Piece) -> Download:
-    """Send one file as it is."""
+def single_file(piece: FilePart) -> Download:
+    """Return the answer for one bare file."""
     headers = {"Content-Type": "application/octet-stream"}
     if (disposition := piece.header("attachment")) is not None:
-        # A header's text goes out as Latin-1, whatever the bytes of it mean.
+        # WSGI encodes header values as Latin-1, so raw UTF-8 bytes must pass through that.
         headers["Content-Disposition"] = disposition.encode().decode("latin-1")
     return Download(headers, piece.size_bytes, (piece,), (b"",), b"")
 
 
-def several(pieces: Sequence[Piece], kind: MultipartKind, boundary: str) -> Download:
-    """Send several files as `multipart/related` or `multipart/form-data`."""
+def multipart_files(pieces: Sequence[FilePart], kind: MultipartKind, boundary: str) -> Download:
+    """Return the answer for several files, as `multipart/related` or `multipart/form-data`."""
     heads = []
     for number, piece in enumerate(pieces):
         disposition = piece.header("attachment") if kind == "related" else piece.header("form-data", name="files")
@@ -81,12 +81,12 @@ def several(pieces: Sequence[Piece], kind: MultipartKind, boundary: str) -> Down
     return Download(headers, size, tuple(pieces), tuple(heads), tail)
 
 
-def _read(piece: Piece) -> Iterator[bytes]:
+def _read(piece: FilePart) -> Iterator[bytes]:
     left = piece.size_bytes
     with piece.path.open("rb", buffering=0) as file:
         while left:
             chunk = file.read(min(CHUNK_BYTES, left))
             if not chunk:
-                raise OSError(f"{piece.name} has become shorter while it was sent")
+                raise OSError(f"{piece.name} has shrunk while being sent")
             left -= len(chunk)
             yield chunk

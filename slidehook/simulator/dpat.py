@@ -1,4 +1,4 @@
-"""DPAT itself, without a network: what it keeps, and what its administrator and its users do."""
+"""The simulated DPAT without a network: its state, and the actions of its administrator and users."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slidehook.simulator.apps import Apps, RegisteredApp, retrieve
+from slidehook.simulator.apps import Apps, RegisteredApp, retrieve_registration
 from slidehook.simulator.calls import Call, CallLog
 from slidehook.simulator.errors import Conflict, Malformed, NotFound
 from slidehook.simulator.faults import Fault, Faults, Kind
 from slidehook.simulator.image_records import ImageRecords
-from slidehook.simulator.invoking import ACTIONS, WHOLE_SLIDE, Answer, as_left, call_app, is_empty, still_pressed
+from slidehook.simulator.invoking import (
+    ACTIONS,
+    WHOLE_SLIDE,
+    Answer,
+    call_app,
+    edited_gallery,
+    is_empty,
+    pressed_button,
+)
 from slidehook.simulator.options import Options
 from slidehook.simulator.pictures import Pictures
 from slidehook.simulator.quality import Quality
@@ -23,10 +31,10 @@ from slidehook.simulator.tokens import Tokens
 
 
 class Dpat:
-    """All that one simulator knows, in memory; every method may be called from any thread.
+    """A simulator's state, in memory. Thread-safe.
 
-    `callback_url` is where the apps call back; the server sets it when it listens. Methods that name a
-    slide, an app or a result raise NotFound when there is none.
+    `callback_url` is the base URL for the apps' calls; the server sets it when it listens. Methods that take the id
+    of a slide, an app or a result raise NotFound if it does not exist.
     """
 
     def __init__(self, slides: Path, options: Options) -> None:
@@ -44,46 +52,48 @@ class Dpat:
         self._lock = threading.Lock()
         self._cancellations: dict[tuple[str, str], str] = {}
 
-    # An administrator
+    # Actions of an administrator
 
     def register(self, url: str) -> RegisteredApp:
-        """Retrieve an app's registration and keep it, disabled and with notifications off.
+        """Retrieve an app's registration and store it, disabled and with notifications off.
 
-        Raises AppAnsweredWrong, or Malformed when `url` is no address.
+        Raises BadAppAnswer, or Malformed when `url` is not an http(s) URL.
         """
-        app = retrieve(url, self.options.version_headers, self.options.app_timeout_s, strict=self.options.strict)
+        app = retrieve_registration(
+            url, self.options.version_headers, self.options.app_timeout_s, strict=self.options.strict
+        )
         self.app_list.add(app)
         return app
 
     def enable(
         self, application_id: str, *, enabled: bool | None = True, notifications: bool | None = None
     ) -> RegisteredApp:
-        """Switch an app, or its image notifications, on or off; None leaves it as it is."""
+        """Switch an app, or its image notifications, on or off; None changes nothing."""
         return self.app_list.change(application_id, enabled=enabled, notifications=notifications)
 
     def apps(self) -> list[RegisteredApp]:
-        """Give the registered apps."""
+        """Return the registered apps."""
         return self.app_list.all()
 
     def remove(self, application_id: str) -> None:
-        """Forget an app; its results stay."""
+        """Remove an app; its results stay."""
         self.app_list.remove(application_id)
 
-    # A user
+    # Actions of a user
 
     def slides(self) -> list[Slide]:
-        """Give the slides by id."""
+        """Return the slides, sorted by id."""
         return self.folder.all()
 
     def image_record(self, slide_id: str, *, phi: bool = False) -> dict[str, Any]:
-        """Give a slide's image record; quality control is in it from IA-API 1.10 on."""
+        """Return a slide's image record; it contains quality control since IA-API 1.10."""
         record = self.records.record(self.folder.get(slide_id), phi=phi)
         if self.options.has("1.10"):
             record["qualityControl"] = self.quality.get(slide_id)
         return record
 
     def case(self, accession_number: str, issuer: str | None = None) -> list[str]:
-        """Give the ids of the slides with this accession number, and this issuer if one is given."""
+        """Return the ids of the slides with this accession number, and with this issuer if given."""
         found = []
         for slide in self.folder.all():
             number, slide_issuer = self.records.accession(slide)
@@ -103,12 +113,12 @@ class Dpat:
         moved: Mapping[int, str] | None = None,
         pressed: Sequence[str] = (),
     ) -> Answer:
-        """Do what a user does on a slide: `create`, `modify`, `delete` or `cancel`.
+        """Invoke an app on a slide as a user does: `create`, `modify`, `delete` or `cancel`.
 
-        `input` defaults to the whole slide for `create`, to the app's newest result on the slide for `modify`
-        and `delete`. `modify` moves patches, by number, to other tags, and presses buttons, by id. `cancel` names
-        the latest invocation when no `cancellation_token` is given. A deleted result is gone once the app has
-        answered 200. Raises Conflict when the app is disabled, Malformed for another action.
+        `input` defaults to the whole slide for `create`, and to the app's newest result on the slide for `modify`
+        and `delete`. `modify` moves patches (by number) to other tags and presses buttons (by id). `cancel` without
+        a `cancellation_token` cancels the latest invocation. A result is deleted once the app has answered 200.
+        Raises Conflict when the app is disabled, Malformed for an unknown action.
         """
         if action not in ACTIONS:
             raise Malformed(f"The action is {action!r}, not one of {', '.join(ACTIONS)}.")
@@ -116,7 +126,7 @@ class Dpat:
         slide = self.folder.get(slide_id)
         given = self._input(app, slide, action, input)
         if given is not None and action == "modify":
-            given = as_left(given, moved or {}, pressed)
+            given = edited_gallery(given, moved or {}, pressed)
         token = self._cancellation(app, slide, action, cancellation_token)
         body = self._invocation(app, slide, token) | {"action": action}
         if context is not None:
@@ -131,7 +141,7 @@ class Dpat:
         return answer
 
     def notify(self, slide_id: str, *, old: bool = False, include_phi: bool = False) -> list[Answer]:
-        """Tell every enabled app that takes notifications of an imported slide, one app after the other.
+        """Notify every enabled app with notifications on of an imported slide, one app after the other.
 
         `old` sends neither `action` nor `input`, as older servers do.
         """
@@ -147,36 +157,36 @@ class Dpat:
         return answers
 
     def results(self, application_id: str | None = None, slide_id: str | None = None) -> list[dict[str, Any]]:
-        """Give the stored results with their `history`, oldest first; None stands for any."""
+        """Return the stored results with their `history`, oldest first; None matches any."""
         return self.result_store.all(application_id, slide_id)
 
     def attach(self, result_id: int, name: str, content: bytes) -> None:
-        """Keep a file beside a result: how an app uploads one is not known, so a test does it here."""
+        """Attach a file to a result; the IA-API's call for uploading one is unknown, so tests use this."""
         self.result_store.attach(result_id, name, content)
 
-    # A test
+    # Helpers for tests
 
     def token(self, *scope: str) -> str:
-        """Give a fresh bearer token, as an invocation would bear it; with `scope`, for an app and a slide only.
+        """Return a new bearer token, like that of an invocation; `scope` limits it to an app and slides.
 
-        How far a real DPAT's tokens reach is not known.
+        The scope of a real DPAT's tokens is unknown.
         """
-        return self.tokens.give(*scope)
+        return self.tokens.issue(*scope)
 
     def expire_tokens(self) -> int:
-        """Let all tokens given so far expire, and give their number."""
+        """Expire all tokens issued so far; returns how many were still valid."""
         return self.tokens.expire_all()
 
     def calls(self) -> list[Call]:
-        """Give the IA-API calls received, oldest first."""
+        """Return the IA-API calls received, oldest first."""
         return self.call_log.all()
 
     def clear_calls(self) -> None:
-        """Forget the IA-API calls received."""
+        """Clear the log of IA-API calls."""
         self.call_log.clear()
 
     def wait_until(self, predicate: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-        """Ask `predicate` now and after each IA-API call; give False when it was not true within `timeout_s`."""
+        """Evaluate `predicate` now and after each IA-API call; returns False if it stays false for `timeout_s`."""
         return self.call_log.wait_until(predicate, timeout_s)
 
     def add_fault(
@@ -193,7 +203,7 @@ class Dpat:
         dispositions: Sequence[str] = (),
         boundary: str | None = None,
     ) -> Fault:
-        """Let the next `count` calls whose path the regular expression finds meet a fault; see `Fault`."""
+        """Inject a fault into the next `count` calls whose path matches the regular expression; see `Fault`."""
         fault = Fault(
             path,
             kind,
@@ -210,11 +220,11 @@ class Dpat:
         return fault
 
     def faults(self) -> list[Fault]:
-        """Give the faults that are not used up."""
+        """Return the remaining faults."""
         return self.fault_list.all()
 
     def clear_faults(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self.fault_list.clear()
 
     def _enabled(self, application_id: str) -> RegisteredApp:
@@ -237,7 +247,7 @@ class Dpat:
             given = stored[-1]
         number = given.get("id")
         if not isinstance(number, int):
-            raise Malformed(f"The result to {action} bears no id.")
+            raise Malformed(f"The result to {action} has no id.")
         self.result_store.get(app.id, number)
         return given
 
@@ -257,7 +267,7 @@ class Dpat:
         return {
             "applicationId": app.id,
             "slideId": slide.id,
-            "callbackInfo": {"url": self.callback_url, "token": self.tokens.give()},
+            "callbackInfo": {"url": self.callback_url, "token": self.tokens.issue()},
             "context": app.registration.context or None,
             "cancellationToken": cancellation_token,
         }
@@ -281,8 +291,8 @@ class Dpat:
         if not isinstance(content, dict) or "id" not in content or "versionId" not in content:
             return "The app's answer is neither empty nor a stored result with its id and versionId."
         number, version_id = content["id"], content["versionId"]
-        if not self.result_store.was_stored(app.id, slide.id, number, version_id):
-            return f"The app's answer bears id {number!r} and versionId {version_id!r}, which was never stored."
-        if button := still_pressed(content):
+        if not self.result_store.had_version(app.id, slide.id, number, version_id):
+            return f"The app's answer has id {number!r} and versionId {version_id!r}, which was never stored."
+        if button := pressed_button(content):
             return f"The app's answer leaves the button {button!r} pressed."
         return None

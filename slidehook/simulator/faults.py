@@ -1,4 +1,4 @@
-"""Faults that a test asks for: which calls are hit, how, and how often."""
+"""Faults injected by a test: which calls they affect, how, and how often."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Kind = Literal["status", "close", "cut", "stall", "delay", "html", "short", "hea
 
 @dataclass(frozen=True)
 class Fault:
-    """A rule for calls whose path `path` (a regular expression) is found in; raises Malformed if it makes no sense.
+    """A rule for calls whose path matches the regular expression `path`; raises Malformed if it is invalid.
 
-    `status`: answered with `status` and `headers`, not carried out. `close`: the connection ends before any
-    answer, nothing is carried out. `cut`: carried out, but the connection ends after `after_bytes` of the body,
-    while Content-Length promised all of it. `stall`: carried out, `after_bytes` of the body come, then nothing
-    for `seconds`, then the rest. `delay`: waits `seconds`, then answers rightly. `html`: 200 with an HTML page,
-    not carried out. `short`: carried out; the body (of the last file) ends after `after_bytes`, or half-way,
-    with nothing else amiss. `headers`: carried out; the answer has these `headers` in place of its own, and not those
-    whose value is empty. `parts`: a slide's files come with these `dispositions`, one for each file (an empty one:
-    without), and `boundary` between them.
+    `status`: answers with `status` and `headers`; the call is not executed. `close`: closes the connection without an
+    answer; the call is not executed. `cut`: executes the call, but closes the connection after `after_bytes` of the
+    body, although Content-Length states all of it. `stall`: executes the call, sends `after_bytes` of the body,
+    pauses for `seconds`, then sends the rest. `delay`: waits `seconds`, then answers normally. `html`: answers 200
+    with an HTML page; the call is not executed. `short`: executes the call; the body (of the last file) ends after
+    `after_bytes`, or half-way, and is otherwise valid. `headers`: executes the call; these `headers` replace the
+    answer's own, and an empty value removes a header. `parts`: sends a slide's files with these `dispositions`, one
+    per file (an empty one omits the header), and with this `boundary`.
     """
 
     path: str
@@ -39,7 +39,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise Malformed(f"There is no fault of the kind {self.kind!r}.")
+            raise Malformed(f"There is no fault of kind {self.kind!r}.")
         try:
             re.compile(self.path)
         except re.error as error:
@@ -48,33 +48,33 @@ class Fault:
             raise Malformed("A fault's count, seconds, after_bytes or status is out of range.")
 
     def hits(self, method: str, path: str) -> bool:
-        """Say whether the rule is for this call."""
+        """Whether the rule applies to this call."""
         return self.method in (None, method) and re.search(self.path, path) is not None
 
     def kept_bytes(self, size_bytes: int) -> int:
-        """Give how many bytes of a body of `size_bytes` a `short` answer keeps."""
+        """Return how many bytes of a body of `size_bytes` a `short` answer sends."""
         half = size_bytes // 2
         return min(size_bytes, half if self.after_bytes is None else self.after_bytes)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the rule as /sim shows it; `count` is what is left of it."""
+        """Return the rule's JSON for /sim; `count` is the remaining count."""
         return dict(self.__dict__)
 
 
 class Faults:
-    """The rules in the order they were given; each is used up by the calls that it hits."""
+    """The rules in the order of their addition; each is removed after `count` calls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rules: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Add a rule, after those there are."""
+        """Append a rule."""
         with self._lock:
             self._rules.append(fault)
 
     def take(self, method: str, path: str) -> Fault | None:
-        """Give the first rule for this call, which has one use less from now on."""
+        """Return the first rule that applies to this call, and decrement its count."""
         with self._lock:
             for index, fault in enumerate(self._rules):
                 if fault.hits(method, path):
@@ -86,11 +86,11 @@ class Faults:
         return None
 
     def all(self) -> list[Fault]:
-        """Give the rules that are not used up."""
+        """Return the remaining rules."""
         with self._lock:
             return list(self._rules)
 
     def clear(self) -> None:
-        """Forget all rules."""
+        """Remove all rules."""
         with self._lock:
             self._rules.clear()

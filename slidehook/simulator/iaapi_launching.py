@@ -1,4 +1,4 @@
-"""What an external launch application asks for: the case that a user has open, and a token for its slides."""
+"""The endpoint for external launch applications: the case that a user has open, and a token for its slides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from slidehook.simulator.current_dpat import the_dpat
+from slidehook.simulator.current_dpat import current_dpat
 from slidehook.simulator.errors import Malformed, NotFound, Unauthorized
 
 launching = Blueprint("launching", __name__)
@@ -15,12 +15,12 @@ launching = Blueprint("launching", __name__)
 
 @launching.get("/launchdata")
 def launch_data() -> ResponseReturnValue:
-    """Answer the blocks and slides of the case `requestId`, an accession number; any `sessionToken` is taken."""
-    dpat = the_dpat()
+    """Return the blocks and slides of the case `requestId`, an accession number; any `sessionToken` is accepted."""
+    dpat = current_dpat()
     if not request.args.get("appId"):
         raise Malformed("The call lacks the parameter appId.")
     if not request.args.get("sessionToken"):
-        raise Unauthorized("The call bears no session token.")
+        raise Unauthorized("The call has no session token.")
     number = request.args.get("requestId", "")
     found = dpat.case(number)
     if not found:

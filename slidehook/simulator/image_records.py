@@ -1,4 +1,4 @@
-"""Builds a slide's image record: what its file says, what the JSON beside it says, without or with PHI."""
+"""Builds a slide's image record from the slide file and the JSON file beside it, with or without PHI."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PHI_KEYS = frozenset(to_camel(name) for name in PHI_FIELDS)
 
 
 class ImageRecords:
-    """Gives image records as JSON objects; read anew each time, so that an edited file counts at once."""
+    """Returns image records as JSON objects; they are reread each time, so that an edit applies at once."""
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
 
     def record(self, slide: Slide, *, phi: bool) -> dict[str, Any]:
-        """Give the record, with the identifying fields only for `phi`. Raises SlideDamaged."""
-        record = _from_file(slide, self._pictures.opened(slide).image) | _beside(slide)
+        """Return the record, with identifying fields only if `phi`. Raises SlideDamaged."""
+        record = _from_file(slide, self._pictures.opened(slide).image) | _from_json_file(slide)
         try:
             ImageInfo.model_validate(record)
         except ValidationError as error:
@@ -34,8 +34,8 @@ class ImageRecords:
         return {key: value for key, value in record.items() if phi or key not in PHI_KEYS}
 
     def accession(self, slide: Slide) -> tuple[str | None, str | None]:
-        """Give the slide's accession number and its issuer, None where the record has none."""
-        record = _beside(slide)
+        """Return the slide's accession number and its issuer, each None if missing."""
+        record = _from_json_file(slide)
         return record.get("accessionNumber"), record.get("accessionNumberIssuer")
 
 
@@ -62,7 +62,7 @@ def _from_file(slide: Slide, image: openslide.OpenSlide) -> dict[str, Any]:
     }
 
 
-def _beside(slide: Slide) -> dict[str, Any]:
+def _from_json_file(slide: Slide) -> dict[str, Any]:
     try:
         text = slide.record_path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -73,5 +73,5 @@ def _beside(slide: Slide) -> dict[str, Any]:
         raise SlideDamaged(f"{slide.record_path.name} is not JSON: {error}.") from error
     if not isinstance(content, dict):
         raise SlideDamaged(f"{slide.record_path.name} is not a JSON object.")
-    # The id is the file's name: a record that claims another could not be found again.
+    # The id is the file's name; under another id the slide could not be found.
     return {**content, "id": slide.id}

@@ -20,9 +20,9 @@ WHOLE_SLIDE = {"type": "wholeSlide"}
 
 @dataclass(frozen=True)
 class Answer:
-    """What an app answered: `status` is None when no answer came, `answer` its JSON or None.
+    """An app's answer: `status` is None when no answer arrived, `answer` is its JSON or None.
 
-    `seconds` is how long it took; `fault` says in one sentence what real DPAT would not accept, else None.
+    `seconds` is the duration of the call. `fault` is one sentence about why DPAT would reject the answer, or None.
     """
 
     application_id: str
@@ -38,7 +38,7 @@ class Answer:
         return self.status == 200 and self.fault is None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the answer as /sim shows it."""
+        """Return the answer's JSON for /sim."""
         shown = {
             "applicationId": self.application_id,
             "status": self.status,
@@ -59,10 +59,10 @@ def call_app(
     find_fault: Callable[[Any], str | None] | None,
     strict: bool,
 ) -> Answer:
-    """POST `body` to the app; what goes wrong stands in the answer's `fault`. Never raises for the app's sake.
+    """POST `body` to the app. An error of the app is returned in the answer's `fault`, never raised.
 
-    `find_fault` is asked about the JSON of an answer with status 200; where there is none, all JSON is right. Unless
-    `strict`, then so is no body at all, and no answer need name the app's versions.
+    `find_fault` checks the JSON of an answer with status 200; without it, any JSON is accepted. Unless `strict`, then
+    an empty body is accepted too, and the version headers are optional.
     """
     started = time.perf_counter()
 
@@ -78,14 +78,14 @@ def call_app(
         return answer(None, None, f"The app did not answer within {timeout_s:g} s.")
     except requests.RequestException as error:
         return answer(None, None, f"The app could not be reached: {type(error).__name__}.")
-    content, fault = _judged(response, find_fault, strict=strict)
+    content, fault = _check_answer(response, find_fault, strict=strict)
     return answer(response.status_code, content, fault)
 
 
-def _judged(
+def _check_answer(
     response: requests.Response, find_fault: Callable[[Any], str | None] | None, *, strict: bool
 ) -> tuple[Any, str | None]:
-    """Give an answer's JSON, and what is wrong with the answer."""
+    """Return an answer's JSON, and its fault or None."""
     status = response.status_code
     if not response.content and status == 200 and find_fault is None and not strict:
         return None, None
@@ -100,13 +100,13 @@ def _judged(
     return content, find_fault(content) if find_fault else None
 
 
-def as_left(result: dict[str, Any], moved: Mapping[int, str], pressed: Sequence[str]) -> dict[str, Any]:
-    """Give a stored gallery as a user leaves it: patches by number moved to other tags, buttons by id pressed.
+def edited_gallery(result: dict[str, Any], moved: Mapping[int, str], pressed: Sequence[str]) -> dict[str, Any]:
+    """Return a stored gallery after a user's edits: patches (by number) moved to tags, buttons (by id) pressed.
 
     Raises Malformed when the result has no such patch, tag or button.
     """
-    left = copy.deepcopy(result)
-    content = _gallery(left)
+    edited = copy.deepcopy(result)
+    content = _gallery(edited)
     patches, tags = content.get("patches") or [], content.get("tags") or []
     for number, tag in moved.items():
         if not 0 <= number < len(patches) or tag not in tags:
@@ -117,20 +117,20 @@ def as_left(result: dict[str, Any], moved: Mapping[int, str], pressed: Sequence[
         if button_id not in buttons:
             raise Malformed(f"The result has no button {button_id!r}.")
         buttons[button_id]["state"] = 1
-    return left
+    return edited
 
 
-def still_pressed(result: dict[str, Any]) -> str | None:
-    """Give the id of a button that an app has not released, if there is one."""
+def pressed_button(result: dict[str, Any]) -> str | None:
+    """Return the id of a button that is still pressed, or None."""
     return next((each["id"] for each in _gallery(result).get("actions") or [] if each.get("state")), None)
 
 
 def _gallery(result: dict[str, Any]) -> dict[str, Any]:
-    """Give the content of a result's gallery, empty when it shows none."""
+    """Return the content of a result's gallery; empty without a gallery."""
     shown = (result.get("data") or {}).get("result") or {}
     return shown["content"] if shown.get("type") == "patchCollection" else {}
 
 
 def is_empty(content: Any) -> bool:
-    """Say whether an app's answer is `{}` or `[]`: it has nothing to show."""
+    """Whether an app's answer is `{}` or `[]`, meaning no result."""
     return content in ({}, [])

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 
 def draw_label(lines: tuple[str, ...]) -> Image.Image:
-    """Give the picture of a label: a frame, a bar code that codes nothing, and the lines."""
+    """Return the image of a label: a frame, a fake bar code, and the lines of text."""
     picture = Image.new("RGB", (400, 360), "#f7f4ea")
     pen = ImageDraw.Draw(picture)
     pen.rectangle((6, 6, 393, 353), outline="#4a4a4a", width=2)

@@ -1,4 +1,4 @@
-"""How a simulator is set up: which DPAT it plays, and how patient it is."""
+"""A simulator's options: the version and behaviour of the simulated DPAT, and timeouts."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ SOFTWARE_VERSIONS = {
     "1.10": "4.2",
     "1.11": "unknown",
 }
-"""DPAT's version for each version of its IA-API, as far as it is known."""
+"""DPAT's version for each version of its IA-API, as far as known."""
 
 UpdateMethods = Literal["both", "PATCH", "PUT"]
 PatchKind = Literal["replace", "merge", "403", "404", "405", "500", "501"]
-"""What a server makes of an update by PATCH: replaces as by PUT, merges into what is there, or answers a status."""
+"""The effect of an update by PATCH: replace like PUT, merge into the stored result, or fail with a status."""
 MultipartKind = Literal["related", "form-data"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """A simulator's settings; raises ValueError when one makes no sense."""
+    """A simulator's settings; raises ValueError on an invalid one."""
 
     api_version: str = "1.10"
     """IA-API version: a key of `SOFTWARE_VERSIONS`. Older ones lack the newer endpoints."""
     strict: bool = False
-    """Whether all is refused that the IA-API does not say, else only what no known server takes."""
+    """Whether to reject everything that the IA-API does not specify, or only what every known server rejects."""
     token_lifetime_s: float = 3600.0
-    """How long a bearer token is taken, in seconds from when it was given."""
+    """The lifetime of a bearer token in seconds."""
     update_methods: UpdateMethods = "both"
-    """Methods that update a result; the others are answered with 405."""
+    """Methods that update a result; others get 405."""
     patch: PatchKind = "replace"
-    """What is made of an update by PATCH; a status: that is answered, and nothing is changed."""
+    """The effect of an update by PATCH; with a status, PATCH fails with it and changes nothing."""
     refuse_newer: bool = False
-    """Whether a call that names a newer version than this server's is answered with 400."""
+    """Whether a call that states a newer version than this server's gets 400."""
     multipart: MultipartKind = "related"
-    """The kind of multipart answer for a slide of several files."""
+    """The multipart type for a slide of several files."""
     delay_s: float = 0.0
-    """Seconds that each IA-API call waits before it is served."""
+    """Seconds to wait before serving each IA-API call."""
     app_timeout_s: float = 30.0
-    """Seconds that an app may take for its answer to an invocation or a registration."""
+    """Seconds within which an app must answer an invocation or a registration."""
     user: str = "slidehook"
     """The service account that may fetch tokens."""
     password: str = field(default="slidehook", repr=False)
@@ -62,26 +62,26 @@ class Options:
         if self.multipart not in ("related", "form-data"):
             raise ValueError(f"multipart must be related or form-data, not {self.multipart!r}")
         if self.token_lifetime_s <= 0 or self.app_timeout_s <= 0 or self.delay_s < 0:
-            raise ValueError("lifetimes and timeouts must be above 0 seconds, delays not below")
+            raise ValueError("lifetimes and timeouts must be above 0 seconds, delays at least 0")
 
     @property
     def software_version(self) -> str:
-        """DPAT's version that goes with the IA-API's."""
+        """DPAT's version for this version of the IA-API."""
         return SOFTWARE_VERSIONS[self.api_version]
 
     @property
     def version_headers(self) -> dict[str, str]:
-        """The two headers that every answer, and every call to an app, carries."""
+        """The two headers of every answer and of every call to an app."""
         return {
             "X-Sectra-ApiVersion": self.api_version,
             "X-Sectra-SoftwareVersion": self.software_version,
         }
 
     def has(self, version: str) -> bool:
-        """Say whether the IA-API played here is of `version` or newer; compared as numbers."""
+        """Whether the simulated IA-API is of `version` or newer, compared as numbers."""
         return version_numbers(self.api_version) >= version_numbers(version)
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """Split "1.10" into (1, 10); raises ValueError when a part is no number."""
+    """Parse "1.10" as (1, 10); raises ValueError when a part is not a number."""
     return tuple(int(part) for part in version.split("."))

@@ -1,4 +1,4 @@
-"""The page at /: slides, apps and results at a glance."""
+"""The page at /: an overview of slides, apps and results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
-from slidehook.simulator.current_dpat import the_dpat
+from slidehook.simulator.current_dpat import current_dpat
 from slidehook.simulator.dpat import Dpat
 from slidehook.simulator.errors import SlideDamaged
 from slidehook.simulator.slides import Slide
@@ -17,8 +17,8 @@ page = Blueprint("page", __name__, template_folder="templates")
 
 @page.get("/")
 def overview() -> ResponseReturnValue:
-    """Show what the simulator holds."""
-    dpat = the_dpat()
+    """Show the slides, apps and results."""
+    dpat = current_dpat()
     return render_template(
         "overview.html",
         options=dpat.options,

@@ -1,4 +1,4 @@
-"""Reads pictures out of slides: Deep Zoom tiles, thumbnails and labels."""
+"""Reads images from slides: Deep Zoom tiles, thumbnails and labels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from slidehook.simulator.slides import Slide, Stamp
 
 TILE_PX = 256
 FORMATS = {"jpg": ("JPEG", "image/jpeg"), "jpeg": ("JPEG", "image/jpeg"), "png": ("PNG", "image/png")}
-"""Pillow's name and the MIME type for each extension that a tile's address may end with."""
+"""Pillow's format name and the MIME type for each extension of a tile's URL."""
 
 OPEN_SLIDES = 16
 
 
 @dataclass(frozen=True)
 class OpenedSlide:
-    """A slide that is open, and its Deep Zoom view; both may be used from several threads."""
+    """An open slide and its Deep Zoom view; both are thread-safe."""
 
     stamp: Stamp
     image: openslide.OpenSlide
@@ -31,14 +31,14 @@ class OpenedSlide:
 
 
 class Pictures:
-    """Keeps the slides open that were used last; a file that changed is opened anew."""
+    """Keeps the most recently used slides open; a changed file is reopened."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._opened: OrderedDict[str, OpenedSlide] = OrderedDict()
 
     def opened(self, slide: Slide) -> OpenedSlide:
-        """Give the open slide; raises SlideDamaged when OpenSlide can't read it."""
+        """Return the open slide; raises SlideDamaged when OpenSlide can't read it."""
         with self._lock:
             known = self._opened.get(slide.id)
             if known and known.stamp == slide.stamp:
@@ -46,13 +46,13 @@ class Pictures:
                 return known
             fresh = _open(slide)
             self._opened[slide.id] = fresh
-            # Dropped, not closed: another thread may be reading from it, and the last one closes it.
+            # Dropped, not closed: another thread may still read it. Its last reference closes it.
             while len(self._opened) > OPEN_SLIDES:
                 self._opened.popitem(last=False)
             return fresh
 
     def tile(self, slide: Slide, level: int, col: int, row: int, extension: str) -> bytes:
-        """Give an encoded tile of `TILE_PX`, smaller at the edges; level 0 is 1x1 pixel. Raises NotFound."""
+        """Return an encoded tile of `TILE_PX`, smaller at the edges; level 0 is 1x1 pixel. Raises NotFound."""
         if extension not in FORMATS:
             raise NotFound(f"There are no tiles of the format {extension!r}.")
         zoom = self.opened(slide).zoom
@@ -66,7 +66,7 @@ class Pictures:
         return encode(picture, FORMATS[extension][0])
 
     def thumbnail(self, slide: Slide, size_px: int) -> bytes:
-        """Give the whole slide as a JPEG whose longer side is at most `size_px`."""
+        """Return the whole slide as a JPEG whose longer side is at most `size_px`."""
         image = self.opened(slide).image
         try:
             return encode(image.get_thumbnail((size_px, size_px)), "JPEG")
@@ -75,20 +75,20 @@ class Pictures:
             raise SlideDamaged(f"OpenSlide can't read the slide {slide.id!r}: {error}.") from error
 
     def label(self, slide: Slide) -> bytes | None:
-        """Give the label as a JPEG: the file beside the slide, else the picture within it, else None."""
+        """Return the label as a JPEG, from the file beside the slide or from the slide itself; None without one."""
         if slide.label_path.is_file():
             return slide.label_path.read_bytes()
         picture = self.opened(slide).image.associated_images.get("label")
         return encode(picture.convert("RGB"), "JPEG") if picture else None
 
     def _forget(self, slide: Slide) -> None:
-        # After one error OpenSlide answers every further call on the same handle with that error.
+        # After an error, OpenSlide fails every further call on the same handle.
         with self._lock:
             self._opened.pop(slide.id, None)
 
 
 def encode(picture: Image.Image, name: str) -> bytes:
-    """Give the picture's bytes in one of Pillow's formats; JPEG at quality 85."""
+    """Encode the picture in one of Pillow's formats; JPEG at quality 85."""
     buffer = io.BytesIO()
     picture.save(buffer, name, quality=85)
     return buffer.getvalue()
@@ -96,7 +96,7 @@ def encode(picture: Image.Image, name: str) -> bytes:
 
 def _open(slide: Slide) -> OpenedSlide:
     try:
-        image = openslide.OpenSlide(slide.entrance)
+        image = openslide.OpenSlide(slide.main_file)
     except openslide.OpenSlideError as error:
         raise SlideDamaged(f"OpenSlide can't open the slide {slide.id!r}: {error}.") from error
     zoom = DeepZoomGenerator(image, tile_size=TILE_PX, overlap=0, limit_bounds=False)

@@ -1,4 +1,4 @@
-"""Quality control as a server of IA-API 1.10 keeps it for each slide."""
+"""Each slide's quality control, as in IA-API 1.10."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Quality:
         self._states: dict[str, tuple[str, str]] = {}
 
     def get(self, slide_id: str) -> dict[str, str]:
-        """Give a slide's `status` and `versionId`; `NotSet` in the beginning."""
+        """Return a slide's `status`, initially `NotSet`, and `versionId`."""
         with self._lock:
             status, version_id = self._states.setdefault(slide_id, ("NotSet", secrets.token_hex(8)))
         return {"status": status, "versionId": version_id}
 
     def put(self, slide_id: str, status: object, version_id: object) -> dict[str, str]:
-        """Change a slide's status; raises Malformed for another word, Conflict for a stale version."""
+        """Change a slide's status; raises Malformed for an unknown status, Conflict for a stale version."""
         if not isinstance(status, str) or status not in STATUSES:
             raise Malformed(f"The quality control's status is {status!r}, not one of {', '.join(STATUSES)}.")
         current = self.get(slide_id)["versionId"]

@@ -1,4 +1,4 @@
-"""Checks a result that an app sends: leniently, as known servers do, or as strictly as a server may."""
+"""Checks an app's result, either leniently like known servers, or as strictly as a server may."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from slidehook.dpat.iaapi.models import Item, PatchCollection, ResultRecord
 from slidehook.simulator.errors import Malformed, first_fault
 
 MAY_BE_MISSING = {"displayResult": "", "applicationVersion": ""}
-WHOLE = frozenset({"id", "versionId", "size", "tag", "state", "patchSize"})
-"""Fields of a result whose numbers are whole."""
+INTEGER_FIELDS = frozenset({"id", "versionId", "size", "tag", "state", "patchSize"})
+"""Fields of a result that contain whole numbers."""
 COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 COLOUR_WITH_ALPHA = re.compile(r"#[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?")
 
 
-def check_result(body: bytes, knows_slide: Callable[[str], bool], *, strict: bool) -> dict[str, Any]:
-    """Give the result as it was sent; raises Malformed with one sentence on its first fault.
+def check_result(body: bytes, slide_exists: Callable[[str], bool], *, strict: bool) -> dict[str, Any]:
+    """Return the result as sent; raises Malformed with one sentence about its first fault.
 
-    Unless `strict`, the texts and the table may be missing, numbers may be texts, whole ones may have a point, and
-    colours may bear an alpha.
+    Unless `strict`, the texts and the table may be missing, numbers may be strings, whole numbers may have a decimal
+    point, and colours may have an alpha value.
     """
     content = json_object(body)
     given = (
@@ -35,11 +35,11 @@ def check_result(body: bytes, knows_slide: Callable[[str], bool], *, strict: boo
         raise Malformed(f"The result is wrong in {first_fault(error)}.") from error
     if strict and "displayProperties" not in content:
         raise Malformed("The result lacks the field 'displayProperties'.")
-    if not knows_slide(result.slide_id):
+    if not slide_exists(result.slide_id):
         raise Malformed(f"The result is for the slide {result.slide_id!r}, which does not exist.")
     if strict:
-        _check_whole({name: content.get(name) for name in ("id", "versionId")}, "result")
-        _check_whole(content["data"]["result"], "data.result")
+        _check_integers({name: content.get(name) for name in ("id", "versionId")}, "result")
+        _check_integers(content["data"]["result"], "data.result")
     shapes = result.data.result
     if isinstance(shapes, PatchCollection):
         _check_patches(shapes)
@@ -49,7 +49,7 @@ def check_result(body: bytes, knows_slide: Callable[[str], bool], *, strict: boo
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object; raises Malformed, also on NaN and Infinity, which JSON does not have."""
+    """Parse a JSON object; raises Malformed, even on NaN and Infinity, which JSON does not have."""
     try:
         content = json.loads(body, parse_constant=_refuse)
     except ValueError as error:
@@ -63,13 +63,13 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _check_whole(value: Any, where: str) -> None:
-    """Raise Malformed where a whole number is written with a point: typed servers read no `2.0` as one."""
+def _check_integers(value: Any, where: str) -> None:
+    """Raise Malformed if a whole number has a decimal point: typed servers do not parse `2.0` as an integer."""
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, part in parts:
-        if name in WHOLE and isinstance(part, float):
+        if name in INTEGER_FIELDS and isinstance(part, float):
             raise Malformed(f"The field {where}.{name} is {part}, but must be a whole number.")
-        _check_whole(part, f"{where}.{name}")
+        _check_integers(part, f"{where}.{name}")
 
 
 def _check_colours(items: list[Item], form: re.Pattern[str]) -> None:

@@ -1,4 +1,4 @@
-"""The results that apps have stored, with every version they had."""
+"""The results stored by apps, with all their versions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slidehook.simulator.errors import Conflict, Malformed, NotFound
 
 @dataclass(frozen=True)
 class Version:
-    """One stored version: `at` in seconds since 1970, `method` as it came (POST, PATCH, PUT)."""
+    """One stored version: `at` in seconds since 1970, `method` is POST, PATCH or PUT."""
 
     at: float
     version_id: str
@@ -23,7 +23,7 @@ class Version:
     method: str
 
     def to_json(self) -> dict[str, Any]:
-        """Give the version as /sim shows it."""
+        """Return the version's JSON for /sim."""
         return {
             "at": self.at,
             "versionId": self.version_id,
@@ -42,7 +42,7 @@ class _Entry:
 
 
 class Results:
-    """Keeps results by number; a deleted one is gone for good, its number is not given again."""
+    """Stores results by number. A deleted result is not recoverable, and its number is never reused."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -50,7 +50,7 @@ class Results:
         self._next_id = 1
 
     def create(self, application_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Store a checked result and give it back with its `id` and `versionId`."""
+        """Store a checked result; returns it with its `id` and `versionId`."""
         with self._lock:
             number = self._next_id
             self._next_id += 1
@@ -58,22 +58,22 @@ class Results:
             return self._store(entry, number, body, "POST")
 
     def get(self, application_id: str, number: int) -> dict[str, Any]:
-        """Give a stored result; raises NotFound."""
+        """Return a stored result; raises NotFound."""
         with self._lock:
             return copy.deepcopy(self._entry(application_id, number).body)
 
     def update(self, application_id: str, number: int, body: dict[str, Any], method: str) -> dict[str, Any]:
-        """Store a checked result in another's place.
+        """Replace a stored result by a checked one.
 
-        Raises NotFound; Malformed when it bears no `versionId`, another `id` or another slide; Conflict when
-        the `versionId` is not the one stored last.
+        Raises NotFound; Malformed without a `versionId` or with a different `id` or slide; Conflict when the
+        `versionId` is not the latest.
         """
         with self._lock:
             entry = self._entry(application_id, number)
             if body.get("versionId") is None:
                 raise Malformed("The update lacks the field 'versionId'.")
             if body.get("id", number) != number:
-                raise Malformed(f"The update of result {number} bears the id {body['id']!r}.")
+                raise Malformed(f"The update of result {number} has the id {body['id']!r}.")
             if body["slideId"] != entry.body["slideId"]:
                 raise Malformed(f"Result {number} belongs to another slide than {body['slideId']!r}.")
             if body["versionId"] != entry.body["versionId"]:
@@ -81,13 +81,13 @@ class Results:
             return self._store(entry, number, body, method)
 
     def delete(self, number: int) -> None:
-        """Forget a result; raises NotFound."""
+        """Delete a result; raises NotFound."""
         with self._lock:
             if self._entries.pop(number, None) is None:
                 raise NotFound(f"There is no result {number}.")
 
     def of_slide(self, application_id: str, slide_id: str) -> list[dict[str, Any]]:
-        """Give an app's results for a slide, oldest first."""
+        """Return an app's results for a slide, oldest first."""
         with self._lock:
             return [
                 copy.deepcopy(entry.body)
@@ -96,13 +96,13 @@ class Results:
             ]
 
     def slide_of(self, number: int) -> list[str]:
-        """Give the id of the slide that a result is of; none where there is no such result."""
+        """Return a list with the id of the result's slide; empty if there is no such result."""
         with self._lock:
             entry = self._entries.get(number)
             return [] if entry is None else [entry.body["slideId"]]
 
     def all(self, application_id: str | None, slide_id: str | None) -> list[dict[str, Any]]:
-        """Give results with `applicationId` and `history`, oldest first; None stands for any."""
+        """Return results with `applicationId` and `history`, oldest first; None matches any."""
         with self._lock:
             return [
                 {
@@ -114,8 +114,8 @@ class Results:
                 if application_id in (None, entry.application_id) and slide_id in (None, entry.body["slideId"])
             ]
 
-    def was_stored(self, application_id: str, slide_id: str, number: object, version_id: object) -> bool:
-        """Say whether an app's result for a slide ever had this version."""
+    def had_version(self, application_id: str, slide_id: str, number: object, version_id: object) -> bool:
+        """Whether an app's result for a slide ever had this version."""
         with self._lock:
             entry = self._entries.get(number) if isinstance(number, int) else None
             return (
@@ -126,7 +126,7 @@ class Results:
             )
 
     def attach(self, number: int, name: str, content: bytes) -> None:
-        """Keep a file beside a result, as DPAT would; this gives no new version. Raises NotFound."""
+        """Attach a file to a result without changing its version, as DPAT does. Raises NotFound."""
         with self._lock:
             entry = self._entries.get(number)
             if entry is None:
@@ -136,7 +136,7 @@ class Results:
             entry.body["attachments"] = [*others, {"name": name, "state": "stored"}]
 
     def attachment(self, application_id: str, number: int, name: str) -> bytes:
-        """Give a file kept beside a result; raises NotFound."""
+        """Return an attached file; raises NotFound."""
         with self._lock:
             content = self._entry(application_id, number).attachments.get(name)
         if content is None:
@@ -150,7 +150,7 @@ class Results:
         return entry
 
     def _store(self, entry: _Entry, number: int, body: dict[str, Any], method: str) -> dict[str, Any]:
-        # Opaque text on purpose: a client that counts versions by itself must fail.
+        # Opaque on purpose: a client that computes version numbers itself must fail.
         version_id = secrets.token_hex(8)
         entry.body = {**copy.deepcopy(body), "id": number, "versionId": version_id}
         shown = body.get("displayResult") or "", copy.deepcopy(body.get("displayProperties") or {})
@@ -158,14 +158,14 @@ class Results:
         return copy.deepcopy(entry.body)
 
 
-def merged(present: Any, change: Any) -> Any:
-    """Merge JSON into what is there (RFC 7396): fields that the change does not name stay, null takes one away."""
+def merge_patch(present: Any, change: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7396): fields absent from the change stay, null removes a field."""
     if not isinstance(change, dict):
         return copy.deepcopy(change)
-    kept = dict(present) if isinstance(present, dict) else {}
+    target = dict(present) if isinstance(present, dict) else {}
     for name, value in change.items():
         if value is None:
-            kept.pop(name, None)
+            target.pop(name, None)
         else:
-            kept[name] = merged(kept.get(name), value)
-    return kept
+            target[name] = merge_patch(target.get(name), value)
+    return target

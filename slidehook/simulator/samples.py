@@ -1,4 +1,4 @@
-"""Makes the sample slides: one TIFF, one DICOM series, a label each; `python -m slidehook.simulator.samples DIR`."""
+"""Creates the sample slides, a TIFF and a DICOM series with labels: `python -m slidehook.simulator.samples DIR`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CASE: dict[str, Any] = {
 def make_tiff(path: Path, *, width: int = 6144, height: int = 4608) -> None:
     """Write a tiled pyramidal TIFF (JPEG, 256 px tiles, 0.25 µm per pixel); about 2 s at the default size.
 
-    It is written aside and renamed, so `path` is whole as soon as it exists.
+    It is written to a temporary file and renamed, so `path` is complete as soon as it exists.
     """
     aside = _aside(path)
     pixels_per_mm = 1000 / MPP
@@ -46,16 +46,16 @@ def make_tiff(path: Path, *, width: int = 6144, height: int = 4608) -> None:
 
 
 def make_label(path: Path, *, lines: tuple[str, ...] = ("SAMPLE 0001", "IHC DAB", "slidehook")) -> None:
-    """Write a slide's label, a JPEG of 400 x 360 pixels with one line of text each; it names no person."""
+    """Write a slide's label, a JPEG of 400 x 360 pixels with these lines of text; it names no person."""
     aside = _aside(path)
     draw_label(lines).save(aside, "JPEG", quality=90)
     aside.replace(path)
 
 
 def sample_folder(folder: Path) -> Path:
-    """Fill `folder` with the slides `immuno` and `immuno-dicom`, and give it back.
+    """Create the slides `immuno` and `immuno-dicom` in `folder`, and return `folder`.
 
-    Whatever is there already is left as it is; each slide appears only when it is whole.
+    Existing files stay unchanged. Each slide appears only once it is complete.
     """
     make_folder(folder)
     _add_slide(folder, "immuno", ("SAMPLE 0001", "IHC DAB", "slidehook"), block="A1")
@@ -79,14 +79,14 @@ def _add_slide(folder: Path, slide_id: str, lines: tuple[str, ...], *, block: st
 
 
 def _aside(path: Path) -> Path:
-    # With the process's number, so that two that fill one folder don't write into each other's file.
+    # The process id keeps two processes that fill one folder from writing to the same file.
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def main(folder: Path) -> None:
-    """Make the sample slides in FOLDER; what is there already stays."""
+    """Create the sample slides in FOLDER; existing files stay unchanged."""
     click.echo(str(sample_folder(folder)))
 
 

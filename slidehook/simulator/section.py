@@ -13,23 +13,23 @@ from skimage.filters import gaussian
 
 Field = npt.NDArray[np.float64]
 
-# Neither is annotated in scikit-image.
+# scikit-image has no annotations for these.
 _smooth: Callable[..., Field] = gaussian
 _tissue: Callable[[], npt.NDArray[np.uint8]] = data.immunohistochemistry
 
 BEND_PX = 900.0
-"""By how much, in pixels, the mosaic is shifted at most from one place to another."""
+"""The largest local shift of the mosaic, in pixels."""
 
 GRID_PX = 32
 """Pixels of the finished picture per cell of the coarse fields (outline, glass, staining)."""
 
 
 def draw_section(width: int, height: int, *, seed: int = 1) -> Any:
-    """Give a pyvips RGB image (uchar, sRGB) of `width` x `height` pixels; the same for the same arguments.
+    """Return a pyvips RGB image (uchar, sRGB) of `width` x `height` pixels; equal arguments give equal images.
 
-    The tissue is scikit-image's `immunohistochemistry()` (colon, DAB brown; 0.25 µm per pixel fits it),
-    repeated as mirror images, so that no seam shows, and bent, so that no pattern does. Its staining varies
-    slowly, as on a real slide.
+    The tissue is scikit-image's `immunohistochemistry()` (colon, DAB brown; 0.25 µm per pixel fits it). It is
+    repeated as mirror images to hide the seams, and bent to hide the repetition. Its staining varies slowly, as on a
+    real slide.
     """
     rows, cols = -(-height // GRID_PX), -(-width // GRID_PX)
     rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def _mosaic(rows: int, cols: int, rng: np.random.Generator, width: int, height: 
 
 
 def _outline(rows: int, cols: int, rng: np.random.Generator) -> Field:
-    """Give the share of tissue, 0…1, in each cell: a lobed blob with a tear or two, soft at its edge."""
+    """Return the share of tissue, 0…1, in each cell: a lobed blob with a tear or two and a soft edge."""
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : cols * 1j]
     angle = np.arctan2(y, x)
     lobes = sum(rng.uniform(0.02, 0.07) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in range(2, 8))
@@ -70,7 +70,7 @@ def _outline(rows: int, cols: int, rng: np.random.Generator) -> Field:
 
 
 def _glass(rows: int, cols: int, rng: np.random.Generator, width: int, height: int) -> Any:
-    """Give the empty glass: off-white, a little darker in one corner, never quite even."""
+    """Return the empty glass: off-white, slightly uneven, a little darker in one corner."""
     y, x = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : cols * 1j]
     shade = 243 - 3 * x * y + 3 * (_waves(rows, cols, rng, cells=8) - 0.5)
     red = _enlarge(shade, width, height)
@@ -78,7 +78,7 @@ def _glass(rows: int, cols: int, rng: np.random.Generator, width: int, height: i
 
 
 def _waves(rows: int, cols: int, rng: np.random.Generator, *, cells: float) -> Field:
-    """Give smooth noise, 0…1, that changes over about `cells` cells."""
+    """Return smooth noise, 0…1, with a length scale of about `cells` cells."""
     noise = _smooth(rng.standard_normal((rows, cols)), cells, mode="wrap")
     low, high = noise.min(), noise.max()
     waves: Field = (noise - low) / (high - low)

@@ -1,4 +1,4 @@
-"""The simulator as other programs use it: a DPAT with its server, in a thread."""
+"""The simulator for use by other programs: a simulated DPAT with its server in a thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from slidehook.simulator.dpat import Dpat
-from slidehook.simulator.gate import Gate
+from slidehook.simulator.middleware import IaapiMiddleware
 from slidehook.simulator.options import Options
 from slidehook.simulator.serving import Server
 from slidehook.simulator.web import PREFIX, create_app
@@ -18,10 +18,10 @@ from slidehook.simulator.web import PREFIX, create_app
 class Simulator(Dpat):
     """A DPAT that listens; `with Simulator(folder) as sim: ...`, or `start()` and `stop()`.
 
-    `slides` is a folder of slides. `port` 0 takes a free one. Raises FileNotFoundError without the folder,
-    OSError when the port is taken. `host` is the address listened on; `public_host`, when given, is the name
-    by which the apps reach it. With `tls` it speaks HTTPS. Stopped and started again, it has the same port and still
-    knows all it knew.
+    `slides` is a folder of slides. `port` 0 selects a free one. Raises FileNotFoundError without the folder,
+    OSError when the port is taken. `host` is the address to listen on; `public_host`, if given, is the host name
+    by which the apps reach it. With `tls` it serves HTTPS. After a stop and a new start it has the same port and the
+    same state.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Simulator(Dpat):
 
     @property
     def url(self) -> str:
-        """The root, without a slash at its end; raises RuntimeError before the start."""
+        """The root URL without a trailing slash; raises RuntimeError before the start."""
         if self._server is None:
             raise RuntimeError("the simulator has not been started")
         host = f"[{self._public_host}]" if ":" in self._public_host else self._public_host
         return f"{'https' if self._tls else 'http'}://{host}:{self._server.port}"
 
     def start(self) -> Self:
-        """Begin to listen and to serve."""
+        """Start listening and serving."""
         self._stopping.clear()
-        gate = Gate(
+        middleware = IaapiMiddleware(
             create_app(self),
             prefix=PREFIX,
             faults=self.fault_list,
@@ -64,14 +64,14 @@ class Simulator(Dpat):
             delay_s=self.options.delay_s,
             stopping=self._stopping,
         )
-        self._server = Server(self._host, self._port, gate, verbose=self.options.verbose, tls=self._tls)
+        self._server = Server(self._host, self._port, middleware, verbose=self.options.verbose, tls=self._tls)
         self._port = self._server.port
         self.callback_url = self.url + PREFIX
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """End every wait and every connection, and close the port; does nothing when not started."""
+        """End all waits and connections, and close the port; does nothing if not started."""
         self._stopping.set()
         if self._server is not None:
             self._server.stop()

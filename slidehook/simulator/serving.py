@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server with connections that stay open, and that all end when it is stopped."""
+"""An HTTP/1.1 server with persistent connections, all of which end when it is stopped."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ POLL_S = 0.02
 
 
 class Handler(WSGIRequestHandler):
-    """Answers one connection's calls, one after the other.
+    """Serves one connection's calls, one after the other.
 
-    werkzeug's own `run_wsgi` closes the connection after each answer and waits 10 ms for leftovers of the
-    request; this one does neither, as the app reads each request's body to its end.
+    werkzeug's own `run_wsgi` closes the connection after each answer and waits 10 ms for unread parts of the
+    request. This one does neither, because the app reads each request's body to its end.
     """
 
     protocol_version = "HTTP/1.1"
@@ -29,7 +29,7 @@ class Handler(WSGIRequestHandler):
     server: Server
 
     def run_wsgi(self) -> None:
-        """Answer the call that was just read; a ConnectionError from the app closes the connection."""
+        """Serve the call that was just read; a ConnectionError from the app closes the connection."""
         started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -40,12 +40,12 @@ class Handler(WSGIRequestHandler):
 
         chunks = self.server.app(self.make_environ(), start_response)
         try:
-            head_due = True
+            head_sent = False
             for chunk in chunks:
-                head = self._head(*started) if head_due else b""
-                head_due = False
+                head = b"" if head_sent else self._head(*started)
+                head_sent = True
                 self.wfile.write(head + chunk)
-            if head_due:
+            if not head_sent:
                 self.wfile.write(self._head(*started))
         except ConnectionError:
             self.close_connection = True
@@ -66,13 +66,13 @@ class Handler(WSGIRequestHandler):
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say on stderr what was asked for, when the server is to be verbose."""
+        """Log the request to stderr if the server is verbose."""
         if self.server.verbose:
             super().log_request(code, size)
 
 
 class Server(ThreadedWSGIServer):
-    """Serves a WSGI app, a thread for each connection; raises OSError when the port is taken."""
+    """Serves a WSGI app with one thread per connection; raises OSError when the port is taken."""
 
     def __init__(
         self, host: str, port: int, app: WSGIApplication, *, verbose: bool = False, tls: ssl.SSLContext | None = None
@@ -82,17 +82,17 @@ class Server(ThreadedWSGIServer):
         self._closed = threading.Condition()
         self._open: set[Any] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # Bound here: werkzeug itself would end the process when the port is taken.
+        # Bound here, because werkzeug would end the process when the port is taken.
         with socket.create_server((host, port), family=family, backlog=BACKLOG) as bound:
             super().__init__(host, port, app, Handler, fd=bound.fileno())
         self._thread = threading.Thread(target=self.serve_forever, args=(POLL_S,), name="simulator", daemon=True)
 
     def start(self) -> None:
-        """Begin to serve, in a thread of its own."""
+        """Start serving in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening, close every connection, and wait (5 s at most) until their threads have ended."""
+        """Stop listening, close every connection, and wait up to 5 s for their threads to end."""
         self.shutdown()
         self._thread.join()
         with self._closed:
@@ -102,20 +102,20 @@ class Server(ThreadedWSGIServer):
             self._closed.wait_for(lambda: not self._open, timeout=5)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, then serve it in a thread."""
+        """Record the connection, then serve it in a thread."""
         with self._closed:
             self._open.add(request)
         super().process_request(request, client_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection, in its thread; with TLS, from the handshake on."""
+        """Serve a connection in its thread, including any TLS handshake."""
         if self._tls is None:
             super().finish_request(request, client_address)
             return
         try:
             wrapped = self._tls.wrap_socket(request, server_side=True)
         except OSError:
-            return  # a caller who does not trust the certificate hangs up
+            return  # the client rejected the certificate
         with self._closed:
             self._open.add(wrapped)
         try:
@@ -126,7 +126,7 @@ class Server(ThreadedWSGIServer):
                 self._open.discard(wrapped)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close the connection and forget it."""
+        """Close the connection and drop its record."""
         super().shutdown_request(request)
         with self._closed:
             self._open.discard(request)

@@ -15,7 +15,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True)
 class SlideFile:
-    """One of a slide's files; `name` is what it is called in a download, with `/` below its folder."""
+    """One of a slide's files; `name` is its name in a download, a path relative to the slide's folder with `/`."""
 
     name: str
     path: Path
@@ -24,10 +24,10 @@ class SlideFile:
 
 @dataclass(frozen=True)
 class Slide:
-    """A slide on disk. `entrance` is the file that OpenSlide opens; `stamp` changes when any file does."""
+    """A slide on disk. `main_file` is the file that OpenSlide opens; `stamp` changes when any file does."""
 
     id: str
-    entrance: Path
+    main_file: Path
     files: tuple[SlideFile, ...]
     vendor: str
     stamp: Stamp
@@ -45,7 +45,7 @@ class Slide:
 
 
 class SlideFolder:
-    """Finds the slides in a folder anew at each question, so that one dropped into it appears at once."""
+    """Rescans a folder for slides on each request, so that a new slide appears at once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class SlideFolder:
         self._seen: dict[Path, tuple[Stamp, Slide | None]] = {}
 
     def all(self) -> list[Slide]:
-        """Give the slides by id; files that OpenSlide can't read are left out."""
+        """Return the slides sorted by id; files that OpenSlide can't read are left out."""
         paths = [path for path in sorted(self.folder.iterdir()) if not path.name.startswith(".")]
         found = {slide.id: slide for path in paths if (slide := self._slide(path))}
         with self._lock:
@@ -61,7 +61,7 @@ class SlideFolder:
         return [found[slide_id] for slide_id in sorted(found)]
 
     def get(self, slide_id: str) -> Slide:
-        """Give one slide; raises NotFound."""
+        """Return one slide; raises NotFound."""
         with self._lock:
             known = [path for path, (_, slide) in self._seen.items() if slide and slide.id == slide_id]
         for path in known:
@@ -73,8 +73,8 @@ class SlideFolder:
                 return slide
         raise NotFound(f"There is no slide {slide_id!r}.")
 
-    def knows(self, slide_id: str) -> bool:
-        """Say whether there is such a slide."""
+    def exists(self, slide_id: str) -> bool:
+        """Whether the slide exists."""
         try:
             self.get(slide_id)
         except NotFound:
@@ -86,7 +86,7 @@ class SlideFolder:
             files = _files(path)
             stamp = tuple((file.name, file.size_bytes, file.path.stat().st_mtime_ns) for file in files)
         except FileNotFoundError:
-            # Removed or renamed while the folder was being listed.
+            # Removed or renamed during the listing.
             return None
         with self._lock:
             seen = self._seen.get(path)

@@ -17,13 +17,13 @@ from slidehook.simulator.iaapi_slides import slides
 from slidehook.simulator.page import page
 
 PREFIX = "/SectraPathologyServer/external/imageanalysis/v1"
-WITHOUT_TOKEN = ("results.token", "launching.launch_data")
-"""The calls that bear a password or a session instead of a token."""
+TOKENLESS_ENDPOINTS = ("results.token", "launching.launch_data")
+"""Endpoints that are called with a password or a session instead of a token."""
 VERSION = re.compile(r"\d+(\.\d+)*")
 
 
 def create_app(dpat: Dpat) -> Flask:
-    """Make the WSGI app for one DPAT."""
+    """Create the WSGI app for one DPAT."""
     app = Flask("simulator")
     app.extensions["dpat"] = dpat
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -45,16 +45,16 @@ def create_app(dpat: Dpat) -> Flask:
         if dpat.options.strict and not readable:
             raise Malformed("The call lacks the header X-Sectra-ApiVersion.")
         if readable and dpat.options.refuse_newer and not dpat.options.has(version):
-            raise Malformed(f"This server knows the IA-API up to {dpat.options.api_version} only.")
-        if request.endpoint not in WITHOUT_TOKEN:
-            given = request.view_args or {}
-            about = [given[name] for name in ("application_id", "slide_id") if name in given]
-            if "number" in given:
-                about += dpat.result_store.slide_of(given["number"])
-            dpat.tokens.check(request.headers.get("Authorization"), *about)
+            raise Malformed(f"This server supports the IA-API only up to {dpat.options.api_version}.")
+        if request.endpoint not in TOKENLESS_ENDPOINTS:
+            view_args = request.view_args or {}
+            names = [view_args[name] for name in ("application_id", "slide_id") if name in view_args]
+            if "number" in view_args:
+                names += dpat.result_store.slide_of(view_args["number"])
+            dpat.tokens.check(request.headers.get("Authorization"), *names)
 
     @app.after_request
-    def name_versions(answer: Response) -> Response:
+    def add_version_headers(answer: Response) -> Response:
         if request.path.startswith(PREFIX):
             answer.headers.update(dpat.options.version_headers)
         return answer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.demo.stage import Stage
+from slidehook.demo.processes import DemoProcesses
 from slidehook.dpat.iaapi.put_only_servers import PutOnlyServer
 from slidehook.jobs.files.layout import Layout
 from slidehook.private import private_folder, write_private
@@ -84,7 +84,7 @@ def test_all_that_slidehook_makes_is_private_with_its_parents(tmp_path: Path) ->
     Marked(left_behind(Settings(_env_file=None, data_dir=top / "elsewhere" / "data")), 1)
     PutOnlyServer("http://127.0.0.1", top / "third" / "data").remember()
     Versions(top / "fourth" / "versions").keep("http://127.0.0.1", "app", {"id": 1, "versionId": 1})
-    Stage(top / "demo")
+    DemoProcesses(top / "demo")
     paths = list(top.rglob("*"))
     folders = [top, *(each for each in paths if each.is_dir())]
     assert len(folders) > 20

@@ -53,7 +53,7 @@ def test_once_shows_two_slides_analysed_and_leaves_nothing_running(out: Path, ma
     assert demo.ended(60) == 0, demo.text()
     printed = demo.text()
     for slide_id in SLIDES:
-        told = printed.partition(f"What DPAT now holds for slide {slide_id};")[2].partition("What DPAT")[0]
+        told = printed.partition(f"The result in DPAT for slide {slide_id};")[2].partition("The result in DPAT")[0]
         assert '"displayResult": "ANSWER: 42"' in told
         with Image.open(out / f"{slide_id}.png") as picture:
             # The label "ANSWER: 42" may stand on a part of the outline.
@@ -72,7 +72,7 @@ def test_the_demo_works_on_a_host_whose_proxy_variables_lead_nowhere(out: Path, 
 
 def test_a_staying_demo_takes_everything_down_when_told_to(out: Path, mark: str) -> None:
     demo = start(out, mark)
-    wait_for(lambda: "It all stays up" in demo.text(), "the demo stays up", within_s=60)
+    wait_for(lambda: "Still running" in demo.text(), "the demo stays up", within_s=60)
     assert len(living(mark)) >= 4
     demo.kill(signal.SIGTERM)
     assert demo.ended(20) == 143

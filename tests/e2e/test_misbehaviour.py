@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slidehook.jobs.job import JobState
-from slidehook.simulator.downloads import Piece, several
+from slidehook.simulator.downloads import FilePart, multipart_files
 from tests.e2e.conftest import APP, Dpat, Site, running_site
 from tests.e2e.running import files_below, wait_for
 
@@ -115,8 +115,8 @@ def test_a_result_whose_answer_was_lost_is_the_one_that_goes_on(dpat: Dpat, site
 
 def heads(dpat: Dpat, slide_id: str) -> list[tuple[int, int]]:
     """Give where each part's head begins in the multipart answer with the slide's files, and how long it is."""
-    pieces = [Piece(file.name, file.path, file.size_bytes) for file in dpat.folder.get(slide_id).files]
-    whole = several(pieces, dpat.options.multipart, f"part-{'x' * 32}")
+    pieces = [FilePart(file.name, file.path, file.size_bytes) for file in dpat.folder.get(slide_id).files]
+    whole = multipart_files(pieces, dpat.options.multipart, f"part-{'x' * 32}")
     found, at = [], 0
     for piece, head in zip(pieces, whole.heads, strict=True):
         found.append((at, len(head)))

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from slidehook.simulator.errors import AppAnsweredWrong, Conflict, Malformed, NotFound
+from slidehook.simulator.errors import BadAppAnswer, Conflict, Malformed, NotFound
 from slidehook.simulator.server import Simulator
 from tests.simulator.tiny_app import TinyApp
 
@@ -29,7 +29,7 @@ def test_a_registered_app_is_disabled_until_enabled(sim: Simulator) -> None:
 def test_a_wrong_registration_is_refused_with_the_reason(sim: Simulator, name: str, value: object) -> None:
     with TinyApp() as app:
         app.registration[name] = value
-        with pytest.raises(AppAnsweredWrong):
+        with pytest.raises(BadAppAnswer):
             sim.register(app.url)
     assert sim.apps() == []
 
@@ -37,7 +37,7 @@ def test_a_wrong_registration_is_refused_with_the_reason(sim: Simulator, name: s
 def test_an_app_must_name_its_versions(sim: Simulator) -> None:
     with TinyApp() as app:
         del app.headers["X-Sectra-SoftwareVersion"]
-        with pytest.raises(AppAnsweredWrong, match="X-Sectra-SoftwareVersion"):
+        with pytest.raises(BadAppAnswer, match="X-Sectra-SoftwareVersion"):
             sim.register(app.url)
 
 
@@ -50,7 +50,7 @@ def test_what_is_no_address_is_refused(sim: Simulator) -> None:
 def test_an_app_that_is_not_there_is_said_so(sim: Simulator) -> None:
     with TinyApp() as app:
         url = app.url
-    with pytest.raises(AppAnsweredWrong, match="no answer"):
+    with pytest.raises(BadAppAnswer, match="no answer"):
         sim.register(url)
 
 

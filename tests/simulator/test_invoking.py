@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from slidehook.simulator.errors import Malformed
-from slidehook.simulator.invoking import as_left, still_pressed
+from slidehook.simulator.invoking import edited_gallery, pressed_button
 from slidehook.simulator.server import Simulator
 from tests.simulator.tiny_app import TinyApp, result
 
@@ -40,41 +40,41 @@ def tiny(sim: Simulator) -> Iterator[TinyApp]:
 
 def test_a_user_moves_patches_and_presses_buttons() -> None:
     before = copy.deepcopy(GALLERY)
-    left = as_left(GALLERY, {0: "negative"}, ["recount"])
+    left = edited_gallery(GALLERY, {0: "negative"}, ["recount"])
     content = left["data"]["result"]["content"]
     assert [each["tag"] for each in content["patches"]] == [1, 1]
-    assert still_pressed(left) == "recount"
+    assert pressed_button(left) == "recount"
     assert before == GALLERY
-    assert still_pressed(GALLERY) is None
+    assert pressed_button(GALLERY) is None
 
 
 @pytest.mark.parametrize("stored", [GALLERY, result(), {}])
 def test_who_does_nothing_leaves_a_result_as_it_is(stored: dict[str, Any]) -> None:
-    assert as_left(stored, {}, []) == stored
-    assert still_pressed(stored) is None
+    assert edited_gallery(stored, {}, []) == stored
+    assert pressed_button(stored) is None
 
 
 @pytest.mark.parametrize("moved", [{2: "negative"}, {-1: "negative"}, {0: "other"}])
 def test_what_is_not_there_can_not_be_moved(moved: dict[int, str]) -> None:
     with pytest.raises(Malformed, match="no patch"):
-        as_left(GALLERY, moved, [])
+        edited_gallery(GALLERY, moved, [])
 
 
 @pytest.mark.parametrize("stored", [GALLERY, result()])
 def test_a_button_that_is_not_there_can_not_be_pressed(stored: dict[str, Any]) -> None:
     with pytest.raises(Malformed, match="no button 'other'"):
-        as_left(stored, {}, ["other"])
+        edited_gallery(stored, {}, ["other"])
 
 
 def test_an_app_gets_the_gallery_as_the_user_left_it(sim: Simulator, tiny: TinyApp) -> None:
     stored = sim.result_store.create("tiny", GALLERY)
     sim.invoke("tiny", "immuno", "modify", moved={1: "positive"}, pressed=["recount"])
-    assert tiny.received[-1][1]["input"] == as_left(stored, {1: "positive"}, ["recount"])
+    assert tiny.received[-1][1]["input"] == edited_gallery(stored, {1: "positive"}, ["recount"])
 
 
 def test_a_button_that_the_app_does_not_release_is_a_fault(sim: Simulator, tiny: TinyApp) -> None:
     stored = sim.result_store.create("tiny", GALLERY)
-    tiny.answer = (200, as_left(stored, {}, ["recount"]))
+    tiny.answer = (200, edited_gallery(stored, {}, ["recount"]))
     answer = sim.invoke("tiny", "immuno", "modify", pressed=["recount"])
     assert answer.fault == "The app's answer leaves the button 'recount' pressed."
     tiny.answer = (200, stored)

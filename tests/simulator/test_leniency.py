@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from slidehook.simulator.errors import AppAnsweredWrong
+from slidehook.simulator.errors import BadAppAnswer
 from slidehook.simulator.options import SOFTWARE_VERSIONS, Options
 from slidehook.simulator.server import Simulator
 from tests.simulator.conftest import Caller
@@ -140,13 +140,13 @@ def test_an_app_need_not_tell_its_versions(sample_slides: Path, app: TinyApp) ->
         assert (registered["apiVersion"], registered["softwareVersion"]) == (None, None)
         sim.enable("tiny")
         assert sim.invoke("tiny", "immuno").ok
-    with Simulator(sample_slides, Options(strict=True)) as sim, pytest.raises(AppAnsweredWrong):
+    with Simulator(sample_slides, Options(strict=True)) as sim, pytest.raises(BadAppAnswer):
         sim.register(app.url)
 
 
 def test_a_strict_simulator_asks_for_info(sample_slides: Path, app: TinyApp) -> None:
     app._flask.view_functions["_info"] = lambda: ("no such page", 404)
-    with Simulator(sample_slides, Options(strict=True)) as sim, pytest.raises(AppAnsweredWrong, match="/info"):
+    with Simulator(sample_slides, Options(strict=True)) as sim, pytest.raises(BadAppAnswer, match="/info"):
         sim.register(app.url)
 
 

@@ -32,16 +32,16 @@ def test_a_slide_dropped_into_the_folder_appears_at_once(folder: Path) -> None:
         slides.get("two")
     (folder / "one.tiff").rename(folder / "two.tiff")
     assert slides.get("two").id == "two"
-    assert not slides.knows("one")
+    assert not slides.exists("one")
 
 
 def test_a_file_that_becomes_whole_later_becomes_a_slide_then(folder: Path) -> None:
     content = (folder / "one.tiff").read_bytes()
     (folder / "late.tiff").write_bytes(content[:4])
     slides = SlideFolder(folder)
-    assert not slides.knows("late")
+    assert not slides.exists("late")
     (folder / "late.tiff").write_bytes(content)
-    assert slides.knows("late")
+    assert slides.exists("late")
 
 
 def test_the_json_beside_a_slide_overrides_its_record(folder: Path) -> None:

@@ -9,7 +9,7 @@ from slidehook.simulator.tokens import Tokens
 def test_a_token_is_good_for_its_lifetime() -> None:
     now = [100.0]
     tokens = Tokens(60, clock=lambda: now[0])
-    header = f"Bearer {tokens.give()}"
+    header = f"Bearer {tokens.issue()}"
     now[0] = 159.9
     tokens.check(header)
     now[0] = 160.0
@@ -19,19 +19,19 @@ def test_a_token_is_good_for_its_lifetime() -> None:
 
 def test_a_token_for_an_app_and_a_slide_is_good_for_them_only() -> None:
     tokens = Tokens(60)
-    header = f"Bearer {tokens.give('app', 'S-1')}"
+    header = f"Bearer {tokens.issue('app', 'S-1')}"
     tokens.check(header, "app", "S-1")
     tokens.check(header, "S-1")
     for about in (["app", "S-2"], ["other", "S-1"]):
         with pytest.raises(Unauthorized, match="another app or slide"):
             tokens.check(header, *about)
-    tokens.check(f"Bearer {tokens.give()}", "other", "S-2")
+    tokens.check(f"Bearer {tokens.issue()}", "other", "S-2")
 
 
 def test_tokens_given_after_an_expiry_are_good() -> None:
     tokens = Tokens(60)
-    old = tokens.give()
+    old = tokens.issue()
     assert tokens.expire_all() == 1
-    tokens.check(f"bearer {tokens.give()}")
+    tokens.check(f"bearer {tokens.issue()}")
     with pytest.raises(Unauthorized):
         tokens.check(f"Bearer {old}")

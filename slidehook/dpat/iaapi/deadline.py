@@ -67,7 +67,7 @@ class ResponseTooLarge(HTTPException):
 class _Reader(io.RawIOBase):
     """Reads from a socket with the socket's own timeout, or with the time left until `deadline` if less.
 
-    Raises AnswerTooLong after `max_bytes`.
+    Raises ResponseTooLarge after `max_bytes`.
     """
 
     def __init__(self, sock: socket.socket, received: io.RawIOBase, deadline: float, max_bytes: float) -> None:

@@ -1,4 +1,4 @@
-"""What every IA-API call passes on its way in and out: faults are played and the call is logged."""
+"""The WSGI middleware around the IA-API: it injects faults and logs every call."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 FAULT_KEY = "simulator.fault"
-"""Where a view finds the fault of its call in the WSGI environment."""
+"""The key of a call's fault in the WSGI environment."""
 
 HTML_PAGE = "<!doctype html><title>Sign in</title><p>Your session has ended. Please sign in again."
 
 
-class ConnectionCut(ConnectionError):
-    """The connection is to be closed as it is."""
+class ConnectionAborted(ConnectionError):
+    """The connection must be closed at once."""
 
 
 def _with_headers(start_response: StartResponse, changes: Mapping[str, str]) -> StartResponse:
-    """Change an answer's headers on their way out; an empty value takes one away."""
+    """Return a `start_response` that replaces headers of the answer; an empty value removes one."""
 
     def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         names = {name.lower() for name in changes}
@@ -39,8 +39,8 @@ def _with_headers(start_response: StartResponse, changes: Mapping[str, str]) -> 
     return start
 
 
-class Gate:
-    """A WSGI layer around the app for the paths below `prefix`; `stopping` ends every wait in it."""
+class IaapiMiddleware:
+    """The middleware for paths below `prefix`; setting `stopping` ends all its waits."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class Gate:
         self._stopping = stopping
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve a call as WSGI has it; raises ConnectionCut, then or while iterated, to end the connection."""
-        # Read in whole, so that the connection can be used again even when nobody looks at the body.
+        """Serve a WSGI call; raises ConnectionAborted, here or during iteration, to end the connection."""
+        # The whole body is read, so that the connection is reusable even if no view reads it.
         try:
             body = get_input_stream(environ).read()
         except ClientDisconnected as error:
-            raise ConnectionCut from error
+            raise ConnectionAborted from error
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ.pop("HTTP_TRANSFER_ENCODING", None)
@@ -84,18 +84,18 @@ class Gate:
             method, path, query = (environ[key] for key in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING"))
             self._calls.add(Call(at, method, path, query, status[0] if status else None, seconds, sent))
 
-        def noting(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        def note_status(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             status[:] = [int(line.split(" ", 1)[0])]
             return start_response(line, headers, exc_info)
 
         try:
             self._stopping.wait(self._delay_s)
             fault = self._faults.take(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            answer = self._answer(environ, noting, fault)
+            answer = self._respond(environ, note_status, fault)
             try:
-                # One chunk is held back: the call must be in the log before the caller has all of the answer.
+                # One chunk is held back: the call must be logged before the caller has the whole answer.
                 held: bytes | None = None
-                for chunk in self._shaped(answer, fault):
+                for chunk in self._apply_body_fault(answer, fault):
                     if held is not None:
                         yield held
                     held = chunk
@@ -111,7 +111,7 @@ class Gate:
             if not logged:
                 log()
 
-    def _answer(
+    def _respond(
         self, environ: WSGIEnvironment, start_response: StartResponse, fault: Fault | None
     ) -> Iterable[bytes]:
         environ[FAULT_KEY] = fault
@@ -119,7 +119,7 @@ class Gate:
         if fault is None:
             return self._app(environ, start_response)
         if kind == "close":
-            raise ConnectionCut
+            raise ConnectionAborted
         if kind == "headers":
             return self._app(environ, _with_headers(start_response, fault.headers))
         if kind == "delay":
@@ -136,7 +136,7 @@ class Gate:
             return whole(environ, start_response)
         return self._app(environ, start_response)
 
-    def _shaped(self, chunks: Iterable[bytes], fault: Fault | None) -> Iterator[bytes]:
+    def _apply_body_fault(self, chunks: Iterable[bytes], fault: Fault | None) -> Iterator[bytes]:
         if fault is None or fault.kind not in ("cut", "stall"):
             yield from chunks
             return
@@ -147,10 +147,10 @@ class Gate:
                 yield chunk
                 continue
             yield chunk[:left]
-            # An empty chunk pushes out the one that is held back.
+            # An empty chunk flushes the one that is held back.
             yield b""
             if fault.kind == "cut":
-                raise ConnectionCut
+                raise ConnectionAborted
             self._stopping.wait(fault.seconds)
             yield chunk[left:]
             left = 1 << 62

@@ -1,4 +1,4 @@
-"""Starts the demo's processes, each with a log of its own, and takes down all that it started."""
+"""Starts the demo's processes, each with its own log, and stops all of them at the end."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ START_S = 60.0
 STOP_S = 15.0
 
 
-class StageError(SlidehookError):
-    """A part of the demo did not come up."""
+class StartFailed(SlidehookError):
+    """A part of the demo did not start."""
 
 
-class Stage:
-    """Processes that live as long as a `with` block."""
+class DemoProcesses:
+    """Processes that run for the duration of a `with` block."""
 
     def __init__(self, folder: Path) -> None:
         self.logs = folder / "logs"
         private_folder(self.logs)
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> DemoProcesses:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        # The last that came is the first to go, so that nobody loses whom it calls.
+        # In reverse order, so that no process loses a server that it calls.
         for _, process in reversed(self._running):
             process.terminate()
             try:
@@ -46,9 +46,9 @@ class Stage:
                 process.wait()
 
     def start(self, name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Start a command with more in its environment; what it prints goes to `logs/<name>.log`."""
+        """Start a command with an extended environment; its output goes to `logs/<name>.log`."""
         with open_private(self.logs / f"{name}.log") as log:
-            # A session of its own: Ctrl-C reaches the demo alone, which ends the others in order.
+            # In its own session, so that Ctrl-C reaches only the demo, which stops the processes in order.
             process = subprocess.Popen(  # noqa: S603 - our own scripts
                 command,
                 stdin=subprocess.DEVNULL,
@@ -61,25 +61,25 @@ class Stage:
         return process
 
     def wait_for(self, name: str, ready: Callable[[], bool]) -> None:
-        """Wait until a part is `ready`; raises StageError with the end of its log when it is not."""
+        """Wait until a process is `ready`; otherwise raises StartFailed with the end of its log."""
         process = next(each for title, each in self._running if title == name)
-        until = time.monotonic() + START_S
+        deadline = time.monotonic() + START_S
         while not ready():
-            if process.poll() is not None or time.monotonic() > until:
-                raise StageError(f"the {name} did not start; {self.logs / name}.log ends:\n{self.tail(name)}")
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise StartFailed(f"the {name} did not start; {self.logs / name}.log ends:\n{self.tail(name)}")
             time.sleep(0.05)
 
     def text(self, name: str) -> str:
-        """Give what a part has printed."""
+        """Return a process's output so far."""
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
     def tail(self, name: str, lines: int = 15) -> str:
-        """Give the last lines of what a part has printed."""
+        """Return the last lines of a process's output."""
         return "\n".join(self.text(name).splitlines()[-lines:])
 
 
 def free_port(wanted: int) -> int:
-    """Give `wanted` where it is free on this host, else any free port."""
+    """Return `wanted` if it is free on this host, else any free port."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -88,7 +88,7 @@ def free_port(wanted: int) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise StageError("no port is free on this host")
+    raise StartFailed("no port is free on this host")
 
 
 PYTHON = sys.executable
