@@ -60,60 +60,32 @@ class JobDamaged(QueueError):
     retryable = False
 
 
-class DpatError(SlidehookError):
-    """DPAT answered something else than what was asked for."""
-
-
-class DpatUnavailable(DpatError):
-    """DPAT can't be reached, or says that it can't serve now."""
+class SystemUnavailable(SlidehookError):
+    """The system of a slide or a result can't be reached or can't serve now: the job waits, and is tried again."""
 
     retryable = True
     retry_after_s: float = 0.0
-    """For how long DPAT asked to be left alone, in seconds."""
+    """How long the system asked to be left alone, in seconds."""
 
 
-class DpatTimeout(DpatUnavailable):
-    """DPAT did not answer in time."""
+class AccessExpired(SlidehookError):
+    """The system no longer accepts the job's secret: the job waits for a newer one."""
 
 
-class DpatNotReached(DpatUnavailable):
-    """There was no connection: DPAT has not seen the request."""
+class Gone(SlidehookError):
+    """The system has no such slide or result any more."""
 
 
-class NotFromDpat(DpatUnavailable):
-    """A proxy, or a sign-in page, answered in DPAT's place: that says nothing about the token or the slide."""
+class ResultDeleted(Gone):
+    """The user deleted the result that the job works on: it is not created again, and the job ends."""
 
 
-class TokenExpired(DpatError):
-    """DPAT no longer takes the token (401 or 403)."""
+class Refused(SlidehookError):
+    """The system refuses what it is asked for; trying again will not help."""
 
 
-class NotFound(DpatError):
-    """DPAT has no such thing (404)."""
-
-
-class Conflict(DpatError):
-    """The result was changed by somebody else since it was last read (409)."""
-
-    retryable = True
-
-
-class Refused(DpatError):
-    """DPAT refuses the request as it is (any other 4xx)."""
-
-
-class NotOffered(DpatError):
-    """This DPAT's version has no such thing, or it has none for this slide."""
-
-
-class Malformed(DpatError):
-    """DPAT's answer is not what the IA-API says."""
-
-
-class DownloadIncomplete(DpatError):
-    """A slide's file ended before it was whole."""
-
-    retryable = True
+class NotOffered(Refused):
+    """The slide's system does not offer this, or not for this slide."""
 
 
 class CannotStore(SlidehookError):

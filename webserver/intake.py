@@ -11,6 +11,7 @@ import structlog
 from pydantic_core import to_json
 
 from slidehook.app import App, TaggedPolygon
+from slidehook.dpat.errors import Conflict, DpatError, DpatTimeout, DpatUnavailable, Malformed
 from slidehook.dpat.iaapi.callback_urls import check_callback
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
 from slidehook.dpat.iaapi.models import (
@@ -25,16 +26,7 @@ from slidehook.dpat.iaapi.models import (
     WholeSlideInput,
 )
 from slidehook.dpat.stored_result import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
-from slidehook.errors import (
-    BadRequest,
-    Conflict,
-    DpatError,
-    DpatTimeout,
-    DpatUnavailable,
-    Malformed,
-    QueueError,
-    TooLarge,
-)
+from slidehook.errors import BadRequest, QueueError, TooLarge
 from slidehook.jobs.contract import DeletedResult, Hold, JobSink
 from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
 from slidehook.regions import regions_of, tag_of

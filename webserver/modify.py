@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from slidehook.app import App
+from slidehook.dpat.errors import Conflict, Malformed
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.models import ImageInfo, Modify, Stored, StoredResult
 from slidehook.dpat.iaapi.result_calls import CONFLICT_ROUNDS
 from slidehook.dpat.merging import laid_over, merged, same_kind
 from slidehook.dpat.quality import set_quality
-from slidehook.errors import Conflict, Malformed
 from slidehook.result import Quality
 from webserver.result_versions import Versions
 

@@ -7,6 +7,7 @@ from flask import Flask, Response, jsonify, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
+from slidehook.dpat.errors import DpatError, DpatTimeout
 from slidehook.dpat.iaapi.versions import (
     API_VERSION,
     SOFTWARE_HEADER,
@@ -14,15 +15,7 @@ from slidehook.dpat.iaapi.versions import (
     VERSION_HEADER,
     lower_version,
 )
-from slidehook.errors import (
-    BadRequest,
-    CallbackNotAllowed,
-    DpatError,
-    DpatTimeout,
-    QueueError,
-    SlidehookError,
-    TooLarge,
-)
+from slidehook.errors import BadRequest, CallbackNotAllowed, QueueError, SlidehookError, TooLarge
 from slidehook.results.limits import MIB
 from webserver.addresses import NO_HOST, names_host, refuse_encoded_slash
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from slidehook.errors import NotFound, QueueError, SlidehookError
+from slidehook.dpat.errors import NotFound
+from slidehook.errors import QueueError, SlidehookError
 from slidehook.jobs.contract import Claim
 from worker.shutdown import Interruption
 

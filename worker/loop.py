@@ -9,20 +9,10 @@ from collections.abc import Callable
 
 import structlog
 
+from slidehook.dpat.errors import Conflict, DpatError, DpatTimeout, DpatUnavailable, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
 from slidehook.dpat.tokens import TokenSource
-from slidehook.errors import (
-    AppError,
-    CannotStore,
-    ClaimLost,
-    Conflict,
-    DpatError,
-    DpatTimeout,
-    DpatUnavailable,
-    QueueError,
-    SlidehookError,
-    TokenExpired,
-)
+from slidehook.errors import AppError, CannotStore, ClaimLost, QueueError, SlidehookError
 from slidehook.jobs.contract import Claim, JobSource
 from slidehook.jobs.job import AttemptEnded, JobState
 from slidehook.registry.registry import Registry

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 import structlog
 
 from slidehook.app import App
+from slidehook.dpat.errors import DpatError, NotFound, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.models import ResultRecord, Stored
 from slidehook.dpat.stored_result import RecordMaker, frame_of, result_of_job, says_result
-from slidehook.errors import DpatError, NotFound, SlidehookError, TokenExpired
+from slidehook.errors import SlidehookError
 from slidehook.geometry import Frame
 from slidehook.jobs.contract import Claim
 from slidehook.result import Result

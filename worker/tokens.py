@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import structlog
 
+from slidehook.dpat.errors import TokenExpired
 from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.dpat.iaapi.models import Token
 from slidehook.dpat.tokens import ServiceAccount
-from slidehook.errors import TokenExpired
 from slidehook.jobs.contract import Claim
 from slidehook.settings import Settings
 from worker.shutdown import Interruption

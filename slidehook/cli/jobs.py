@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from slidehook.dpat.errors import DpatError, DpatUnavailable
 from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.dpat.stored_result import show_cancelled
-from slidehook.errors import DpatError, DpatUnavailable, JobDamaged, QueueError, SlidehookError
+from slidehook.errors import JobDamaged, QueueError, SlidehookError
 from slidehook.jobs.contract import JobSummary
 from slidehook.jobs.files.admin import LIVE, RETRIED, SHOWN, FileQueueAdmin, JobNotFound
 from slidehook.jobs.files.queue import FileQueue

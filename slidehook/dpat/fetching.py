@@ -10,13 +10,13 @@ import structlog
 from PIL import Image
 
 from slidehook.disk import Room
+from slidehook.dpat.errors import DownloadIncomplete, DpatError, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.download import NO_RESERVE, save_files
+from slidehook.dpat.pictures import read_picture
 from slidehook.dpat.pixels import DpatPixels, why_no_tiles
-from slidehook.errors import DownloadIncomplete, DpatError, TokenExpired
 from slidehook.models import ImageInfo
 from slidehook.pixels.overview import THUMBNAIL_MPP, THUMBNAIL_PIXELS
-from slidehook.pixels.pictures import read_picture
 from slidehook.pixels.size import can_be_scanned
 from slidehook.pixels.source import Box
 

@@ -8,11 +8,12 @@ from collections import OrderedDict
 
 import numpy as np
 
+from slidehook.dpat.errors import Malformed, NotFound
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.response_limits import MAX_TILE_SIDE_PX, max_tile_bytes, max_tile_px
-from slidehook.errors import Malformed, NotFound, SlideUnreadable
+from slidehook.dpat.pictures import read_picture
+from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo
-from slidehook.pixels.pictures import read_picture
 from slidehook.pixels.source import SLACK, Box, Pixels, is_rounding, resized
 
 CACHE_BYTES = 128 * 1024 * 1024

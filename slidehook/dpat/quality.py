@@ -5,8 +5,8 @@ from __future__ import annotations
 import structlog
 
 from slidehook.app import App
+from slidehook.dpat.errors import Conflict, DpatError, UnsupportedByDpat
 from slidehook.dpat.iaapi.client import DpatClient
-from slidehook.errors import Conflict, DpatError, NotOffered
 from slidehook.models import ImageInfo
 from slidehook.result import Quality
 
@@ -20,7 +20,7 @@ def set_quality(client: DpatClient, app: App, info: ImageInfo, quality: Quality)
     """
     try:
         _set(client, app, info, quality)
-    except NotOffered as error:
+    except UnsupportedByDpat as error:
         log.info("quality control skipped", app=app.id, reason=str(error))
     except DpatError as error:
         log.warning("quality control not set", app=app.id, reason=str(error))
@@ -43,5 +43,5 @@ def _known(info: ImageInfo) -> tuple[str | None, str | int]:
     """Give the status and its version as a slide's record says."""
     found = info.quality_control
     if found is None or found.version_id is None:
-        raise NotOffered("DPAT keeps no quality control of this slide")
+        raise UnsupportedByDpat("DPAT keeps no quality control of this slide")
     return found.status, found.version_id

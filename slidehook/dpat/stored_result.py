@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from slidehook.app import App, WholeSlide
+from slidehook.dpat.errors import DpatRefused, DpatTimeout, Malformed, NotFound
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.models import (
     Item,
@@ -24,7 +25,6 @@ from slidehook.dpat.iaapi.models import (
 )
 from slidehook.dpat.marks import JOB_MARK, PROGRESS, STATUS
 from slidehook.dpat.records import shown
-from slidehook.errors import DpatTimeout, Malformed, NotFound, Refused
 from slidehook.geometry import Frame
 from slidehook.jobs.job import Job, JobRecord
 from slidehook.models import ImageInfo, Point, Polygon
@@ -220,7 +220,7 @@ class ResultOnSlide:
                     with contextlib.suppress(NotFound):
                         self.client.update_result(self._app.id, record, each, keep_if=_has_ended)
                         log.warning("a second result, which DPAT stored late, shows the same", result=each.id)
-        except (NotFound, Refused, Malformed) as error:
+        except (NotFound, DpatRefused, Malformed) as error:
             log.warning("no look for a second result", reason=str(error))
 
     def _update(
@@ -238,9 +238,9 @@ class ResultOnSlide:
             try:
                 there = client.results_on_slide(self._app.id, self._job.slide_id)
             except NotFound:
-                raise Refused("DPAT knows neither the result nor its slide any more.") from error
+                raise DpatRefused("DPAT knows neither the result nor its slide any more.") from error
             if any(str(each.id) == str(known[0]) for each in there):
-                raise Refused(f"DPAT lists result {known[0]}, but answers 404 to its update.") from error
+                raise DpatRefused(f"DPAT lists result {known[0]}, but answers 404 to its update.") from error
             raise
 
     def _read(self, client: DpatClient, known: tuple[int | str, int | str]) -> Stored:

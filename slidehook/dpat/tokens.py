@@ -17,9 +17,9 @@ from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 from requests.hooks import default_hooks
 
+from slidehook.dpat.errors import DpatError, DpatUnavailable
 from slidehook.dpat.iaapi.models import Token
 from slidehook.dpat.iaapi.proxies import refuses_token
-from slidehook.errors import DpatError, DpatUnavailable
 
 OTHERS = 3
 """How many other tokens a refused call is tried with: a newer request's, the account's, and a fresh one of it."""

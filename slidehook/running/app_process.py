@@ -15,14 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from slidehook.errors import (
-    AppCrashed,
-    AppError,
-    AppOutOfMemory,
-    AppTimeout,
-    DpatUnavailable,
-    SlidehookError,
-)
+from slidehook.errors import AppCrashed, AppError, AppOutOfMemory, AppTimeout, SlidehookError, SystemUnavailable
 from slidehook.running.child import serve
 from slidehook.running.child_channel import ProgressMessage, TokenRefused
 from slidehook.running.child_output import Prints
@@ -249,7 +242,7 @@ def _error(fault: Fault, cleaned: Callable[[str], str]) -> SlidehookError:
         error.trace = cleaned(fault.trace)
         return error
     told = fault.error(sentence)
-    if isinstance(told, DpatUnavailable):
+    if isinstance(told, SystemUnavailable):
         told.retry_after_s = fault.retry_after_s
     return told
 

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from slidehook.app import App, TaggedPolygon
 from slidehook.dpat.access import DpatAccess
 from slidehook.dpat.iaapi.client import DpatServers
-from slidehook.errors import AppChanged, AppError, DpatUnavailable, SlidehookError
+from slidehook.errors import AppChanged, AppError, SlidehookError, SystemUnavailable
 from slidehook.logs import set_up_logging
 from slidehook.regions import tag_of
 from slidehook.registry.fingerprint import fingerprint, resting_on
@@ -144,14 +144,21 @@ def _analyse(apps: LoadedApps, task: Task, servers: DpatServers, teller: ChildRe
             apps.check()
             return _packed(Analysis(result, slide.frame, certain_mpp(slide), rests_on, slide.bounds))
     except SlidehookError as error:
-        # Errors of ours go to the worker as what they are; an author's own subclass as the AppError that it is.
-        kind = type(error) if type(error).__module__ == SlidehookError.__module__ else AppError
-        retry_after_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
+        kind = type(error) if is_slidehooks_own(type(error)) else AppError
+        retry_after_s = error.retry_after_s if isinstance(error, SystemUnavailable) else 0.0
         return _packed(Fault(kind, in_words(error), retry_after_s=retry_after_s))
     except (Exception, SystemExit) as error:
         # An app may raise anything: the slide gets one sentence, the log the traceback.
         sentence = f"the app has a fault: {type(error).__name__}: {in_words(error)}"
         return _packed(Fault(AppError, sentence, traceback.format_exc()))
+
+
+def is_slidehooks_own(kind: type[SlidehookError]) -> bool:
+    """Whether an error's class reaches the worker unchanged; an app's own class arrives as AppError.
+
+    The worker can import slidehook's modules, but those of an app only at the risk of running its code.
+    """
+    return kind.__module__.startswith("slidehook.") and not kind.__module__.startswith("slidehook.apps.")
 
 
 def _packed(message: Analysis | Fault) -> bytes:

@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 import requests
 
-from slidehook.dpat.iaapi.client import DpatClient, DpatServer, DpatServers
-from slidehook.dpat.iaapi.models import ResultRecord, Stored
-from slidehook.errors import (
-    BadRequest,
+from slidehook.dpat.errors import (
     Conflict,
     DpatError,
+    DpatRefused,
     DpatTimeout,
     DpatUnavailable,
     Malformed,
     NotFound,
     NotFromDpat,
-    NotOffered,
-    Refused,
     TokenExpired,
+    UnsupportedByDpat,
 )
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer, DpatServers
+from slidehook.dpat.iaapi.models import ResultRecord, Stored
+from slidehook.errors import BadRequest
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import BASE, Call, LittleDpat, Reply
 
@@ -154,7 +154,7 @@ def test_a_result_deleted_amid_a_conflict_is_not_found(
 def test_a_redirect_is_not_followed(dpat: LittleDpat, client: DpatClient, status: int) -> None:
     with LittleDpat() as other:
         dpat.answer("GET", INFO, Reply(status, headers={"Location": other.url + INFO}))
-        with pytest.raises(Refused, match="redirect"):
+        with pytest.raises(DpatRefused, match="redirect"):
             client.slide_info("S-1")
         assert not other.calls
     assert len(dpat.calls) == 1
@@ -163,12 +163,12 @@ def test_a_redirect_is_not_followed(dpat: LittleDpat, client: DpatClient, status
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, Refused),
+        (400, DpatRefused),
         (401, TokenExpired),
         (403, TokenExpired),
         (404, NotFound),
         (409, Conflict),
-        (418, Refused),
+        (418, DpatRefused),
         (429, DpatUnavailable),
         (500, DpatUnavailable),
         (502, DpatUnavailable),
@@ -333,7 +333,7 @@ def test_a_server_that_answers_too_late_or_stops_halfway_is_a_timeout(
 
 def test_a_server_that_speaks_no_tls_is_refused_and_not_tried_again(dpat: LittleDpat, settings: Settings) -> None:
     client = DpatServer(dpat.url.replace("http:", "https:"), settings).client("t", tries=3)
-    with pytest.raises(Refused, match="certificate"):
+    with pytest.raises(DpatRefused, match="certificate"):
         client.slide_info("S-1")
 
 
@@ -436,7 +436,7 @@ def test_ever_new_callback_urls_do_not_fill_the_memory(settings: Settings, dpat:
 
 
 def test_a_callback_url_that_no_request_can_be_made_of_is_refused(settings: Settings) -> None:
-    with pytest.raises(Refused, match="callback URL"):
+    with pytest.raises(DpatRefused, match="callback URL"):
         DpatServer("http://[::1", settings).client("t", tries=3).slide_info("S-1")
 
 
@@ -588,7 +588,7 @@ def test_a_server_that_never_names_its_version_may_have_the_newer_calls(
 ) -> None:
     dpat.version = None
     dpat.answer("GET", "/info", info)
-    with pytest.raises(NotOffered):
+    with pytest.raises(UnsupportedByDpat):
         client.case_of("S-1")
     dpat.answer("GET", "/slides/S-1/request/images/info", Reply(body=[]))
     assert client.case_of("S-1") == []

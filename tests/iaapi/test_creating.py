@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from slidehook.dpat.errors import DpatError, DpatTimeout, DpatUnavailable, Malformed, NotFound
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.iaapi.models import ResultRecord, Stored
-from slidehook.errors import DpatError, DpatTimeout, DpatUnavailable, Malformed, NotFound
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Answerer, Call, LittleDpat, Reply
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from slidehook.dpat.errors import DpatTimeout
 from slidehook.dpat.iaapi import http_transport as wire
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.iaapi.download import save_files
 from slidehook.dpat.iaapi.models import ResultRecord
-from slidehook.errors import DpatTimeout
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import BASE, LittleDpat, Reply
 

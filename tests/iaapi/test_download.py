@@ -13,19 +13,12 @@ from pathlib import Path
 import pytest
 
 from slidehook.disk import Room
+from slidehook.dpat.errors import DownloadIncomplete, DpatTimeout, DpatUnavailable, Malformed
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.download import save_files
 from slidehook.dpat.iaapi.multipart import MAX_PARTS
 from slidehook.dpat.iaapi.slide_filenames import neutral_names, safe_name
-from slidehook.errors import (
-    CannotStore,
-    DiskFull,
-    DownloadIncomplete,
-    DpatTimeout,
-    DpatUnavailable,
-    Malformed,
-    SlidehookError,
-)
+from slidehook.errors import CannotStore, DiskFull, SlidehookError
 from tests.iaapi.little_dpat import LittleDpat, Reply
 
 FILES = "/slides/S-1/files"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from slidehook.dpat.errors import Conflict, DpatRefused, NotFound, TokenExpired, UnsupportedByDpat
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.iaapi.models import ResultRecord, Token
-from slidehook.errors import Conflict, NotFound, NotOffered, Refused, TokenExpired
 from slidehook.settings import Settings
 from slidehook.simulator.options import Options
 from slidehook.simulator.server import Simulator
@@ -96,7 +96,7 @@ def test_an_older_server_offers_neither_cases_nor_quality_control(old: Simulator
         lambda: api.case("SAMPLE-0001"),
         lambda: api.set_quality("immuno", "Rejected", version_id="v", application_version="1"),
     ):
-        with pytest.raises(NotOffered, match=r"needs IA-API 1\.(9|10) or newer"):
+        with pytest.raises(UnsupportedByDpat, match=r"needs IA-API 1\.(9|10) or newer"):
             call()
     assert [each.path.rpartition("/")[2] for each in old.calls()] == ["info"]
 
@@ -171,7 +171,7 @@ def test_a_token_is_asked_for_again_while_the_server_is_away(sim: Simulator) -> 
 
 
 def test_a_service_account_that_is_not_let_in_is_said_to_be(sim: Simulator, old: Simulator) -> None:
-    with pytest.raises(Refused, match="service account"):
+    with pytest.raises(DpatRefused, match="service account"):
         at(sim).fetch_token("service", "another", APP)
     with pytest.raises(NotFound):
         at(sim).fetch_token("service", "p\u00e4ss: word", "no-such-app")

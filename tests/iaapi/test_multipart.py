@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slidehook.dpat.errors import DownloadIncomplete, Malformed
 from slidehook.dpat.iaapi.multipart import PartEnd, PartHead, read_parts
-from slidehook.errors import DownloadIncomplete, Malformed
 
 Part = tuple[dict[str, str], bytes]
 BOUNDARY_SIGNS = "abcXYZ0189'()+_,-./:=? "

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slidehook.dpat.errors import Conflict, DpatUnavailable, NotFound
 from slidehook.dpat.iaapi.retry import MAX_RETRY_AFTER_S, MAX_WAIT_S, RetryPolicy, backoff_s, parse_retry_after
-from slidehook.errors import Conflict, DpatUnavailable, NotFound
 
 NOON = "Tue, 05 Mar 2024 12:00:00 GMT"
 

@@ -10,17 +10,10 @@ from typing import Any
 
 import pytest
 
+from slidehook.dpat.errors import DpatNotReached, DpatRefused, DpatUnavailable, NotFound, NotFromDpat, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.tokens import TokenSource
-from slidehook.errors import (
-    DpatNotReached,
-    DpatUnavailable,
-    NotFound,
-    NotFromDpat,
-    Refused,
-    SettingsInvalid,
-    TokenExpired,
-)
+from slidehook.errors import SettingsInvalid
 from slidehook.settings import Settings, read_settings
 from tests.iaapi.little_dpat import BASE, LittleDpat, Reply
 
@@ -213,7 +206,7 @@ def test_the_accounts_token_refused_by_a_proxy_is_asked_for_again(dpat: LittleDp
         server.fetch_token("user", "word", "app", tries=2, sleep=lambda _: None)
     assert len(dpat.made("POST")) == 2
     dpat.answer("POST", "/token", Reply(403, {}))
-    with pytest.raises(Refused):
+    with pytest.raises(DpatRefused):
         server.fetch_token("user", "word", "app", tries=2, sleep=lambda _: None)
 
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from slidehook.dpat.errors import DpatRefused, Malformed, NotFound
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.iaapi.response_limits import PAGE_BYTES, RECORD_BYTES, max_response_bytes
-from slidehook.errors import Malformed, NotFound, Refused
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
 
@@ -101,11 +101,16 @@ EVER_NEXT_CHUNK = b"1\r\na\r\n" * 50_000
         ("info", CHUNKED + "0\r\n", b"x: y\r\n" * 10_000, "Malformed: DPAT's answer is longer"),
         ("info", "", b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000, "Malformed: DPAT's answer is longer"),
         ("info", "HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 10_000, "Dpat"),
-        ("info", CHUNKED.replace("200", "302") + "", CHUNK, "Refused: DPAT answered 302"),
-        ("info", CHUNKED.replace("200 OK\r\n", "302 Found\r\nLocation: /x\r\n"), CHUNK, "Refused: DPAT answered 302"),
+        ("info", CHUNKED.replace("200", "302") + "", CHUNK, "DpatRefused: DPAT answered 302"),
+        (
+            "info",
+            CHUNKED.replace("200 OK\r\n", "302 Found\r\nLocation: /x\r\n"),
+            CHUNK,
+            "DpatRefused: DPAT answered 302",
+        ),
         ("info", CHUNKED.replace("200", "404"), CHUNK, "NotFound: DPAT answered 404"),
         ("info", WITHOUT_END.replace("200", "500"), ZEROS, "DpatUnavailable: DPAT answered 500"),
-        ("token", HUGE.replace("200", "401"), ZEROS, "Refused: DPAT denies the service account a token"),
+        ("token", HUGE.replace("200", "401"), ZEROS, "DpatRefused: DPAT denies the service account a token"),
         ("token", CHUNKED, CHUNK, "Malformed: DPAT's answer is longer"),
         ("case", CHUNKED, CHUNK, "Malformed: DPAT's answer is longer"),
         ("list", CHUNKED, CHUNK, "Malformed: DPAT's answer is longer"),
@@ -182,6 +187,6 @@ def test_a_short_error_page_keeps_the_connection(
 
 def test_a_redirect_is_named_and_not_followed(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.answer("GET", "*", Reply(302, b"over there", {"Location": dpat.url + "/slides/S-2/info"}))
-    with pytest.raises(Refused, match="302, a redirect"):
+    with pytest.raises(DpatRefused, match="302, a redirect"):
         client.slide_info("S-1")
     assert len(dpat.calls) == 1

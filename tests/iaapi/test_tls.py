@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from slidehook.dpat.errors import DpatRefused, DpatUnavailable
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.iaapi.download import save_files
-from slidehook.errors import DpatUnavailable, Refused
 from slidehook.settings import Settings
 from slidehook.simulator.options import Options
 from slidehook.simulator.server import Simulator
@@ -67,7 +67,7 @@ def test_without_the_bundle_it_is_refused_with_one_sentence(
     start: Callable[[trustme.LeafCert], Simulator], hospital: trustme.CA
 ) -> None:
     sim = start(hospital.issue_cert("127.0.0.1"))
-    with pytest.raises(Refused, match=SENTENCE):
+    with pytest.raises(DpatRefused, match=SENTENCE):
         client(sim).info()
     assert sim.calls() == []
 
@@ -76,7 +76,7 @@ def test_a_certificate_for_another_host_is_refused(
     start: Callable[[trustme.LeafCert], Simulator], hospital: trustme.CA, bundle: Path
 ) -> None:
     sim = start(hospital.issue_cert("another.example"))
-    with pytest.raises(Refused, match="IP address mismatch"):
+    with pytest.raises(DpatRefused, match="IP address mismatch"):
         client(sim, bundle).info()
 
 
@@ -84,7 +84,7 @@ def test_a_certificate_of_another_authority_is_refused(
     start: Callable[[trustme.LeafCert], Simulator], bundle: Path
 ) -> None:
     sim = start(trustme.CA().issue_cert("127.0.0.1"))
-    with pytest.raises(Refused, match=SENTENCE):
+    with pytest.raises(DpatRefused, match=SENTENCE):
         client(sim, bundle).info()
 
 
@@ -105,5 +105,5 @@ def test_a_bundle_that_has_gone_is_said_to_be(
     sim = start(hospital.issue_cert("127.0.0.1"))
     api = client(sim, bundle)
     bundle.unlink()
-    with pytest.raises(Refused, match="SLIDEHOOK_DPAT_CA_BUNDLE can't be read"):
+    with pytest.raises(DpatRefused, match="SLIDEHOOK_DPAT_CA_BUNDLE can't be read"):
         api.info()

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from slidehook.dpat.errors import DpatRefused, DpatUnavailable, Malformed, NotFound, TokenExpired
 from slidehook.dpat.iaapi.client import DpatServer
 from slidehook.dpat.iaapi.models import ResultRecord, Token
 from slidehook.dpat.tokens import EARLY_S, NEW_S, OTHERS, REFUSAL_S, ServiceAccount
-from slidehook.errors import DpatUnavailable, Malformed, NotFound, Refused, TokenExpired
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
 DPAT, APP = "https://dpat.example/v1", "tissue-area"
@@ -120,7 +120,7 @@ def test_a_slides_files_come_although_the_token_has_expired(dpat: LittleDpat, se
 def test_what_is_sent_again_leads_nowhere_else(dpat: LittleDpat, server: DpatServer) -> None:
     with LittleDpat() as other:
         dpat.answer("GET", INFO, Reply(401), Reply(302, headers={"Location": other.url + INFO}))
-        with pytest.raises(Refused, match="redirect"):
+        with pytest.raises(DpatRefused, match="redirect"):
             server.client(Purse("old", "new")).slide_info("S-1")
         assert not other.calls
 
@@ -254,7 +254,9 @@ def test_a_refused_token_that_is_quite_new_is_not_renewed_again_and_again(
     assert len(office.asked) == 2
 
 
-@pytest.mark.parametrize("error", [Refused("The password is wrong."), NotFound("No such app."), Malformed("HTML.")])
+@pytest.mark.parametrize(
+    "error", [DpatRefused("The password is wrong."), NotFound("No such app."), Malformed("HTML.")]
+)
 def test_an_account_that_dpat_refuses_is_told_of_once_and_left_alone_for_a_while(
     office: Office, account: ServiceAccount, clock: Clock, error: Exception
 ) -> None:

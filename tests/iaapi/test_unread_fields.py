@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from slidehook.dpat.errors import Malformed
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.iaapi.models import Modify, Style, parse_invocation, parse_notification
-from slidehook.errors import BadRequest, Malformed
+from slidehook.errors import BadRequest
 from slidehook.models import ImageInfo
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from tests.iaapi.test_models import STORED, TRIANGLE, call

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from slidehook.dpat.errors import Conflict, DpatRefused, DpatUnavailable, NotFound, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer, DpatServers
 from slidehook.dpat.iaapi.models import ResultRecord, Stored
 from slidehook.dpat.iaapi.updating import is_as_sent
-from slidehook.errors import Conflict, DpatUnavailable, NotFound, Refused, TokenExpired
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import Answerer, Call, LittleDpat, Reply
 
@@ -124,7 +124,7 @@ def test_a_server_that_merges_and_takes_no_put_gets_no_table_with_two_jobs_rows(
 ) -> None:
     dpat.answer("PATCH", ONE, merging(dpat))
     dpat.answer("PUT", ONE, Reply(405))
-    with pytest.raises(Refused, match="merges a PATCH into"):
+    with pytest.raises(DpatRefused, match="merges a PATCH into"):
         update(client, record)
 
 
@@ -203,7 +203,7 @@ def test_a_server_that_takes_a_token_but_no_update_refuses_it(
 ) -> None:
     for method in ("PATCH", "PUT"):
         dpat.answer(method, ONE, Reply(status))
-    with pytest.raises(Refused, match=f"accepts the token, but answered {status} to PUT"):
+    with pytest.raises(DpatRefused, match=f"accepts the token, but answered {status} to PUT"):
         update(client, record)
 
 

@@ -14,9 +14,10 @@ from openslide import OpenSlide
 from PIL import Image
 
 from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.errors import Malformed, NotFound
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer, DpatServers
 from slidehook.dpat.pixels import DpatPixels
-from slidehook.errors import Malformed, NotFound, SlideUnreadable
+from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo, Size
 from slidehook.pixels.source import Box, FilePixels, Pixels
 from slidehook.settings import Settings

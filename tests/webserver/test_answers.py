@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from slidehook import errors
+from slidehook.dpat import errors as dpat_errors
 from slidehook.errors import SlidehookError
 from webserver.responses import STATUS, status_of
 
@@ -12,11 +13,11 @@ from webserver.responses import STATUS, status_of
     [
         (errors.BadRequest, 400),
         (errors.CallbackNotAllowed, 403),
-        (errors.DpatTimeout, 504),
-        (errors.DpatUnavailable, 502),
-        (errors.TokenExpired, 502),
-        (errors.NotFound, 502),
-        (errors.Malformed, 502),
+        (dpat_errors.DpatTimeout, 504),
+        (dpat_errors.DpatUnavailable, 502),
+        (dpat_errors.TokenExpired, 502),
+        (dpat_errors.NotFound, 502),
+        (dpat_errors.Malformed, 502),
         (errors.QueueError, 503),
         (errors.ClaimLost, 503),
         (errors.SlideUnreadable, 500),

@@ -13,16 +13,9 @@ from PIL import Image
 
 from slidehook import Result
 from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.errors import TokenExpired, UnsupportedByDpat
 from slidehook.dpat.iaapi.client import DpatServers
-from slidehook.errors import (
-    AppCrashed,
-    AppError,
-    AppTimeout,
-    BadRequest,
-    NotOffered,
-    SlideUnreadable,
-    TokenExpired,
-)
+from slidehook.errors import AppCrashed, AppError, AppTimeout, BadRequest, SlideUnreadable
 from slidehook.geometry import Frame
 from slidehook.models import ImageInfo, Input, MultiAreaInput, Size, TaggedPolygonInput
 from slidehook.results.receipt import NAMES
@@ -507,12 +500,12 @@ def test_an_app_goes_on_with_another_token_when_dpat_no_longer_takes_the_first(
 def test_an_older_dpat_knows_no_cases(lasting: AppProcess, tiff: Path, dpat: LittleDpat) -> None:
     dpat.version = "1.8"
     task = Task("odd", tiff, ImageInfo(id="case"), None, callback_url=dpat.url, token="the-token")
-    with pytest.raises(NotOffered, match=r"1\.9"):
+    with pytest.raises(UnsupportedByDpat, match=r"1\.9"):
         give(lasting, task)
 
 
 def test_without_a_dpat_there_is_no_case(lasting: AppProcess, tiff: Path) -> None:
-    with pytest.raises(NotOffered, match="there is no DPAT here"):
+    with pytest.raises(UnsupportedByDpat, match="there is no DPAT here"):
         ask(lasting, tiff, "case")
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from slidehook.dpat.errors import DownloadIncomplete, DpatUnavailable, TokenExpired
 from slidehook.dpat.fetching import fetch_files, fetch_label, fetch_thumbnail, thumbnail_level
 from slidehook.dpat.iaapi.client import DpatClient
-from slidehook.errors import DownloadIncomplete, DpatUnavailable, TokenExpired
 from slidehook.models import ImageInfo
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 

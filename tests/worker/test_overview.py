@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from slidehook.dpat.access import DpatAccess
+from slidehook.dpat.errors import TokenExpired
 from slidehook.dpat.iaapi.client import DpatServers
-from slidehook.errors import SlideUnreadable, TokenExpired
+from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo
 from slidehook.running.overview import keep_overview
 from slidehook.settings import Settings

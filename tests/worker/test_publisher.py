@@ -8,18 +8,10 @@ from pathlib import Path
 import pytest
 
 from slidehook.apps.wholeslide import WholeSlideDemo
+from slidehook.dpat.errors import Conflict, DpatRefused, DpatTimeout, DpatUnavailable, NotFound, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.stored_result import STORED_WITHIN_S
-from slidehook.errors import (
-    ClaimLost,
-    Conflict,
-    DpatTimeout,
-    DpatUnavailable,
-    NotFound,
-    Refused,
-    SlidehookError,
-    TokenExpired,
-)
+from slidehook.errors import ClaimLost, SlidehookError
 from slidehook.geometry import Frame
 from slidehook.jobs.contract import Claim
 from slidehook.jobs.files.queue import FileQueue
@@ -369,7 +361,7 @@ def test_a_server_that_answers_404_to_everything_has_not_had_its_result_deleted(
         dpat.answer(method, ONE, Reply(404))
     if not listed:
         dpat.answer("GET", "*", Reply(404))
-    with pytest.raises(Refused):
+    with pytest.raises(DpatRefused):
         finish(publisher, Result("fine"))
     for method in ("PATCH", "PUT"):
         dpat.answer(method, ONE, dpat.usual)

@@ -8,10 +8,10 @@ import pytest
 
 from slidehook import App, MultiArea, Progress, Result, Slide
 from slidehook.dpat import stored_result as onslide
+from slidehook.dpat.errors import DpatTimeout, DpatUnavailable
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.marks import JOB_MARK
 from slidehook.dpat.stored_result import RecordMaker, ResultOnSlide
-from slidehook.errors import DpatTimeout, DpatUnavailable
 from slidehook.jobs.job import Job, new_job_id
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 

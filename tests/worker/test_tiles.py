@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from slidehook.apps.wholeslide import WholeSlideDemo
-from slidehook.errors import DpatUnavailable, NotFound, SlidehookError, TokenExpired
+from slidehook.dpat.errors import DpatUnavailable, NotFound, TokenExpired
+from slidehook.errors import SlidehookError
 from slidehook.models import ImageInfo, Size
 from slidehook.running.app_process import AppProcess
 from slidehook.running.task import Task

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import pytest
 from pydantic import SecretStr
 
+from slidehook.dpat.errors import TokenExpired
 from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.dpat.iaapi.models import Token
 from slidehook.dpat.tokens import ServiceAccount
-from slidehook.errors import ClaimLost, TokenExpired
+from slidehook.errors import ClaimLost
 from slidehook.jobs.contract import Claim
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileSource

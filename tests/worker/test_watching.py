@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from slidehook.errors import ClaimLost, DpatTimeout
+from slidehook.dpat.errors import DpatTimeout
+from slidehook.errors import ClaimLost
 from slidehook.jobs.contract import Claim, DeletedResult
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileSource

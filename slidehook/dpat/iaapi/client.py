@@ -15,6 +15,7 @@ import requests
 from pydantic import FailFast, TypeAdapter
 from requests.auth import HTTPBasicAuth
 
+from slidehook.dpat.errors import Conflict, DpatRefused, Malformed, NotFound, TokenExpired, UnsupportedByDpat
 from slidehook.dpat.iaapi.framing import require_known_length
 from slidehook.dpat.iaapi.http_transport import ApiCalls, Bearer, GuardedAuth, HttpTransport, path_segment, read
 from slidehook.dpat.iaapi.models import Token, VersionInfo
@@ -22,7 +23,6 @@ from slidehook.dpat.iaapi.result_calls import ResultCalls
 from slidehook.dpat.iaapi.retry import RetryPolicy
 from slidehook.dpat.iaapi.versions import as_numbers
 from slidehook.dpat.tokens import TokenAuth, TokenSource
-from slidehook.errors import Conflict, Malformed, NotFound, NotOffered, Refused, TokenExpired
 from slidehook.models import ImageInfo, QualityControl, QualityControlUpdate
 from slidehook.models.reading import LenientItem
 from slidehook.settings import Settings
@@ -67,7 +67,7 @@ class DpatServer(HttpTransport):
     ) -> Token:
         """Fetch a token for an app as the service account (IA-API 1.9); `sleep` as for `client`.
 
-        Raises Refused when DPAT denies this user a token, NotFound when it has no such app or issues no tokens.
+        Raises DpatRefused when DPAT denies this user a token, NotFound when it has no such app or issues no tokens.
         """
         # As bytes, because requests would encode strings as Latin-1.
         account = HTTPBasicAuth(user.encode(), password.encode())
@@ -76,7 +76,7 @@ class DpatServer(HttpTransport):
         try:
             return read(_TOKEN, calls.send_with_retries("POST", "/token", params=query, data=form), "a token")
         except TokenExpired as error:
-            raise Refused(
+            raise DpatRefused(
                 "DPAT denies the service account a token: user, password or permission is wrong."
             ) from error
 
@@ -145,7 +145,7 @@ class DpatClient(ResultCalls):
         return read(_IMAGE, self.get(f"/slides/{path_segment(slide_id)}/info", query), "the slide's image record")
 
     def case_of(self, slide_id: str, *, include_phi: bool = False) -> list[ImageInfo]:
-        """Read the image records of all slides of the slide's case; raises NotOffered before IA-API 1.9."""
+        """Read the image records of all slides of the slide's case; raises UnsupportedByDpat before IA-API 1.9."""
         return self._case(f"/slides/{path_segment(slide_id)}/request/images/info", _phi(include_phi))
 
     def case(
@@ -156,7 +156,7 @@ class DpatClient(ResultCalls):
         issuer_id: str | None = None,
         include_phi: bool = False,
     ) -> list[ImageInfo]:
-        """Read the image records of a case's slides; raises NotOffered before IA-API 1.9.
+        """Read the image records of a case's slides; raises UnsupportedByDpat before IA-API 1.9.
 
         `issuer` or `issuer_id` identifies the issuer of the accession number.
         """
@@ -171,22 +171,22 @@ class DpatClient(ResultCalls):
 
     @contextmanager
     def _requires(self, version: str) -> Iterator[None]:
-        """Raise NotOffered on a server older than `version`, before the call or in place of its NotFound.
+        """Raise UnsupportedByDpat on a server older than `version`, before the call or in place of its NotFound.
 
         A server that has not stated its version yet is asked for it. If it never does, the call is made.
         """
         reason = f"This needs IA-API {version} or newer on DPAT's side."
         if not self._transport.version_is_known:
-            with suppress(NotFound, Refused, Malformed):
+            with suppress(NotFound, DpatRefused, Malformed):
                 self.info()
         if self._transport.version_is_known and not self.supports(version):
-            raise NotOffered(reason)
+            raise UnsupportedByDpat(reason)
         try:
             yield
         except NotFound as error:
             if self.supports(version):
                 raise
-            raise NotOffered(reason) from error
+            raise UnsupportedByDpat(reason) from error
 
     def label(self, slide_id: str) -> bytes | None:
         """Return the label's JPEG, which shows identifying data; None when the slide has no label."""
@@ -232,7 +232,7 @@ class DpatClient(ResultCalls):
     ) -> None:
         """Set the slide's quality control; `version_id` comes from its image record.
 
-        Raises NotOffered before IA-API 1.10, Conflict when somebody else has set another status since.
+        Raises UnsupportedByDpat before IA-API 1.10, Conflict when somebody else has set another status since.
         """
         wanted = QualityControl(status=status, version_id=version_id)
         body = QualityControlUpdate(application_version=application_version, quality_control=wanted).to_wire()

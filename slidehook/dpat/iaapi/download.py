@@ -15,10 +15,10 @@ from werkzeug.http import parse_options_header
 
 from slidehook.background_writer import BackgroundWriter
 from slidehook.disk import Room, begin_write_back, storing
+from slidehook.dpat.errors import DownloadIncomplete, DpatTimeout, Malformed
 from slidehook.dpat.iaapi.framing import content_length, is_encoded, require_known_length
 from slidehook.dpat.iaapi.multipart import PartEnd, PartHead, read_parts
 from slidehook.dpat.iaapi.slide_filenames import disposition_filename, neutral_names, safe_name
-from slidehook.errors import DownloadIncomplete, DpatTimeout, Malformed
 
 CHUNK_BYTES = 1 << 18
 """The most bytes per read: memory use stays at a few chunks, whatever the slide's size."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from requests import Response
 
-from slidehook.errors import Malformed
+from slidehook.dpat.errors import Malformed
 
 _PLAIN = frozenset({"", "identity", "7bit", "8bit", "binary", "utf-8"})
 """Codings that change no byte. Some servers list `utf-8` here by mistake: it is a character set."""

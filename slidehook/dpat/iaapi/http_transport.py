@@ -18,6 +18,18 @@ import urllib3
 from pydantic import TypeAdapter, ValidationError
 from requests.auth import AuthBase
 
+from slidehook.dpat.errors import (
+    Conflict,
+    DpatError,
+    DpatNotReached,
+    DpatRefused,
+    DpatTimeout,
+    DpatUnavailable,
+    Malformed,
+    NotFound,
+    NotFromDpat,
+    TokenExpired,
+)
 from slidehook.dpat.iaapi.deadline import DeadlineAdapter, ResponseTooLarge, call_limits
 from slidehook.dpat.iaapi.framing import content_length, describe_call, is_encoded
 from slidehook.dpat.iaapi.proxies import (
@@ -32,19 +44,7 @@ from slidehook.dpat.iaapi.put_only_servers import PutOnlyServer
 from slidehook.dpat.iaapi.response_limits import HEAD_BYTES, MAX_VALUES, PAGE_BYTES, max_response_bytes
 from slidehook.dpat.iaapi.retry import RetryPolicy, parse_retry_after
 from slidehook.dpat.iaapi.versions import API_VERSION, OLDEST_VERSION, VERSION_HEADER, is_version, lower_version
-from slidehook.errors import (
-    BadRequest,
-    Conflict,
-    DpatError,
-    DpatNotReached,
-    DpatTimeout,
-    DpatUnavailable,
-    Malformed,
-    NotFound,
-    NotFromDpat,
-    Refused,
-    TokenExpired,
-)
+from slidehook.errors import BadRequest
 from slidehook.models.reading import read_leniently
 from slidehook.settings import Settings
 
@@ -58,10 +58,10 @@ _STATUS_ERRORS: dict[int, type[DpatError]] = {
     408: DpatUnavailable,
     409: Conflict,
     429: DpatUnavailable,
-    501: Refused,
-    505: Refused,
+    501: DpatRefused,
+    505: DpatRefused,
 }
-"""Any other 4xx is Refused. Any other 5xx is DpatUnavailable, even 500: a server that is overloaded or restarting
+"""Any other 4xx is DpatRefused. Any other 5xx is DpatUnavailable, even 500: a server that is overloaded or restarting
 returns it as readily as 503, and every call but a POST may be repeated."""
 _T = TypeVar("_T")
 
@@ -166,7 +166,7 @@ class HttpTransport:
         `max_bytes` limits the body's size; the default comes from `max_response_bytes`. An error's body is dropped.
         With `stream` both limits apply to the headers only: the caller reads the body, for as long as bytes arrive.
         Raises DpatNotReached, DpatTimeout or DpatUnavailable when no answer arrives, Malformed when it is too long,
-        Refused when the server's certificate is not trusted.
+        DpatRefused when the server's certificate is not trusted.
         """
         if left_s <= 0:
             raise DpatTimeout("DPAT did not answer in time.")
@@ -224,7 +224,7 @@ def _translate(error: Exception, proxy: str | None) -> DpatError:
         return DpatTimeout("DPAT did not answer in time.")
     if isinstance(error, requests.RequestException):
         return _header_error(causes) if isinstance(error, ValueError) else DpatUnavailable(_not_reached(proxy))
-    return Refused("The certificates in SLIDEHOOK_DPAT_CA_BUNDLE can't be read.")
+    return DpatRefused("The certificates in SLIDEHOOK_DPAT_CA_BUNDLE can't be read.")
 
 
 def _not_reached(proxy: str | None) -> str:
@@ -245,17 +245,17 @@ def _proxy_error(error: Exception, proxy: str) -> DpatNotReached:
 def _header_error(causes: list[BaseException]) -> DpatError:
     if any(isinstance(each, urllib3.exceptions.InvalidHeader) for each in causes):
         return DpatUnavailable("DPAT's answer has two different lengths.")
-    return Refused("DPAT's callback URL can't be called.")
+    return DpatRefused("DPAT's callback URL can't be called.")
 
 
 def _tls_error(causes: list[BaseException]) -> DpatError:
     untrusted = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
     if untrusted is not None:
         why = untrusted.verify_message.rstrip(".")
-        return Refused(f"DPAT's certificate is not trusted here ({why}): see SLIDEHOOK_DPAT_CA_BUNDLE.")
+        return DpatRefused(f"DPAT's certificate is not trusted here ({why}): see SLIDEHOOK_DPAT_CA_BUNDLE.")
     if any(isinstance(each, ssl.SSLEOFError | ssl.SSLZeroReturnError) for each in causes):
         return DpatUnavailable("DPAT can't be reached.")  # the connection was lost during the handshake
-    return Refused("TLS with DPAT failed, or SLIDEHOOK_DPAT_CA_BUNDLE contains no certificates.")
+    return DpatRefused("TLS with DPAT failed, or SLIDEHOOK_DPAT_CA_BUNDLE contains no certificates.")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -311,7 +311,7 @@ def raise_for_status(response: requests.Response) -> requests.Response:
         return response
     with response:
         if 300 <= status < 400:
-            raise Refused(f"DPAT answered {status}, a redirect, which is not followed.")
+            raise DpatRefused(f"DPAT answered {status}, a redirect, which is not followed.")
         error = _refusal(response)
         if isinstance(error, DpatUnavailable):
             error.retry_after_s = parse_retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
@@ -322,7 +322,7 @@ def _refusal(response: requests.Response) -> DpatError:
     status, call = response.status_code, describe_call(response)
     if is_from_proxy(response):
         return NotFromDpat(f"A proxy{_proxy_hint(response)} answered {status} in DPAT's place to {call}.")
-    kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else Refused)
+    kind = _STATUS_ERRORS.get(status) or (DpatUnavailable if status >= 500 else DpatRefused)
     return kind(f"DPAT answered {status} to {call}.")
 
 

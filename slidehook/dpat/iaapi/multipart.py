@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from slidehook.errors import DownloadIncomplete, Malformed
+from slidehook.dpat.errors import DownloadIncomplete, Malformed
 
 _LIBC = ctypes.CDLL(None)
 _LIBC.memmem.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]

@@ -11,12 +11,12 @@ import requests
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from slidehook.dpat.errors import Conflict, DpatNotReached, DpatTimeout, DpatUnavailable, Malformed
 from slidehook.dpat.iaapi.framing import require_known_length
 from slidehook.dpat.iaapi.http_transport import path_segment, read
 from slidehook.dpat.iaapi.models import ResultRecord, Stored
 from slidehook.dpat.iaapi.preserved_fields import merge_preserved
 from slidehook.dpat.iaapi.updating import UpdateCalls
-from slidehook.errors import Conflict, DpatNotReached, DpatTimeout, DpatUnavailable, Malformed
 
 CONFLICT_ROUNDS = 5
 """How often an update is tried on a result that somebody else keeps changing."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
-from slidehook.errors import DpatUnavailable
+from slidehook.dpat.errors import DpatUnavailable
 
 FIRST_WAIT_S = 0.2
 MAX_WAIT_S = 5.0

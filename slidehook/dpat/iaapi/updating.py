@@ -14,11 +14,11 @@ from typing import Any
 
 import requests
 
+from slidehook.dpat.errors import DpatNotReached, DpatRefused, DpatUnavailable, TokenExpired
 from slidehook.dpat.iaapi.framing import describe_call
 from slidehook.dpat.iaapi.http_transport import ApiCalls, raise_for_status
 from slidehook.dpat.iaapi.proxies import is_from_proxy, refuses_token
 from slidehook.dpat.tokens import OTHERS, WithoutOthers
-from slidehook.errors import DpatNotReached, DpatUnavailable, Refused, TokenExpired
 
 NO_SUCH_METHOD = frozenset({405, 501})
 OWN_FIELDS = ("displayResult", "displayProperties", "applicationVersion", "data")
@@ -114,11 +114,11 @@ def _equal(sent: Any, stored: Any) -> bool:
 
 
 def _require_no_stale_rows(sent: dict[str, Any], stored: dict[str, Any]) -> None:
-    """Raise Refused if rows of an earlier table have stayed: they would appear to belong to this result."""
+    """Raise DpatRefused if rows of an earlier table have stayed: they would appear to belong to this result."""
     rows = stored.get("displayProperties")
     stored_rows = rows.items() if isinstance(rows, dict) else []
     if any(value is not None and name not in sent.get("displayProperties", {}) for name, value in stored_rows):
-        raise Refused("DPAT merges a PATCH into the earlier result and accepts no PUT.")
+        raise DpatRefused("DPAT merges a PATCH into the earlier result and accepts no PUT.")
 
 
 def _checked(answer: requests.Response) -> requests.Response:
@@ -126,7 +126,7 @@ def _checked(answer: requests.Response) -> requests.Response:
     try:
         return raise_for_status(answer)
     except TokenExpired as error:
-        raise Refused(
+        raise DpatRefused(
             f"DPAT accepts the token, but answered {answer.status_code} to {describe_call(answer)}."
         ) from error
 

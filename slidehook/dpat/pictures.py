@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from slidehook.errors import Malformed
+from slidehook.dpat.errors import Malformed
 
 FORMATS = ("JPEG", "PNG")
 
