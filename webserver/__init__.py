@@ -1,4 +1,4 @@
-"""The front door: the IA-API's routes, which make jobs of what DPAT asks for."""
+"""The front door for DPAT: the IA-API's routes, which turn DPAT's requests into jobs."""
 
 from webserver.application import create_app
 

@@ -1,4 +1,4 @@
-"""Addresses of this webserver: which of them mean the same, and what a caller calls it."""
+"""URLs of this webserver: normalization of paths, and the base URL as seen by a caller."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from slidehook.errors import BadRequest
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-NO_HOST = "The Host header of this request names no host; an example is analysis.hospital:5006."
-MOST_HOST_CHARACTERS = 253
+NO_HOST = "The request's Host header has no valid host; an example is analysis.hospital:5006."
+MAX_HOST_CHARACTERS = 253
 _HOST = re.compile(
     r"(?P<name>[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?"
 )
@@ -24,42 +24,42 @@ _SLASHES = re.compile("/{2,}")
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 
 
-class PlainPaths:
-    """A WSGI application that is `site`, and takes `R/`, `R//info` and `R/info/` for `R`, `R/info` and `R/info`.
+class NormalizedPaths:
+    """A WSGI application around `site` that treats `R/`, `R//info` and `R/info/` as `R`, `R/info` and `R/info`.
 
-    There is no redirection: DPAT, and many a client, does not repeat a POST at another address.
+    It does not redirect, because DPAT, like many clients, does not repeat a POST at another URL.
     """
 
     def __init__(self, site: WSGIApplication) -> None:
         self._site = site
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
+        """Serve one request."""
         environ["PATH_INFO"] = _SLASHES.sub("/", environ.get("PATH_INFO", "")).rstrip("/") or "/"
         return self._site(environ, start_response)
 
 
 def refuse_encoded_slash(request: Request) -> None:
-    """Raise NotFound for a path with `%2F`: that slash is part of a name, and no name here has one."""
+    """Raise NotFound for a path with `%2F`: such a slash is part of a name, and no name here contains one."""
     path = str(request.environ.get("RAW_URI", "")).partition("?")[0]
     if _ENCODED_SLASH.search(path):
         raise NotFound
 
 
 def site_url(request: Request) -> str:
-    """Give the webserver's address as its caller named it, without a slash at the end.
+    """Return the webserver's URL as used by the caller, without a trailing slash.
 
-    Raises BadRequest when the `Host` header (of a trusted proxy, `X-Forwarded-Host`) is missing or names no host.
+    Raises BadRequest when the `Host` header (or a trusted proxy's `X-Forwarded-Host`) is missing or invalid.
     """
-    if not names_host(request):
+    if not has_valid_host(request):
         raise BadRequest(NO_HOST)
     return f"{request.scheme}://{_host(request)}"
 
 
-def names_host(request: Request) -> bool:
-    """Say whether the request's `Host` header is a host, with or without a port."""
+def has_valid_host(request: Request) -> bool:
+    """Whether the request's `Host` header is a valid host, with or without a port."""
     found = _HOST.fullmatch(_host(request))
-    if found is None or len(found["name"]) > MOST_HOST_CHARACTERS:
+    if found is None or len(found["name"]) > MAX_HOST_CHARACTERS:
         return False
     if found["port"] is not None and not 0 < int(found["port"]) < 2**16:
         return False

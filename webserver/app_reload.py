@@ -1,4 +1,4 @@
-"""Takes the apps that have changed on disk before the next request is answered."""
+"""Reloads apps that have changed on disk before the next request is served."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class ChangedApps:
-    """The WSGI application of one process: `site` for the apps of `registry`, as long as they are what is on disk.
+class ReloadingSite:
+    """The WSGI application of one process: `site` with the apps of `registry`, replaced when they change on disk.
 
-    `load` gives the registry that follows one, `build` the application for it. A request that is being answered goes
-    on with the code that it began with.
+    `load` returns the successor of a registry, `build` the application for it. A running request continues with the
+    code that it started with.
     """
 
     def __init__(
@@ -38,26 +38,26 @@ class ChangedApps:
         self._lock = Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request with the code that is on disk when it comes."""
-        # Whoever comes while the apps are loaded waits: the code from before is no longer wanted.
+        """Serve one request with the code that is on disk at its arrival."""
+        # Requests wait during a reload, because the old code must not serve them.
         with self._lock:
-            if (what := self._registry.changed()) is not None:
-                self._take(what)
+            if (changes := self._registry.changed()) is not None:
+                self._reload(changes)
             site = self._site
         return site(environ, start_response)
 
-    def _take(self, what: str) -> None:
-        log.warning("apps changed on disk, the webserver takes what is there now", changed=what)
+    def _reload(self, changes: str) -> None:
+        log.warning("apps changed on disk, the webserver reloads them", changed=changes)
         self._registry = self._load(self._registry)
-        tell_broken(self._registry)
+        log_broken_apps(self._registry)
         self._site = self._build(self._registry)
 
 
-def tell_broken(registry: Registry) -> None:
-    """Log which apps do not load; of one that did before, that its code from before goes on."""
-    going_on = {origin for app_id, origin in registry.origins.items() if app_id in registry}
+def log_broken_apps(registry: Registry) -> None:
+    """Log the apps that do not load, and whether an earlier version of the app stays in use."""
+    still_loaded = {origin for app_id, origin in registry.origins.items() if app_id in registry}
     for each in registry.broken:
-        words = "app does not load"
-        if each.entry_point in going_on:
-            words += ", its code from before goes on"
-        log.error(words, app=each.entry_point, reason=each.reason)
+        event = "app does not load"
+        if each.entry_point in still_loaded:
+            event += ", its earlier version stays in use"
+        log.error(event, app=each.entry_point, reason=each.reason)

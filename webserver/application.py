@@ -1,4 +1,4 @@
-"""Puts the webserver together."""
+"""Assembles the webserver."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from slidehook.registry.registry import Registry, load_apps
 from slidehook.registry.reloading import reloaded
 from slidehook.results.limits import PLAIN_BODY_BYTES
 from slidehook.settings import Settings, read_settings
-from webserver.addresses import PlainPaths
-from webserver.app_reload import ChangedApps, tell_broken
+from webserver.addresses import NormalizedPaths
+from webserver.app_reload import ReloadingSite, log_broken_apps
 from webserver.health import Health
 from webserver.intake import Intake
 from webserver.openapi import openapi
 from webserver.pages import pages
-from webserver.responses import set_up_answers
+from webserver.responses import set_up_responses
 from webserver.routes import app_routes
 
 
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> Flask:
-    """Make the WSGI application of one gunicorn process; what is not given is read from the environment."""
+    """Create the WSGI application of one gunicorn process; missing arguments are read from the environment."""
     settings = settings or read_settings()
     set_up_logging()
     registry = registry or load_apps(settings)
-    tell_broken(registry)
+    log_broken_apps(registry)
     queue = FileQueue(settings.queue_dir, "web")
     atexit.register(queue.close)
     intake = Intake(settings, queue)
     health = Health(lambda: check_puttable(settings.queue_dir))
     flask = _site(settings, registry, health, intake)
-    flask.wsgi_app = ChangedApps(  # type: ignore[method-assign]
+    flask.wsgi_app = ReloadingSite(  # type: ignore[method-assign]
         flask.wsgi_app,
         registry,
         load=lambda old: reloaded(settings, old),
@@ -45,12 +45,12 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
 
 
 def _site(settings: Settings, registry: Registry, health: Health, intake: Intake) -> Flask:
-    """Make the application for the apps of one registry."""
+    """Create the application for the apps of one registry."""
     flask = Flask("webserver", static_folder=None)
-    flask.wsgi_app = PlainPaths(flask.wsgi_app)  # type: ignore[method-assign]
+    flask.wsgi_app = NormalizedPaths(flask.wsgi_app)  # type: ignore[method-assign]
     flask.config["MAX_CONTENT_LENGTH"] = PLAIN_BODY_BYTES
     flask.json.sort_keys = False  # type: ignore[attr-defined]
-    set_up_answers(flask)
+    set_up_responses(flask)
     flask.register_blueprint(pages(registry, health))
     flask.register_blueprint(openapi(registry))
     for app in registry.values():

@@ -1,4 +1,4 @@
-"""A connection whose reads and writes keep no thread waiting: gunicorn's thread works on bytes in memory."""
+"""A connection whose reads and writes never block: gunicorn's threads work on bytes in memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 AT_ONCE_BYTES = 256 * 1024
-_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class BufferedSocket:
-    """Stands for a socket where gunicorn wants one.
+    """Replaces a socket for gunicorn.
 
-    The methods of a socket read from `inbox` and write what can't be sent at once into `outbox`; the others are for
-    the loop that waits for the socket itself. Of an answer that its client does not read, all is in memory.
+    The methods of a socket read from `inbox`, and write into `outbox` whatever can't be sent at once. The other
+    methods are for the loop that waits for the real socket. An answer that its client does not read stays in memory.
     """
 
     def __init__(self, real: socket.socket) -> None:
@@ -26,78 +26,78 @@ class BufferedSocket:
         self._real = real
         self.inbox = bytearray()
         self.outbox = bytearray()
-        self.must_end = False
+        self.must_close = False
         """Whether the connection can't be used for another request."""
 
     def fileno(self) -> int:
-        """Give the file descriptor."""
+        """Return the file descriptor."""
         return self._real.fileno()
 
-    # --- what gunicorn calls
+    # --- called by gunicorn
 
     def recv(self, size: int) -> bytes:
-        """Give what has come; nothing, as at the end of the stream, when a request is shorter than it says."""
+        """Return received bytes; b"", as at the end of the stream, when a request is shorter than it states."""
         data = bytes(self.inbox[:size])
         del self.inbox[:size]
         if not data:
-            self.must_end = True
+            self.must_close = True
         return data
 
     def send(self, data: bytes) -> int:
-        """Drop a "100 Continue": who waited for it has got it."""
+        """Drop a "100 Continue", which has already been sent."""
         return len(data)
 
     def sendall(self, data: ReadableBuffer) -> None:
-        """Send what can be sent at once, and keep the rest."""
+        """Send as much as possible at once, and buffer the rest."""
         content = memoryview(data)
         if not self.outbox:
-            with contextlib.suppress(*_NOT_NOW):
+            with contextlib.suppress(*_WOULD_BLOCK):
                 content = content[self._real.send(content) :]
         self.outbox += content
 
     def gettimeout(self) -> None:
-        """Say that nothing times out."""
+        """Return None: nothing times out."""
 
     def settimeout(self, _: float | None) -> None:
-        """Do nothing: no call waits."""
+        """Do nothing: no call blocks."""
 
     def setblocking(self, _: bool) -> None:
-        """Do nothing: no call waits."""
+        """Do nothing: no call blocks."""
 
     def shutdown(self, _: int) -> None:
-        """Have the connection end when all is sent."""
-        self.must_end = True
+        """Close the connection once everything is sent."""
+        self.must_close = True
 
     def close(self) -> None:
-        """Have the connection end when all is sent."""
-        self.must_end = True
+        """Close the connection once everything is sent."""
+        self.must_close = True
 
-    # --- what the loop calls
+    # --- called by the loop
 
     def receive(self) -> bytes | None:
-        """Give what has come; None when nothing has, b"" when nothing can. Raises OSError."""
+        """Return received bytes; None if there are none yet, b"" at the end of the stream. Raises OSError."""
         try:
             data = self._real.recv(AT_ONCE_BYTES)
             while isinstance(self._real, ssl.SSLSocket) and (more := self._real.pending()):
                 data += self._real.recv(more)
-        except _NOT_NOW:
+        except _WOULD_BLOCK:
             return None
         return data
 
     def flush(self) -> bool:
-        """Send what there is room for; True when all is sent. Raises OSError."""
-        with contextlib.suppress(*_NOT_NOW):
+        """Send as much as possible; returns True when everything is sent. Raises OSError."""
+        with contextlib.suppress(*_WOULD_BLOCK):
             while self.outbox:
                 del self.outbox[: self._real.send(self.outbox[:AT_ONCE_BYTES])]
         return not self.outbox
 
-    def hint(self, data: bytes) -> None:
-        """Send a few bytes that may also get lost."""
+    def send_best_effort(self, data: bytes) -> None:
+        """Send a few bytes whose loss does no harm."""
         with contextlib.suppress(OSError):
             self._real.send(data)
 
     def end_writing(self) -> None:
-        """Tell the client that nothing more comes. Raises OSError."""
+        """Signal the end of the stream to the client. Raises OSError."""
         self._real.shutdown(socket.SHUT_WR)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""gunicorn's settings, made from slidehook's; flask_run.sh hands them over."""
+"""gunicorn's settings, derived from slidehook's; flask_run.sh passes this file to gunicorn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slidehook.startup import cant_start
 from slidehook.streams import protect_output
 from webserver.port_check import check_address
 
-protect_output()  # before gunicorn makes its own loggers of sys.stderr and sys.stdout
+protect_output()  # before gunicorn attaches its loggers to sys.stderr and sys.stdout
 try:
     _settings = read_settings()
     Layout(_settings.queue_dir)  # here one sentence says what is wrong with it; in a worker it were a traceback
@@ -26,24 +26,24 @@ except SlidehookError as error:
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
 threads = _settings.web_threads
-worker_class = "webserver.slow_clients.PatientWorker"  # gthread: a webhook waits for DPAT, so threads
+worker_class = "webserver.slow_clients.BufferingWorker"  # gthread: a webhook waits for DPAT, so threads
 worker_connections = threads + 512
 keepalive = 15
-# gunicorn believes these of loopback; whom slidehook believes is TRUSTED_PROXIES' alone (webserver/application.py).
+# gunicorn trusts these headers from loopback; slidehook trusts only TRUSTED_PROXIES (webserver/application.py).
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 graceful_timeout = 30
-# Without this, gunicorn's heartbeat files would be on a disk that may be slow or full.
+# Otherwise gunicorn's heartbeat files would be on a disk that may be slow or full.
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn's own unnamed files
-# Its place is the same for every gunicorn of a user, and nothing here needs it.
+# Its path is the same for every gunicorn of a user, and nothing here needs it.
 control_socket_disable = True
 
 
 def post_worker_init(_: object) -> None:
-    """Have a process that answers webhooks go on when the terminal is closed: the master replaces it in order.
+    """Let a web process survive the closing of its terminal: the master replaces it in an orderly way.
 
-    It has read its settings: none of them is in the environment of what it starts for apps.
+    The process has read its settings, so they are removed from the environment that the apps' processes inherit.
     """
     take_from_environment()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

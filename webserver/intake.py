@@ -32,10 +32,10 @@ from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
 from slidehook.regions import regions_of, tag_of
 from slidehook.results.limits import CONTEXT_BYTES
 from slidehook.settings import Settings
-from webserver.app_process import ASKER
-from webserver.modify import change
-from webserver.modify_answer import answered
-from webserver.result_versions import Versions
+from webserver.modify import apply_change
+from webserver.modify_answer import answer_change
+from webserver.on_modify_process import ON_MODIFY
+from webserver.result_versions import ResultVersions
 
 WEBHOOK_S = 20.0
 """How long DPAT's callbacks for one request may take, in seconds: DPAT, and a person, wait for the answer."""
@@ -55,7 +55,7 @@ class Intake:
         self._settings = settings
         self._queue = queue
         self._servers = DpatServers(settings)
-        self._versions = Versions(settings.data_dir / "versions")
+        self._versions = ResultVersions(settings.data_dir / "versions")
 
     def invocation(self, app: App, call: _Call, version: str | None = None) -> dict[str, Any]:
         """Do what a user asked for; gives the stored result as DPAT answered it, or `{}`.
@@ -102,7 +102,7 @@ class Intake:
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
         """Store the result as the user changed it, and as the app answers that."""
         client = self._client(call)
-        return change(app, client, call, self._versions, partial(answered, ASKER)).answer
+        return apply_change(app, client, call, self._versions, partial(answer_change, ON_MODIFY)).answer
 
     @_act.register
     def _delete(self, call: Delete, app: App) -> dict[str, Any]:

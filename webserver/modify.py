@@ -1,4 +1,4 @@
-"""Stores what a user changed of a result, as the app answers it, on the version that is the newest by then."""
+"""Applies a user's change to the newest version of a result, after the app's `on_modify`."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from slidehook.dpat.iaapi.result_calls import CONFLICT_ROUNDS
 from slidehook.dpat.merging import laid_over, merged, same_kind
 from slidehook.dpat.quality import set_quality
 from slidehook.result import Quality
-from webserver.result_versions import Versions
+from webserver.result_versions import ResultVersions
 
-CHANGED = "The result was changed by somebody else; look at it again, then change it."
-Answered = tuple[StoredResult, tuple[ImageInfo, Quality] | None]
-Answer = Callable[[App, StoredResult, Callable[[], ImageInfo]], Answered]
+CHANGED_MEANWHILE = "The result was changed by somebody else; reload it, then repeat your change."
+AnsweredChange = tuple[StoredResult, tuple[ImageInfo, Quality] | None]
+Answer = Callable[[App, StoredResult, Callable[[], ImageInfo]], AnsweredChange]
 
 
-def change(app: App, client: DpatClient, call: Modify, versions: Versions, answer: Answer) -> Stored:
-    """Put a user's change on the newest version of the result, have the app answer it by `answer`, and store that.
+def apply_change(app: App, client: DpatClient, call: Modify, versions: ResultVersions, answer: Answer) -> Stored:
+    """Merge a user's change into the newest version of the result, pass it through `answer`, and store it.
 
-    Whoever is faster is not undone: what both started from is compared with what each made of it. Raises Conflict
-    when that version is not known any more, or the result changes again and again.
+    A concurrent change is not undone: both changes are merged relative to their common base version. Raises Conflict
+    when the base version is unknown, or when the result keeps changing.
     """
     server, wanted = call.callback_info.url, call.input
     read_info = cache(lambda: client.slide_info(call.slide_id))
     base: dict[str, Any] | None = None
     for failed in range(CONFLICT_ROUNDS):
-        if failed > 1:  # the first conflict is with somebody who was faster by chance
+        if failed > 1:  # the first conflict may be mere chance
             client.wait(failed - 1)
         newest = client.result(app.id, wanted.id)
         if str(newest.version_id) == str(wanted.version_id):
             base = newest.answer
-            versions.keep(server, app.id, base)
+            versions.save(server, app.id, base)
         base = base or versions.find(server, app.id, wanted.id, wanted.version_id)
         if base is None or not same_kind(base, newest.answer):
-            raise Conflict(CHANGED)
+            raise Conflict(CHANGED_MEANWHILE)
         whole = merged(base, call.sent, newest.answer) | {"id": newest.id, "versionId": newest.version_id}
         changed, quality = answer(app, _record(whole), read_info)
         body = laid_over(whole, changed.to_wire()) | {"id": newest.id, "versionId": newest.version_id}
@@ -52,7 +52,7 @@ def change(app: App, client: DpatClient, call: Modify, versions: Versions, answe
         if quality is not None:
             set_quality(client, app, *quality)
         return stored
-    raise Conflict(f"Result {wanted.id} is changed by somebody else again and again.")
+    raise Conflict(f"Somebody else keeps changing result {wanted.id}.")
 
 
 def _record(result: dict[str, Any]) -> StoredResult:

@@ -1,4 +1,4 @@
-"""Answers a user's change to a result with what the app makes of it; an author's fault costs nobody their change."""
+"""Answers a user's change of a result by the app's `on_modify`. If that fails, the user's change is still stored."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from slidehook.result import Quality
 from slidehook.results.budget import check_size, within_limits
 from slidehook.results.receipt import FINGERPRINT
 from slidehook.results.sanitize import in_words
-from webserver.app_process import Asker
+from webserver.on_modify_process import OnModifyCaller
 
 MODIFY_S = 10.0
-"""How long an app may take to answer a user's change, in seconds: DPAT waits, and the answer has yet to be stored."""
+"""The time limit of an app's `on_modify`, in seconds: DPAT waits meanwhile, and the answer is still to be stored."""
 _CHANGED_BY = ", changed by "
 log = structlog.get_logger()
 
 
-def answered(
-    asker: Asker, app: App, record: StoredResult, read_info: Callable[[], ImageInfo]
+def answer_change(
+    on_modify_caller: OnModifyCaller, app: App, record: StoredResult, read_info: Callable[[], ImageInfo]
 ) -> tuple[StoredResult, tuple[ImageInfo, Quality] | None]:
-    """Give what is to be stored of a user's change, and the quality that the slide is to have, if the app says one.
+    """Return the result to store for a user's change; with the slide's record and quality if the app sets a quality.
 
-    `read_info` reads the slide's record, which comes with that quality; it is called only for an app that answers
-    changes, and only once. Raises BadRequest when the user's result makes no sense, and what `read_info` raises.
+    `read_info` reads the slide's record. It is called at most once, and only for an app with its own `on_modify`.
+    Raises BadRequest when the user's result is invalid, and the errors of `read_info`.
     """
     if type(app).on_modify is App.on_modify or is_notice(record):
         return record.with_buttons_released(), None
     info = read_info()
     frame = frame_of(info)
     if frame is None:
-        return failed_change(record, "DPAT does not tell the slide's size"), None
-    asked = result_of(record, frame)
+        return failed_change(record, "DPAT does not state the slide's size"), None
+    changed_result = result_of(record, frame)
     try:
-        answer = within_limits(app, asker.ask(app, asked, within_s=MODIFY_S))
-        stored = _saying_which_code(app, changed(record, answer, frame, application_version=app.version))
+        answer = within_limits(app, on_modify_caller.ask(app, changed_result, within_s=MODIFY_S))
+        stored = _with_fingerprint(app, changed(record, answer, frame, application_version=app.version))
         check_size(app, stored)
     except SlidehookError as error:
         log.warning("on_modify failed", app=app.id, reason=in_words(error))
@@ -49,12 +49,12 @@ def answered(
     return stored, None if answer.quality is None else (info, answer.quality)
 
 
-def _saying_which_code(app: App, stored: StoredResult) -> StoredResult:
-    """Add the app's fingerprint to that of the analysis, where another code than that has made the numbers."""
-    told = stored.display_properties.get(FINGERPRINT)
-    if not isinstance(told, str):
+def _with_fingerprint(app: App, stored: StoredResult) -> StoredResult:
+    """Append the app's fingerprint to that of the analysis if the app's code has changed since the analysis."""
+    recorded = stored.display_properties.get(FINGERPRINT)
+    if not isinstance(recorded, str):
         return stored
-    analysis = told.partition(_CHANGED_BY)[0]
-    now = fingerprint(app)
-    row = analysis if analysis.partition(" ")[0] == now else f"{analysis}{_CHANGED_BY}{now}"
+    analysis = recorded.partition(_CHANGED_BY)[0]
+    current = fingerprint(app)
+    row = analysis if analysis.partition(" ")[0] == current else f"{analysis}{_CHANGED_BY}{current}"
     return stored.model_copy(update={"display_properties": stored.display_properties | {FINGERPRINT: row}})

@@ -1,4 +1,4 @@
-"""The webserver's own routes as an OpenAPI 3.1 description, made of the records that they read and answer."""
+"""The OpenAPI 3.1 description of the webserver's routes, generated from its request and response models."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from slidehook.registry.registry import Registry
 
 Json = dict[str, Any]
 ACTIONS: dict[str, type[BaseModel]] = {"create": Create, "modify": Modify, "delete": Delete, "cancel": Cancel}
-READ: tuple[type[BaseModel], ...] = (*ACTIONS.values(), Notification)
-ANSWERED: tuple[type[BaseModel], ...] = (Registration, VersionInfo)
-REFUSALS = {
-    "400": "What came is no IA-API request, or the app can't take it.",
-    "403": "The callback URL is not one that may be called.",
+REQUEST_MODELS: tuple[type[BaseModel], ...] = (*ACTIONS.values(), Notification)
+RESPONSE_MODELS: tuple[type[BaseModel], ...] = (Registration, VersionInfo)
+ERRORS = {
+    "400": "The request does not conform to the IA-API, or the app can't process it.",
+    "403": "The callback URL is not allowed.",
     "413": "The body is too large.",
     "415": "The body is compressed.",
-    "502": "DPAT can't be reached, or refuses.",
+    "502": "DPAT can't be reached, or refuses the call.",
     "503": "The queue can't be used.",
     "504": "DPAT did not answer in time.",
 }
 STORED: Json = {
     "type": "object",
-    "description": "The stored result as DPAT answered it, or nothing.",
+    "description": "The stored result as DPAT returned it, or an empty object.",
     "properties": {"id": {"type": ["integer", "string"]}, "versionId": {"type": ["integer", "string"]}},
 }
 
 
 def openapi(registry: Registry) -> Blueprint:
-    """Make the route `/openapi.json`."""
+    """Create the route `/openapi.json`."""
     routes = Blueprint("openapi", __name__)
     description = describe(registry)
 
@@ -59,7 +59,7 @@ def describe(registry: Registry) -> Json:
         "info": {
             "title": "slidehook",
             "version": SOFTWARE_VERSION,
-            "description": f"Sectra's IA-API {API_VERSION} as an app answers it.",
+            "description": f"The app's side of Sectra's IA-API {API_VERSION}.",
         },
         "paths": paths,
         "components": {"schemas": _schemas()},
@@ -82,13 +82,13 @@ def _app_paths(app: App) -> Json:
     }
 
 
-def _get(summary: str, answer: Json, *refusals: str, html: bool = False) -> Json:
+def _get(summary: str, answer: Json, *errors: str, html: bool = False) -> Json:
     content: Json = {"application/json": {"schema": answer}}
     if html:
         content["text/html"] = {"schema": {"type": "string"}}
     return {
         "summary": summary,
-        "responses": {"200": {"description": "OK", "content": content}, **_refusals(*refusals)},
+        "responses": {"200": {"description": "OK", "content": content}, **_error_responses(*errors)},
     }
 
 
@@ -98,14 +98,14 @@ def _post(summary: str, asked: Json, answer: Json) -> Json:
         "requestBody": {"required": True, "content": {"application/json": {"schema": asked}}},
         "responses": {
             "200": {"description": "OK", "content": {"application/json": {"schema": answer}}},
-            **_refusals(*REFUSALS),
+            **_error_responses(*ERRORS),
         },
     }
 
 
-def _refusals(*statuses: str) -> Json:
+def _error_responses(*statuses: str) -> Json:
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {status: {"description": REFUSALS[status], "content": content} for status in statuses}
+    return {status: {"description": ERRORS[status], "content": content} for status in statuses}
 
 
 def _object(**properties: str) -> Json:
@@ -122,8 +122,8 @@ def _ref(model: type[BaseModel]) -> Json:
 
 def _schemas() -> Json:
     models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = []
-    models += [(model, "validation") for model in READ]
-    models += [(model, "serialization") for model in ANSWERED]
+    models += [(model, "validation") for model in REQUEST_MODELS]
+    models += [(model, "serialization") for model in RESPONSE_MODELS]
     _, found = models_json_schema(models, ref_template="#/components/schemas/{model}")
     schemas: Json = found["$defs"]
     return {**schemas, "Error": _object(error="string")}

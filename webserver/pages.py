@@ -1,4 +1,4 @@
-"""What runs here: `/` for people and programs, `/healthz` for whoever watches."""
+"""The pages `/`, an overview for people and programs, and `/healthz` for monitoring."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webserver.health import Health
 
 
 def pages(registry: Registry, health: Health) -> Blueprint:
-    """Make the pages; they show nothing of any slide."""
+    """Create the pages; they contain no data of any slide."""
     routes = Blueprint("pages", __name__, template_folder="templates")
 
     @routes.get("/")
@@ -23,10 +23,10 @@ def pages(registry: Registry, health: Health) -> Blueprint:
         ]
         broken = [{"entryPoint": each.entry_point, "reason": each.reason} for each in registry.broken]
         unready = [{"id": each.app.id, "name": each.app.name, "lacks": each.lacks} for each in registry.unready]
-        found = {"apps": apps, "unready": unready, "broken": broken}
+        content = {"apps": apps, "unready": unready, "broken": broken}
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            return render_template("index.html", api=API_VERSION, software=SOFTWARE_VERSION, **found)
-        return jsonify(software="slidehook", softwareVersion=SOFTWARE_VERSION, apiVersion=API_VERSION, **found)
+            return render_template("index.html", api=API_VERSION, software=SOFTWARE_VERSION, **content)
+        return jsonify(software="slidehook", softwareVersion=SOFTWARE_VERSION, apiVersion=API_VERSION, **content)
 
     @routes.get("/healthz")
     def healthz() -> Response:

@@ -1,4 +1,4 @@
-"""Proves, before gunicorn starts, that the webserver's address can be had."""
+"""Checks before gunicorn starts that the webserver can listen at its address."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from collections.abc import Sequence
 from slidehook.errors import SettingsInvalid
 from slidehook.settings import Settings
 
-PATIENCE_S = 3.0
-"""How long a taken port is tried, in seconds: the webserver that this one replaces may be about to end."""
-LOOK_S = 0.1
-_SOCKETS_GIVEN = ("GUNICORN_FD", "LISTEN_FDS")
+RETRY_FOR_S = 3.0
+"""How long to retry a taken port, in seconds: the previous webserver may be about to exit."""
+RETRY_INTERVAL_S = 0.1
+_INHERITED_SOCKETS = ("GUNICORN_FD", "LISTEN_FDS")
 
 
 def check_address(settings: Settings, arguments: Sequence[str]) -> None:
-    """Raise SettingsInvalid, with one sentence, if nobody can listen at the settings' host and port.
+    """Raise SettingsInvalid, with one sentence, if the settings' host and port can't be listened on.
 
-    Nothing is tried where gunicorn's `arguments` name another address, or its sockets are there already.
+    Nothing is checked when gunicorn's `arguments` set another address, or when it inherits its sockets.
     """
     if any(each.startswith(("--bind", "-b")) for each in arguments) or any(
-        each in os.environ for each in _SOCKETS_GIVEN
+        each in os.environ for each in _INHERITED_SOCKETS
     ):
         return
-    until = time.monotonic() + PATIENCE_S
-    while (error := _refusal(settings.host, settings.port)) is not None:
+    deadline = time.monotonic() + RETRY_FOR_S
+    while (error := _try_to_listen(settings.host, settings.port)) is not None:
         if error.errno != errno.EADDRINUSE:
-            raise SettingsInvalid(_sentence(settings, error)) from error
-        if time.monotonic() > until:
-            raise SettingsInvalid(_sentence(settings, error)) from error
-        time.sleep(LOOK_S)
+            raise SettingsInvalid(_message(settings, error)) from error
+        if time.monotonic() > deadline:
+            raise SettingsInvalid(_message(settings, error)) from error
+        time.sleep(RETRY_INTERVAL_S)
 
 
-def _refusal(host: str, port: int) -> OSError | None:
+def _try_to_listen(host: str, port: int) -> OSError | None:
     try:
         with socket.socket(socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
@@ -46,12 +46,12 @@ def _refusal(host: str, port: int) -> OSError | None:
     return None
 
 
-def _sentence(settings: Settings, error: OSError) -> str:
+def _message(settings: Settings, error: OSError) -> str:
     host, port = settings.host, settings.port
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"SLIDEHOOK_HOST: {host!r} is no address of this host, for example SLIDEHOOK_HOST=0.0.0.0."
+        return f"SLIDEHOOK_HOST: {host!r} is not an address of this host; an example is SLIDEHOOK_HOST=0.0.0.0."
     if error.errno == errno.EADDRINUSE:
-        why = "is taken by another program"
+        why = "is in use by another program"
     elif error.errno == errno.EACCES:
         why = "may not be used by this user"
     else:

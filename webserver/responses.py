@@ -1,4 +1,4 @@
-"""What every answer has in common: the version headers, and errors as one clear sentence in JSON."""
+"""The common parts of all responses: version headers, and errors as one sentence in JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slidehook.dpat.iaapi.versions import (
 )
 from slidehook.errors import BadRequest, CallbackNotAllowed, QueueError, SlidehookError, TooLarge
 from slidehook.results.limits import MIB
-from webserver.addresses import NO_HOST, names_host, refuse_encoded_slash
+from webserver.addresses import NO_HOST, has_valid_host, refuse_encoded_slash
 
 STATUS: dict[type[SlidehookError], int] = {
     BadRequest: 400,
@@ -28,31 +28,31 @@ STATUS: dict[type[SlidehookError], int] = {
     QueueError: 503,
     SlidehookError: 500,
 }
-"""The HTTP status of each error: that of its nearest class in this table."""
+"""The HTTP status of each error, found by its nearest base class in this table."""
 
-SENTENCES = {
-    404: "There is nothing at this address; GET / lists the apps.",
-    405: "This address does not take that method.",
-    415: "A compressed body is not read.",
-    500: "slidehook has met a fault of its own; its log says more.",
+HTTP_MESSAGES = {
+    404: "There is no such URL; GET / lists the apps.",
+    405: "This URL does not support the method.",
+    415: "A compressed body is not accepted.",
+    500: "slidehook has an internal error; see its log.",
 }
-"""What is said for HTTP's own errors."""
-GARBLED = "The chunks of the request's body have no valid sizes or ends."
+"""The messages of generic HTTP errors."""
+BAD_CHUNKS = "The chunks of the request's body have invalid sizes or ends."
 
 
 def status_of(error: SlidehookError) -> int:
-    """Give the HTTP status for an error."""
+    """Return the HTTP status of an error."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def set_up_answers(flask: Flask) -> None:
+def set_up_responses(flask: Flask) -> None:
     """Register the version headers and the error table."""
     flask.before_request(_check_path)
     flask.before_request(_check_encoding)
     flask.after_request(_with_versions)
     flask.register_error_handler(SlidehookError, _refuse)
     flask.register_error_handler(HTTPException, _http_error)
-    flask.register_error_handler(ParseException, _garbled)
+    flask.register_error_handler(ParseException, _bad_chunks)
 
 
 def _check_path() -> None:
@@ -60,18 +60,18 @@ def _check_path() -> None:
 
 
 def _check_encoding() -> None:
-    """Refuse what is compressed: so nothing small can become huge here."""
+    """Reject a compressed body, because a small one could expand to a huge one."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
         raise UnsupportedMediaType
 
 
-def spoken_version() -> str:
-    """Give the IA-API's version of the request's answer: the lower of ours and the caller's."""
+def response_version() -> str:
+    """Return the IA-API version of the response: the lower of ours and the caller's."""
     return lower_version(API_VERSION, request.headers.get(VERSION_HEADER))
 
 
 def _with_versions(response: Response) -> Response:
-    response.headers[VERSION_HEADER] = spoken_version()
+    response.headers[VERSION_HEADER] = response_version()
     response.headers[SOFTWARE_HEADER] = SOFTWARE_VERSION
     return response
 
@@ -84,10 +84,10 @@ def _refuse(error: SlidehookError) -> tuple[Response, int]:
     return jsonify(error=text), status
 
 
-def _garbled(_: ParseException) -> tuple[Response, int]:
-    """Refuse a body whose chunks gunicorn can't tell apart: it is read only while a request is being answered."""
-    structlog.get_logger().warning("request refused", path=request.path, status=400, reason=GARBLED)
-    return jsonify(error=GARBLED), 400
+def _bad_chunks(_: ParseException) -> tuple[Response, int]:
+    """Reject a body with invalid chunks, which gunicorn detects only when the view reads the body."""
+    structlog.get_logger().warning("request refused", path=request.path, status=400, reason=BAD_CHUNKS)
+    return jsonify(error=BAD_CHUNKS), 400
 
 
 def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, str]]]:
@@ -96,9 +96,9 @@ def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, st
         cause = getattr(error, "original_exception", None) or error
         structlog.get_logger().error("request failed", path=request.path, exc_info=cause)
     allowed = [header for header in error.get_headers() if header[0] == "Allow"]
-    sentence = SENTENCES.get(status) or f"{error.description}"
-    if status == 400 and not names_host(request):  # Flask refuses some such hosts before any route sees them
-        sentence = NO_HOST
+    message = HTTP_MESSAGES.get(status) or f"{error.description}"
+    if status == 400 and not has_valid_host(request):  # Flask rejects some invalid hosts before any route runs
+        message = NO_HOST
     if status == 413:
-        sentence = f"The body is larger than {(request.max_content_length or 0) // MIB} MiB."
-    return jsonify(error=sentence), status, allowed
+        message = f"The body is larger than {(request.max_content_length or 0) // MIB} MiB."
+    return jsonify(error=message), status, allowed

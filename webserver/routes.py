@@ -15,15 +15,15 @@ from slidehook.dpat.iaapi.versions import SOFTWARE_VERSION, VERSION_HEADER
 from slidehook.results.limits import PLAIN_BODY_BYTES, most_body_bytes
 from webserver.addresses import site_url
 from webserver.intake import Intake
-from webserver.responses import spoken_version
+from webserver.responses import response_version
 
-LARGE_AT_ONCE = 2
-"""How many large bodies a process reads at the same time: as objects they take many times their size."""
-_large_bodies = threading.BoundedSemaphore(LARGE_AT_ONCE)
+MAX_LARGE_BODIES = 2
+"""How many large bodies a process parses at the same time: as objects they take many times their size."""
+_large_bodies = threading.BoundedSemaphore(MAX_LARGE_BODIES)
 
 
 def app_routes(app: App, intake: Intake) -> Blueprint:
-    """Make the routes of `app`."""
+    """Create the routes of `app`."""
     routes = Blueprint(f"app-{app.id}", __name__, url_prefix=app.route)
 
     @routes.get("")
@@ -40,13 +40,13 @@ def app_routes(app: App, intake: Intake) -> Blueprint:
 
     @routes.get("/info")
     def info() -> Response:
-        return jsonify(VersionInfo(api_version=spoken_version(), software_version=SOFTWARE_VERSION).to_wire())
+        return jsonify(VersionInfo(api_version=response_version(), software_version=SOFTWARE_VERSION).to_wire())
 
-    most = most_body_bytes(app.most_record_bytes())
+    limit = most_body_bytes(app.most_record_bytes())
 
     @routes.post("")
     def invocation() -> Response:
-        body = _body(most)  # a result that this app was let through may come back
+        body = _body(limit)  # an invocation may contain the largest result that this app may store
         with _large_bodies if len(body) > PLAIN_BODY_BYTES else nullcontext():
             call = parse_invocation(body)
         answer: dict[str, Any] = intake.invocation(app, call, request.headers.get(VERSION_HEADER))
@@ -61,11 +61,11 @@ def app_routes(app: App, intake: Intake) -> Blueprint:
     return routes
 
 
-def _body(most_bytes: int) -> bytes:
-    """Read the request's body; raises RequestEntityTooLarge when it is longer, whether or not its length was told."""
-    # Flask reads a body without a length up to its limit, and says nothing of the rest: so one byte more than may be.
-    request.max_content_length = most_bytes + 1
+def _body(max_body_bytes: int) -> bytes:
+    """Read the request's body; raises RequestEntityTooLarge when it is longer, even without a Content-Length."""
+    # Flask silently truncates a body without a length at its limit, so that limit must be one byte larger.
+    request.max_content_length = max_body_bytes + 1
     body = request.get_data(cache=False)
-    if len(body) > most_bytes:
+    if len(body) > max_body_bytes:
         raise RequestEntityTooLarge
     return body

@@ -1,8 +1,8 @@
-"""gunicorn's worker with threads, which slow clients cost no thread.
+"""A gunicorn worker with threads in which slow clients occupy no thread.
 
-gthread gives a thread to a connection that has sent its first byte; so a few dozen clients that send half a request,
-or do not read their answer, leave no thread for others. Here the loop that accepts connections also reads requests
-and writes what is left of answers: a thread gets a request when all of it has come, and never waits for its client.
+gthread assigns a thread to a connection at its first byte. So a few dozen clients that send half a request, or do not
+read their answer, leave no thread for others. Here the loop that accepts connections also reads requests and writes
+unsent parts of answers: a thread gets a request only when it is complete, and never waits for its client.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER
 from slidehook.results.limits import MIB, MOST_BODY_BYTES, PLAIN_BODY_BYTES
-from webserver.arrival import Arrival
 from webserver.buffered_connection import BufferedSocket
+from webserver.incoming_request import IncomingRequest
 
 HEAD_S = 15.0
-"""How long a request's head may take from its first byte on, in seconds."""
+"""The time limit of a request's head from its first byte, in seconds."""
 REQUEST_S = 60.0
-"""How long a whole request may take, in seconds."""
+"""The time limit of a complete request, in seconds."""
 ANSWER_S = 60.0
-"""How long a client may take to read its answer, in seconds."""
+"""The time limit for a client to read its answer, in seconds."""
 LINGER_S = 5.0
-"""How long a client that has got its last answer may take to hang up, in seconds; what it sends is not read."""
+"""The time limit for a client to close the connection after its last answer, in seconds; its data is discarded."""
 STOP_S = 2.0
-"""How long connections without a whole request stay open when the process ends, in seconds."""
-LOOK_S = 0.5
-"""How often it is looked whose time is over, in seconds."""
-MOST_HELD_BYTES = 256 * MIB
-"""How much memory the requests that are coming in may take before large ones are refused."""
+"""How long connections without a complete request stay open when the process ends, in seconds."""
+CHECK_S = 0.5
+"""The interval of the check for expired connections, in seconds."""
+MAX_HELD_BYTES = 256 * MIB
+"""The most memory for incomplete requests; above it, large ones are refused."""
 HEALTH_THREADS = 2
-"""Threads for `/healthz` alone: it answers also while DPAT keeps all others waiting."""
-_PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_NOBODY = {errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK}
+"""Threads only for `/healthz`, so that it answers even while all others wait for DPAT."""
+_RESOURCE_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_NO_CONNECTION_ERRNOS = {errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK}
 
 
 class Conn(TConn):  # type: ignore[misc] # gunicorn is not typed
-    """A connection, and the request that is coming in over it."""
+    """A connection and its incoming request."""
 
     sock: BufferedSocket
     parser: Any
@@ -54,52 +54,52 @@ class Conn(TConn):  # type: ignore[misc] # gunicorn is not typed
     def __init__(self, cfg: Any, real: socket.socket, client: Any, server: Any) -> None:
         super().__init__(cfg, BufferedSocket(real), client, server)
         self.data_ready = True
-        self.arrival = Arrival(MOST_BODY_BYTES)
-        self.began_at: float | None = None
-        """When the first byte of the request came."""
-        self.goes_on = False
-        """Whether another request may follow when the answer is sent."""
+        self.request = IncomingRequest(MOST_BODY_BYTES)
+        self.started_at: float | None = None
+        """The time of the request's first byte."""
+        self.keep_alive = False
+        """Whether another request may follow the answer."""
 
     def init(self) -> None:
-        """Make the parser of its requests, once."""
+        """Create the parser once."""
         if self.parser is None:
             self.parser = http.get_parser(self.cfg, self.sock, self.client)
         self.initialized = True
 
     def expect_next(self) -> None:
-        """Make ready for another request, of which some may have come already."""
+        """Prepare for the next request, parts of which may have arrived already."""
         rest = b"" if self.parser is None else self.parser.unreader.take_buffered()
-        self.arrival = Arrival(MOST_BODY_BYTES, rest + bytes(self.sock.inbox))
+        self.request = IncomingRequest(MOST_BODY_BYTES, rest + bytes(self.sock.inbox))
         self.sock.inbox.clear()
-        self.began_at = time.monotonic() if self.arrival.data else None
+        self.started_at = time.monotonic() if self.request.data else None
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
-    """The worker. A connection is with its threads, or in `_waiting` with the time when its patience ends."""
+class BufferingWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
+    """The worker. A connection is either with a thread, or in `_waiting` with its deadline."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting: dict[Conn, float] = {}
-        self._look_at = 0.0
-        self._stop_at: float | None = None
+        self._next_check = 0.0
+        self._close_all_at: float | None = None
         self._health = ThreadPoolExecutor(HEALTH_THREADS, "health")
 
-    # --- a request comes in
+    # --- receiving requests
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a new connection."""
+        """Accept a connection."""
         try:
             real, client = listener.accept()
             real.setblocking(False)
-            # Not the listener's own name: that may be 0.0.0.0.
+            # Not the listener's own address, which may be 0.0.0.0.
             server = real.getsockname()
             if self.cfg.is_ssl:
                 real = sock.ssl_wrap_socket(real, self.cfg)
         except OSError as error:
-            if error.errno in _PASSING:
+            if error.errno in _RESOURCE_ERRNOS:
                 self._close_oldest()
-            elif error.errno not in _NOBODY:
-                self.log.warning("a connection could not be taken: %s", error)
+            elif error.errno not in _NO_CONNECTION_ERRNOS:
+                self.log.warning("a connection could not be accepted: %s", error)
             return
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
@@ -107,93 +107,93 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         self._receive(Conn(self.cfg, real, client, server))
 
     def _receive(self, conn: Conn) -> None:
-        """Wait for a request, or for the rest of it."""
-        if conn.arrival.whole:
+        """Wait for a request or its remaining part, or pass it on if it is complete."""
+        if conn.request.complete:
             self.enqueue_req(conn)
         else:
-            self._wait(conn, selectors.EVENT_READ, self._on_request, self._patience(conn))
+            self._wait(conn, selectors.EVENT_READ, self._on_request, self._deadline(conn))
 
-    def _patience(self, conn: Conn) -> float:
-        """Say until when a request that has not come may come."""
-        if conn.began_at is None:
+    def _deadline(self, conn: Conn) -> float:
+        """Return the deadline of the current or next request."""
+        if conn.started_at is None:
             return time.monotonic() + float(self.cfg.keepalive)
-        return conn.began_at + (REQUEST_S if conn.arrival.head_is_there else HEAD_S)
+        return conn.started_at + (REQUEST_S if conn.request.has_head else HEAD_S)
 
     def _on_request(self, conn: Conn) -> None:
         data = conn.sock.receive()
         if data is None:
             return
         self._stop_waiting(conn)
-        arrival = conn.arrival
-        if not data and not arrival.data:
+        request = conn.request
+        if not data and not request.data:
             self._close(conn)
             return
-        had_head = arrival.head_is_there
-        conn.began_at = conn.began_at or time.monotonic()
-        arrival.add(data)
+        had_head = request.has_head
+        conn.started_at = conn.started_at or time.monotonic()
+        request.feed(data)
         if not data:
-            arrival.give_up()
-        if arrival.wants_continue and arrival.head_is_there and not had_head and not arrival.whole:
-            conn.sock.hint(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if arrival.head_is_too_large:
+            request.stop_waiting()
+        if request.wants_continue and request.has_head and not had_head and not request.complete:
+            conn.sock.send_best_effort(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if request.head_is_too_large:
             self._refuse(conn, "431 Request Header Fields Too Large", "The request's head is too large.")
-        elif arrival.body_is_too_large:
+        elif request.body_is_too_large:
             self._refuse(conn, "413 Content Too Large", f"The body is larger than {MOST_BODY_BYTES // MIB} MiB.")
-        elif len(arrival.data) > PLAIN_BODY_BYTES and self._held_bytes() > MOST_HELD_BYTES:
-            self._refuse(conn, "503 Service Unavailable", "Too many large requests are coming in at the same time.")
+        elif len(request.data) > PLAIN_BODY_BYTES and self._buffered_bytes() > MAX_HELD_BYTES:
+            self._refuse(conn, "503 Service Unavailable", "Too many large requests are arriving at the same time.")
         else:
             self._receive(conn)
 
-    def _held_bytes(self) -> int:
-        return sum(len(each.arrival.data) for each in self._waiting)
+    def _buffered_bytes(self) -> int:
+        return sum(len(each.request.data) for each in self._waiting)
 
-    # --- it is answered
+    # --- sending answers
 
     def enqueue_req(self, conn: Conn) -> None:
-        """Have a thread answer a request that is here."""
-        conn.sock.inbox, conn.arrival.data = conn.arrival.data, bytearray()
-        pool = self._health if Arrival(0, bytes(conn.sock.inbox[:64])).asks_for_health else self.tpool
+        """Pass a received request to a thread."""
+        conn.sock.inbox, conn.request.data = conn.request.data, bytearray()
+        pool = self._health if IncomingRequest(0, bytes(conn.sock.inbox[:64])).is_health_check else self.tpool
         done = pool.submit(self.handle, conn)
         done.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
 
     def handle_request(self, req: Any, conn: Conn) -> bool:
-        """Answer a request, in a thread; False when the connection ends with it."""
-        if conn.arrival.cut:
+        """Serve a request in a thread; returns False if the connection must be closed after it."""
+        if conn.request.truncated:
             req.force_close()
         return bool(super().handle_request(req, conn))
 
     def finish_request(self, conn: Conn, fs: Future[Any]) -> None:
-        """Send what is left of the answer; the thread is free."""
+        """Send the rest of the answer; the thread is already free."""
         answered = not fs.cancelled() and fs.exception() is None and bool(fs.result())
-        conn.goes_on = answered and not conn.sock.must_end and not conn.arrival.cut
+        conn.keep_alive = answered and not conn.sock.must_close and not conn.request.truncated
         self._send(conn, time.monotonic() + ANSWER_S)
 
     def _send(self, conn: Conn, until: float) -> None:
         try:
             if not conn.sock.flush():
-                self._wait(conn, selectors.EVENT_WRITE, partial(self._on_room, until), until)
-            elif conn.goes_on:
+                self._wait(conn, selectors.EVENT_WRITE, partial(self._on_writable, until), until)
+            elif conn.keep_alive:
                 conn.expect_next()
                 self._receive(conn)
             else:
-                # Closed at once, what was not read would make the kernel take back what was sent.
+                # If closed at once with unread data, the kernel resets the connection and drops the answer.
                 conn.sock.end_writing()
-                conn.arrival = Arrival(0)
-                self._wait(conn, selectors.EVENT_READ, self._on_rest, time.monotonic() + LINGER_S)
+                conn.request = IncomingRequest(0)
+                self._wait(conn, selectors.EVENT_READ, self._on_leftover, time.monotonic() + LINGER_S)
         except OSError:
             self._close(conn)
 
-    def _on_room(self, until: float, conn: Conn) -> None:
+    def _on_writable(self, until: float, conn: Conn) -> None:
         self._stop_waiting(conn)
         self._send(conn, until)
 
-    def _on_rest(self, conn: Conn) -> None:
+    def _on_leftover(self, conn: Conn) -> None:
         if conn.sock.receive() == b"":
             self._stop_waiting(conn)
             self._close(conn)
 
     def _refuse(self, conn: Conn, status: str, sentence: str) -> None:
-        """Answer a request that is not read to its end."""
+        """Answer a request with an error before it is complete."""
         body = json.dumps({"error": sentence}).encode()
         fields = {
             "Content-Type": "application/json",
@@ -204,7 +204,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         conn.sock.outbox += f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
-        conn.goes_on = False
+        conn.keep_alive = False
         self._send(conn, time.monotonic() + LINGER_S)
 
     # --- waiting
@@ -214,7 +214,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         self.poller.register(conn.sock, event, lambda _: self._on_event(conn, then))
 
     def _on_event(self, conn: Conn, then: Callable[[Conn], None]) -> None:
-        if conn not in self._waiting:  # it was closed since the poller saw it
+        if conn not in self._waiting:  # it was closed after the poller's event
             return
         try:
             then(conn)
@@ -231,23 +231,23 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         conn.sock.end()
 
     def _close_oldest(self) -> None:
-        """Make room: the connection that has waited longest goes."""
+        """Close the connection that has waited longest."""
         if (oldest := next(iter(self._waiting), None)) is not None:
             self._stop_waiting(oldest)
             self._close(oldest)
 
     def murder_pending(self) -> None:
-        """End the connections whose time is over; gunicorn's loop calls this at least once a second."""
+        """Close expired connections; gunicorn's loop calls this at least once a second."""
         now = time.monotonic()
-        if now < self._look_at:
+        if now < self._next_check:
             return
-        self._look_at = now + LOOK_S
-        if not self.alive and self._stop_at is None:
-            self._stop_at = now + STOP_S
+        self._next_check = now + CHECK_S
+        if not self.alive and self._close_all_at is None:
+            self._close_all_at = now + STOP_S
         for conn, until in list(self._waiting.items()):
-            if now > until or (self._stop_at is not None and now > self._stop_at):
+            if now > until or (self._close_all_at is not None and now > self._close_all_at):
                 self._stop_waiting(conn)
-                if conn.arrival.data and not conn.sock.outbox:
-                    self._refuse(conn, "408 Request Timeout", "The request did not come within its time.")
+                if conn.request.data and not conn.sock.outbox:
+                    self._refuse(conn, "408 Request Timeout", "The request did not arrive in time.")
                 else:
                     self._close(conn)

@@ -85,7 +85,7 @@ def apps(*, as_json: bool) -> None:
     console.width = console.width if console.is_terminal else PIPE_WIDTH
     console.print(table)
     for each in registry.unready:
-        click.echo(f"{each.app.id} is not offered yet: {each.lacks}")
+        click.echo(f"{each.app.id} is not available yet: {each.lacks}")
     for broken_app in registry.broken:
         click.echo(f"{broken_app.entry_point} does not load: {plain(broken_app.reason)}", err=True)
 

@@ -22,8 +22,8 @@ from slidehook.results.limits import PLAIN_BODY_BYTES
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, WHOLE, analysed, areas, number
 from tests.apps.slides import write_slide
 from tests.apps.stained import MPP, compose, scatter
-from webserver.app_process import ASKER
-from webserver.modify_answer import answered
+from webserver.modify_answer import answer_change
+from webserver.on_modify_process import ON_MODIFY
 
 
 class Gallery:
@@ -54,7 +54,7 @@ class Gallery:
         """Press the button; gives the text and the table that stand on the slide then."""
         (button,) = self.content["actions"]
         button["state"] = 1
-        stored, quality = answered(ASKER, Ihc(), StoredResult.model_validate(self.wire), lambda: self.info)
+        stored, quality = answer_change(ON_MODIFY, Ihc(), StoredResult.model_validate(self.wire), lambda: self.info)
         self.wire = stored.to_wire()
         assert quality is None
         assert self.content["actions"][0]["state"] == 0

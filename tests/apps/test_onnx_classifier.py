@@ -372,13 +372,13 @@ def test_the_app_and_what_it_lacks_is_listed_for_people_and_programs(tmp_path: P
         subprocess.run([*command, *options], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
         for options in ([], ["--json"])
     ]
-    assert "onnx is not offered yet: no model configured" in found[0].stdout
+    assert "onnx is not available yet: no model configured" in found[0].stdout
     assert [each["id"] for each in json.loads(found[1].stdout)["unready"]] == ["onnx"]
     assert [each.stderr for each in found] == ["", ""]
     settings = Settings(_env_file=None, data_dir=tmp_path, queue_dir=tmp_path / "queue")
     web = create_app(settings).test_client()
     assert [each["id"] for each in web.get("/").json["unready"]] == ["onnx"]  # type: ignore[index]
-    assert "is not offered yet: no model configured" in web.get("/", headers={"Accept": "text/html"}).text
+    assert "is not available yet: no model configured" in web.get("/", headers={"Accept": "text/html"}).text
     assert web.get("/apps/onnx").status_code == 404
 
 

@@ -14,7 +14,7 @@ from slidehook.running.app_process import left_behind
 from slidehook.running.orphans import Marked
 from slidehook.settings import Settings
 from slidehook.simulator.dicom_sample import make_dicom
-from webserver.result_versions import Versions
+from webserver.result_versions import ResultVersions
 from worker.workspace import Workspace
 
 
@@ -83,7 +83,7 @@ def test_all_that_slidehook_makes_is_private_with_its_parents(tmp_path: Path) ->
     workspace.slide_folder("job")
     Marked(left_behind(Settings(_env_file=None, data_dir=top / "elsewhere" / "data")), 1)
     PutOnlyServer("http://127.0.0.1", top / "third" / "data").remember()
-    Versions(top / "fourth" / "versions").keep("http://127.0.0.1", "app", {"id": 1, "versionId": 1})
+    ResultVersions(top / "fourth" / "versions").save("http://127.0.0.1", "app", {"id": 1, "versionId": 1})
     DemoProcesses(top / "demo")
     paths = list(top.rglob("*"))
     folders = [top, *(each for each in paths if each.is_dir())]

@@ -155,10 +155,10 @@ def test_the_webserver_offers_what_is_on_disk_and_keeps_what_no_longer_loads(edi
     assert names() == {"Edited, first"}
     edits.edit("Edited, first", "Edited, again")
     assert names() == {"Edited, again"}
-    assert "apps changed on disk, the webserver takes what is there now" in edits.web.text()
+    assert "apps changed on disk, the webserver reloads them" in edits.web.text()
     edits.edit("return Result(", "return Result[")
     assert names() == {"Edited, again"}
-    assert "app does not load, its code from before goes on" in edits.web.text()
+    assert "app does not load, its earlier version stays in use" in edits.web.text()
     edits.edit("return Result[", "return Result(")
     edits.edit("Edited, again", "Edited, third")
     assert names() == {"Edited, third"}

@@ -62,9 +62,9 @@ def test_a_wrong_setting_ends_the_start_with_one_clear_sentence(
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [
-        ("127.0.0.1", "SLIDEHOOK_PORT: {port} is taken by another program; choose another one"),
-        ("no-such-host.invalid", "SLIDEHOOK_HOST: 'no-such-host.invalid' is no address of this host"),
-        ("192.0.2.1", "SLIDEHOOK_HOST: '192.0.2.1' is no address of this host"),
+        ("127.0.0.1", "SLIDEHOOK_PORT: {port} is in use by another program; choose another one"),
+        ("no-such-host.invalid", "SLIDEHOOK_HOST: 'no-such-host.invalid' is not an address of this host"),
+        ("192.0.2.1", "SLIDEHOOK_HOST: '192.0.2.1' is not an address of this host"),
     ],
 )
 def test_an_address_that_can_not_be_had_ends_the_webservers_start_with_one_sentence(

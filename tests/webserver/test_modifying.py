@@ -245,7 +245,7 @@ def test_an_answer_with_more_shapes_than_dpat_can_show_is_cut_as_an_analysis_is(
         ("refuse", "no nuclei are left"),
         ("fail", "the app has a fault: KeyError: 'nuclei'"),
         ("leave", "the app has a fault: SystemExit: 3"),
-        ("nothing", "the app has a fault: on_modify gave NoneType, not a Result"),
+        ("nothing", "the app has a fault: on_modify returned NoneType, not a Result"),
         ("nan", "the app's result can't be sent to DPAT: properties.n is nan, which is no number"),
         ("mumble", "it can't say what it is"),
         ("spoil", "the app has a fault: ValueError: halfway"),
@@ -276,7 +276,7 @@ def test_an_app_that_hangs_keeps_no_user_waiting_and_leaves_neither_a_thread_nor
         each.join(10)
     before = left()
     assert modify(site, text="hang").status_code == 200
-    reason = "update failed: the app needed longer than 1 s to answer the change"
+    reason = "update failed: the app took longer than 1 s to answer the change"
     assert site.dpat.results[1]["displayResult"] == reason
     assert left() == before
     for _ in range(200):
@@ -320,7 +320,7 @@ def test_a_change_after_a_failed_one_is_answered_as_if_nothing_had_been(site: Si
 def test_without_the_slides_extent_the_app_can_not_be_asked(site: Site) -> None:
     del site.dpat.record["imageSize"]
     assert modify(site).status_code == 200
-    assert site.dpat.results[1]["displayResult"] == "update failed: DPAT does not tell the slide's size"
+    assert site.dpat.results[1]["displayResult"] == "update failed: DPAT does not state the slide's size"
 
 
 def test_progress_and_failures_do_not_come_to_the_app(site: Site) -> None:
@@ -370,7 +370,7 @@ def test_a_change_of_a_version_that_nobody_knows_any_more_is_refused_and_undoes_
     before = copy.deepcopy(site.dpat.results[1])
     answer = modify(site)
     assert answer.status_code == 502
-    assert "changed by somebody else; look at it again" in answer.text
+    assert "changed by somebody else; reload it" in answer.text
     assert site.dpat.results[1] == before
 
 

@@ -1,4 +1,4 @@
-"""Asks apps to answer users' changes, in child processes that can be ended: an app may hang, or leave the program."""
+"""Calls apps' `on_modify` in child processes, which can be killed: an app may hang or exit."""
 
 from __future__ import annotations
 
@@ -25,48 +25,48 @@ from slidehook.running.environment import begin_apps_process, environment_for_ap
 from slidehook.settings import Settings
 
 START_S = 15.0
-"""How long a child may take to be there, in seconds."""
+"""The time limit of a child's start, in seconds."""
 END_S = 5.0
-"""How long a child that is killed may take to die, in seconds."""
+"""How long to wait for a killed child to exit, in seconds."""
 IDLE = 2
-"""How many children wait for the next change. One costs a second to start, and some 80 MB."""
+"""How many idle children are kept. Each takes a second to start, and about 80 MB."""
 _PR_SET_PDEATHSIG = 1
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class _Question:
-    """A change, and what makes the app that answers it, in a process that has not loaded any."""
+class _Request:
+    """A user's change, with everything that a fresh process needs to create the app."""
 
     app: type[App]
     settings: Settings | None
     params: BaseModel
-    asked: Result
+    changed_result: Result
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """Why there is no answer; `trace` of what an app did not raise on purpose."""
+    """Why there is no answer; `trace` is the traceback of an unexpected exception."""
 
     sentence: str
     trace: str = ""
 
 
-class Asker:
-    """Has `on_modify` answered, each question in a child of its own. Safe for several threads."""
+class OnModifyCaller:
+    """Calls `on_modify`; a child serves one call at a time. Thread-safe."""
 
     def __init__(self) -> None:
         self._idle: list[tuple[str, _Child]] = []
         self._lock = threading.Lock()
 
-    def ask(self, app: App, asked: Result, *, within_s: float) -> Result:
-        """Give the app's answer; raises AppError whatever it raises, AppTimeout when it is not quick enough.
+    def ask(self, app: App, changed_result: Result, *, within_s: float) -> Result:
+        """Return the app's answer; raises AppError for any exception of the app, AppTimeout after `within_s` seconds.
 
-        A child that did not answer is ended, with what it has started.
+        A child that did not answer is killed together with its own children.
         """
         settings: Settings | None = getattr(app, "settings", None)
         kept = None if settings is None else settings_for_apps(settings)
-        question = bytes(ForkingPickler.dumps(_Question(type(app), kept, app.params, asked)))
+        question = bytes(ForkingPickler.dumps(_Request(type(app), kept, app.params, changed_result)))
         code = fingerprint(app)
         child = self._child(code)
         try:
@@ -82,7 +82,7 @@ class Asker:
         raise AppError(answer.sentence)
 
     def _child(self, code: str) -> _Child:
-        """Take a child that has loaded this very code, or start one."""
+        """Return an idle child that has loaded the same code, or start one."""
         while True:
             with self._lock:
                 found = next((each for each in self._idle if each[0] == code), None)
@@ -104,18 +104,18 @@ class Asker:
 
 
 class _Child:
-    """One process, which leads a group of its own and dies with this one."""
+    """One child process; it leads its own process group and dies with this process."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, os.getpid()), name="on_modify", daemon=True)
+        self._pipe, child_pipe = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_pipe, os.getpid()), name="on_modify", daemon=True)
         with environment_for_apps():
             self._process.start()
-        theirs.close()
-        if self._hear(START_S) is not True:
+        child_pipe.close()
+        if self._receive(START_S) is not True:
             self.end()
-            raise AppError("the process that asks the app did not start")
+            raise AppError("the app's process for changes did not start")
 
     @property
     def alive(self) -> bool:
@@ -125,23 +125,23 @@ class _Child:
         try:
             self._pipe.send_bytes(question)
         except OSError as error:
-            raise AppError("the process that asks the app has ended") from error
-        heard = self._hear(within_s)
-        if heard is None:
-            raise AppTimeout(f"the app needed longer than {within_s:g} s to answer the change")
-        if not isinstance(heard, Result | _Fault):
+            raise AppError("the app's process for changes has ended") from error
+        message = self._receive(within_s)
+        if message is None:
+            raise AppTimeout(f"the app took longer than {within_s:g} s to answer the change")
+        if not isinstance(message, Result | _Fault):
             raise AppError("the app ended its process instead of answering the change")
-        return heard
+        return message
 
-    def _hear(self, within_s: float) -> object:
-        """Give the next message; None when none came in time, False when the child has ended."""
+    def _receive(self, within_s: float) -> object:
+        """Return the next message; None if none arrived in time, False if the child has ended."""
         try:
             return self._pipe.recv() if self._pipe.poll(within_s) else None
         except (EOFError, OSError):
             return False
 
     def end(self) -> None:
-        """End the child, and all of its group."""
+        """Kill the child and its process group."""
         with suppress(ProcessLookupError, PermissionError):
             if self._process.pid is not None and os.getpgid(self._process.pid) == self._process.pid:
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -150,12 +150,12 @@ class _Child:
         self._pipe.close()
 
 
-ASKER = Asker()
-"""The one of this process. Its children end with it."""
+ON_MODIFY = OnModifyCaller()
+"""This process's instance. Its children die with this process."""
 
 
 def _serve(pipe: Connection, parent: int) -> None:
-    """Answer questions until there is nobody to ask any."""
+    """Serve requests until the parent closes the pipe."""
     begin_apps_process()
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -166,22 +166,22 @@ def _serve(pipe: Connection, parent: int) -> None:
     pipe.send(True)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            pipe.send(_answered(pipe.recv_bytes()))
+            pipe.send(_call_on_modify(pipe.recv_bytes()))
 
 
-def _answered(question: bytes) -> Result | _Fault:
+def _call_on_modify(question: bytes) -> Result | _Fault:
     try:
-        told: _Question = ForkingPickler.loads(question)
-        app = told.app()
-        if told.settings is not None:
-            app.settings = told.settings
-        app.params = told.params
-        answer: object = app.on_modify(told.asked)
+        request: _Request = ForkingPickler.loads(question)
+        app = request.app()
+        if request.settings is not None:
+            app.settings = request.settings
+        app.params = request.params
+        answer: object = app.on_modify(request.changed_result)
         if not isinstance(answer, Result):
-            return _Fault(f"the app has a fault: on_modify gave {type(answer).__name__}, not a Result")
+            return _Fault(f"the app has a fault: on_modify returned {type(answer).__name__}, not a Result")
         return sanitize_result(answer)
     except SlidehookError as error:
         return _Fault(in_words(error))
     except (Exception, SystemExit) as error:
-        # An app may raise anything: the slide gets one sentence, the log the traceback.
+        # An app may raise anything: the slide shows one sentence, the log has the traceback.
         return _Fault(f"the app has a fault: {type(error).__name__}: {in_words(error)}", traceback.format_exc())

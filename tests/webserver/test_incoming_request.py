@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webserver.arrival import Arrival
+from webserver.incoming_request import IncomingRequest
 
 MOST = 1000
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -19,15 +19,15 @@ def fields(*lines: bytes) -> bytes:
 
 @pytest.mark.parametrize("request_", [GET, b"\r\n" + GET, SIZED, CHUNKED, TRAILED])
 def test_a_request_is_whole_with_its_last_byte_and_not_before(request_: bytes) -> None:
-    arrival = Arrival(MOST)
+    request = IncomingRequest(MOST)
     for number in range(len(request_)):
-        assert not arrival.whole, request_[:number]
-        arrival.add(request_[number : number + 1])
-    assert arrival.whole
-    assert not arrival.cut
-    assert arrival.data == request_
-    at_once = Arrival(MOST, request_ + b"GET /next")
-    assert (at_once.whole, at_once.cut) == (True, False)
+        assert not request.complete, request_[:number]
+        request.feed(request_[number : number + 1])
+    assert request.complete
+    assert not request.truncated
+    assert request.data == request_
+    at_once = IncomingRequest(MOST, request_ + b"GET /next")
+    assert (at_once.complete, at_once.truncated) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_a_request_is_whole_with_its_last_byte_and_not_before(request_: bytes) -
     ],
 )  # fmt: skip
 def test_what_will_be_refused_is_not_waited_for(request_: bytes) -> None:
-    arrival = Arrival(MOST, request_)
-    assert (arrival.whole, arrival.cut) == (True, True)
+    request = IncomingRequest(MOST, request_)
+    assert (request.complete, request.truncated) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_what_will_be_refused_is_not_waited_for(request_: bytes) -> None:
     [b"ffffffff\r\n", b"3e9\r\n", b"3e8\r\n" + b"x" * 1000 + b"\r\n1\r\n", (b"1;" + b"a" * 999 + b"\r\nx\r\n") * 99],
 )
 def test_chunks_are_waited_for_as_long_as_they_are_not_too_large(chunks: bytes) -> None:
-    arrival = Arrival(MOST, fields(b"Transfer-Encoding: chunked") + chunks)
-    assert (arrival.whole, arrival.cut, arrival.body_is_too_large) == (True, True, True)
-    assert not Arrival(MOST, fields(b"Transfer-Encoding: chunked") + b"3e8\r\n" + b"x" * 1000).whole
+    request = IncomingRequest(MOST, fields(b"Transfer-Encoding: chunked") + chunks)
+    assert (request.complete, request.truncated, request.body_is_too_large) == (True, True, True)
+    assert not IncomingRequest(MOST, fields(b"Transfer-Encoding: chunked") + b"3e8\r\n" + b"x" * 1000).complete
 
 
 def test_a_head_without_an_end_is_too_large_at_last() -> None:
-    arrival = Arrival(MOST, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 10_000)
-    assert not arrival.whole
-    assert not arrival.head_is_too_large
-    arrival.add(b"A: b\r\n" * 1000)
-    assert arrival.head_is_too_large
+    request = IncomingRequest(MOST, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 10_000)
+    assert not request.complete
+    assert not request.head_is_too_large
+    request.feed(b"A: b\r\n" * 1000)
+    assert request.head_is_too_large
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_a_head_without_an_end_is_too_large_at_last() -> None:
     ],
 )
 def test_the_question_for_health_is_known_by_its_first_line(line: bytes, asks: bool) -> None:
-    assert Arrival(MOST, line + b"\r\n\r\n").asks_for_health is asks
+    assert IncomingRequest(MOST, line + b"\r\n\r\n").is_health_check is asks
 
 
 def test_the_client_that_waits_for_a_word_before_its_body_is_known() -> None:
-    assert Arrival(MOST, fields(b"Expect: 100-Continue", b"Content-Length: 5")).wants_continue
-    assert not Arrival(MOST, SIZED).wants_continue
+    assert IncomingRequest(MOST, fields(b"Expect: 100-Continue", b"Content-Length: 5")).wants_continue
+    assert not IncomingRequest(MOST, SIZED).wants_continue
