@@ -49,7 +49,8 @@ def _try_to_listen(host: str, port: int) -> OSError | None:
 def _message(settings: Settings, error: OSError) -> str:
     host, port = settings.host, settings.port
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"SLIDEHOOK_HOST: {host!r} is not an address of this host; choose another one, for example SLIDEHOOK_HOST=0.0.0.0."
+        hint = "choose another one, for example SLIDEHOOK_HOST=0.0.0.0"
+        return f"SLIDEHOOK_HOST: {host!r} is not an address of this host; {hint}."
     if error.errno == errno.EADDRINUSE:
         why = "is in use by another program"
     elif error.errno == errno.EACCES:
