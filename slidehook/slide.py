@@ -11,8 +11,6 @@ import shapely
 from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
-from slidehook.dpat.access import DpatAccess
-from slidehook.dpat.pixels import DpatPixels
 from slidehook.errors import AppError, NotOffered, SlideMismatch, SlideUnreadable
 from slidehook.geometry import Frame
 from slidehook.models import ImageInfo, Input, WholeSlideInput
@@ -24,6 +22,7 @@ from slidehook.pixels.tiles import Mask, Tile, plan_tiles, read_tiles
 from slidehook.regions import Region, regions_of
 from slidehook.result import Result
 from slidehook.results.receipt import Receipt
+from slidehook.systems import SlideOrigin
 
 SIZE_TOLERANCE = 0.01
 """How far a file's size may be from DPAT's, as a part of the file's."""
@@ -47,7 +46,7 @@ class Slide:
         label: Path | None = None,
         drawn: Input | None = None,
         tag: str | None = None,
-        access: DpatAccess | None = None,
+        origin: SlideOrigin | None = None,
         pixels: PixelSource | None = None,
         dependency: Result | None = None,
         told_by: str = "DPAT",
@@ -58,7 +57,7 @@ class Slide:
         self._thumbnail = thumbnail
         self._label = label
         self._drawn = drawn or WholeSlideInput()
-        self._access = access
+        self._origin = origin
         self._open: OpenSlide | None = None
         self._pixels = pixels
         self._told_by = told_by
@@ -146,10 +145,10 @@ class Slide:
     def pixels(self) -> PixelSource:
         """Where this slide's pixels come from: its file, or DPAT's tiles where the app's `needs` ask for no files."""
         if self._pixels is None:
-            if self.path is not None or self._access is None:
+            if self.path is not None or self._origin is None:
                 self._pixels = FilePixels(self.open(), self.path)
             else:
-                self._pixels = DpatPixels(self._access.client, self.info)
+                self._pixels = self._origin.pixels(self.info)
         return self._pixels
 
     @cached_property
@@ -235,11 +234,12 @@ class Slide:
     def case(self) -> list[ImageInfo]:
         """Ask DPAT for the images of the slide's case, this slide among them; one call.
 
-        Raises NotOffered where DPAT is older than IA-API 1.9, or where there is no DPAT, and other DpatErrors.
+        Raises NotOffered where DPAT is older than IA-API 1.9, or where there is no DPAT; see `slidehook.systems` for
+        other errors.
         """
-        if self._access is None:
+        if self._origin is None:
             raise NotOffered("there is no DPAT here that knows the slide's case")
-        return self._access.client.case_of(self.info.id, include_phi=self._access.include_phi)
+        return self._origin.case()
 
 
 def open_slide(path: Path) -> OpenSlide:

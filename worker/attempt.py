@@ -125,7 +125,7 @@ class Attempt:
         chain = Chain(
             self._job,
             registry=self._registry,
-            tokens=InterruptibleTokens(self._tokens, self._leaving),
+            secrets=InterruptibleTokens(self._tokens, self._leaving),
             dependency_cache=self._workspace.dependency_cache,
             settings=self._settings,
             child=child,

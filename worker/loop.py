@@ -11,7 +11,7 @@ import structlog
 
 from slidehook.dpat.errors import Conflict, DpatError, DpatTimeout, DpatUnavailable, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
-from slidehook.dpat.tokens import TokenSource
+from slidehook.dpat.system import service_account
 from slidehook.errors import AppError, CannotStore, ClaimLost, QueueError, SlidehookError
 from slidehook.jobs.contract import Claim, JobSource
 from slidehook.jobs.job import AttemptEnded, JobState
@@ -19,13 +19,14 @@ from slidehook.registry.registry import Registry
 from slidehook.running.app_process import AppProcess
 from slidehook.running.chain import CodeChanged
 from slidehook.settings import Settings
+from slidehook.systems import Secrets
 from worker.attempt import Attempt
 from worker.claim_monitor import ClaimMonitor, JobCancelled, ResultDeleted, check_wanted
 from worker.patient_claim import PatientClaim
 from worker.publisher import Publisher
 from worker.result_cache import forget
 from worker.shutdown import Interruption, WorkerLeaving
-from worker.tokens import JobTokens, ProvenTokens, service_account
+from worker.tokens import JobTokens, ProvenTokens
 from worker.workspace import Workspace
 
 IDLE_WAIT_S = 1.0
@@ -213,7 +214,7 @@ class Worker:
             log.exception("slidehook has a fault of its own")
             self._give_up(claim, publisher, f"slidehook has a fault of its own: {type(error).__name__}", began)
 
-    def _client(self, claim: Claim, tokens: TokenSource, *, within_s: float = math.inf) -> DpatClient:
+    def _client(self, claim: Claim, tokens: Secrets, *, within_s: float = math.inf) -> DpatClient:
         server = self._servers.at(claim.job.callback_url)
         return server.client(tokens, tries=DPAT_TRIES, within_s=within_s, sleep=self._leaving.pause)
 

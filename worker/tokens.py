@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import structlog
 
 from slidehook.dpat.errors import TokenExpired
-from slidehook.dpat.iaapi.client import DpatServers
-from slidehook.dpat.iaapi.models import Token
 from slidehook.dpat.tokens import ServiceAccount
 from slidehook.jobs.contract import Claim
-from slidehook.settings import Settings
 from worker.shutdown import Interruption
 
 log = structlog.get_logger()
 
 
 class JobTokens:
-    """The tokens of one claimed job, newest request's first. See `slidehook.dpat.tokens.TokenSource`."""
+    """The tokens of one claimed job, newest request's first. See `slidehook.systems.Secrets`."""
 
     def __init__(self, claim: Claim, account: ServiceAccount | None) -> None:
         self._claim = claim
@@ -30,7 +25,7 @@ class JobTokens:
         self._requests = claim.token()
         self._closed = False
 
-    def token(self) -> str:
+    def secret(self) -> str:
         """Give the token for the next call; raises TokenExpired when there is none, ClaimLost, DpatUnavailable."""
         with self._lock:
             if self._requests is None and not self._closed:
@@ -81,13 +76,13 @@ class ProvenTokens:
         self._tokens = tokens
         self._claim = claim
 
-    def token(self) -> str:
+    def secret(self) -> str:
         """Give the token for the next call; raises ClaimLost, and what JobTokens raises."""
         self._claim.check()
-        return self._tokens.token()
+        return self._tokens.secret()
 
     def instead_of(self, refused: str) -> str | None:
-        """Give another token than one that DPAT has just refused; None when there is none. Raises as `token` does."""
+        """Return another token than the `refused` one; None when there is none. Raises as `secret` does."""
         other = self._tokens.instead_of(refused)
         self._claim.check()
         return other
@@ -100,26 +95,12 @@ class InterruptibleTokens:
         self._tokens = tokens
         self._leaving = leaving
 
-    def token(self) -> str:
+    def secret(self) -> str:
         """Give the token for the next call; raises what JobTokens and `Interruption.check` raise."""
         with self._leaving.interruptible():
-            return self._tokens.token()
+            return self._tokens.secret()
 
     def instead_of(self, refused: str) -> str | None:
-        """Give another token than one that DPAT has just refused; None when there is none. Raises as `token` does."""
+        """Return another token than the `refused` one; None when there is none. Raises as `secret` does."""
         with self._leaving.interruptible():
             return self._tokens.instead_of(refused)
-
-
-def service_account(
-    settings: Settings, servers: DpatServers, *, sleep: Callable[[float], None] = time.sleep
-) -> ServiceAccount | None:
-    """Give the site's service account; None where it has none. `sleep` waits between two tries to fetch a token."""
-    user, password = settings.dpat_user, settings.dpat_password
-    if user is None or password is None:
-        return None
-
-    def fetch(url: str, app_id: str) -> Token:
-        return servers.at(url).fetch_token(user, password.get_secret_value(), app_id, sleep=sleep)
-
-    return ServiceAccount(fetch)

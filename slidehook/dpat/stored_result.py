@@ -24,13 +24,15 @@ from slidehook.dpat.iaapi.models import (
     Style,
 )
 from slidehook.dpat.marks import JOB_MARK, PROGRESS, STATUS
+from slidehook.dpat.noted_result import NotedResult
 from slidehook.dpat.records import shown
 from slidehook.geometry import Frame
-from slidehook.jobs.job import Job, JobRecord
+from slidehook.jobs.job import JobRecord
 from slidehook.models import ImageInfo, Point, Polygon
 from slidehook.result import Result
 from slidehook.results.budget import check_size
 from slidehook.results.sanitize import sanitize_result
+from slidehook.systems import Work
 
 ORANGE = "#FF8C00"
 RED = "#D13438"
@@ -56,7 +58,7 @@ def frame_of(info: ImageInfo | None) -> Frame | None:
 class RecordMaker:
     """Makes the records that show one job on its slide."""
 
-    def __init__(self, app: App, job: Job, frame: Frame | None) -> None:
+    def __init__(self, app: App, job: Work, frame: Frame | None) -> None:
         self._app = app
         self._job = job
         self.frame = frame
@@ -113,7 +115,7 @@ class ResultOnSlide:
     """
 
     def __init__(
-        self, client: DpatClient, app: App, job: Job, *, fresh: bool = False, in_doubt: bool = False
+        self, client: DpatClient, app: App, job: Work, *, fresh: bool = False, in_doubt: bool = False
     ) -> None:
         self.client = client
         self._app = app
@@ -150,9 +152,17 @@ class ResultOnSlide:
         self._known, self._stored = (stored.id, stored.version_id), stored
         self._stored_at = time.monotonic()
 
-    def doubt(self, since: float) -> None:
-        """Believe no look that finds nothing until what was sent at `since` (s since 1970) is stored, if ever."""
-        self._doubted_until = since + max(self.client.read_timeout_s, STORED_WITHIN_S)
+    def resume(self, noted: NotedResult | None, since: float) -> None:
+        """Go on from what was noted last of the job.
+
+        None: nothing was. Then a result that was sent at `since` (seconds since 1970) may still appear, so for some
+        seconds a search that finds nothing is not believed.
+        """
+        self._was_in_doubt = noted is None or noted.in_doubt
+        if noted is not None:
+            self.know(noted.id, noted.version_id)
+        else:
+            self._doubted_until = since + max(self.client.read_timeout_s, STORED_WITHIN_S)
 
     def show(self, record: ResultRecord, *, once: bool = False) -> Stored:
         """Store `record` as the job's one result; `once`: without a second try, and only for a short time.
@@ -329,9 +339,7 @@ def show_cancelled(client: DpatClient, app: App, record: JobRecord) -> None:
 def result_of_job(client: DpatClient, app: App, record: JobRecord) -> ResultOnSlide:
     """Give the result of a job with what has been noted of it."""
     noted = record.result
-    result = ResultOnSlide(client, app, record.job, in_doubt=noted is None or noted.in_doubt)
-    if noted is not None:
-        result.know(noted.id, noted.version_id)
-    else:
-        result.doubt(record.events[-1].at if record.events else record.job.created_at)
+    result = ResultOnSlide(client, app, record.job)
+    known = NotedResult(id=noted.id, version_id=noted.version_id, in_doubt=noted.in_doubt) if noted else None
+    result.resume(known, record.events[-1].at if record.events else record.job.created_at)
     return result

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from requests import PreparedRequest, Response
@@ -20,6 +20,8 @@ from requests.hooks import default_hooks
 from slidehook.dpat.errors import DpatError, DpatUnavailable
 from slidehook.dpat.iaapi.models import Token
 from slidehook.dpat.iaapi.proxies import refuses_token
+from slidehook.errors import AccessExpired
+from slidehook.systems import Secrets
 
 OTHERS = 3
 """How many other tokens a refused call is tried with: a newer request's, the account's, and a fresh one of it."""
@@ -34,25 +36,15 @@ REFUSAL_S = 300.0
 log = structlog.get_logger()
 
 
-class TokenSource(Protocol):
-    """All that a client asks for its tokens. Safe for several threads."""
-
-    def token(self) -> str:
-        """Give the token for the call that is about to be made; raises TokenExpired when there is none."""
-
-    def instead_of(self, refused: str) -> str | None:
-        """Give another token than one that DPAT has just refused; None when there is none."""
-
-
 class TokenAuth(AuthBase):
     """Sets the source's token, and makes a call that is refused for it again with others."""
 
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: Secrets) -> None:
         self._source = source
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Give the request with the token."""
-        token = self._source.token()
+        token = self._source.secret()
         request.headers["Authorization"] = f"Bearer {token}"
 
         def answered(response: Response, **options: Any) -> Response:
@@ -145,3 +137,47 @@ class ServiceAccount:
         held.token, held.since = fresh.access_token, self._clock()
         held.until = held.since + lives_s - min(EARLY_S, EARLY_SHARE * lives_s)
         log.info("token of the service account renewed", app=app_id)
+
+
+class WithAccount:
+    """A job's tokens, and the service account's token behind them. See `slidehook.systems.Secrets`."""
+
+    def __init__(self, secrets: Secrets, account: ServiceAccount, url: str, app_id: str) -> None:
+        self._secrets = secrets
+        self._account = account
+        self._url = url
+        self._app_id = app_id
+
+    def secret(self) -> str:
+        """Return the job's newest token, else the account's; raises TokenExpired, DpatUnavailable."""
+        try:
+            return self._secrets.secret()
+        except AccessExpired:
+            token = self._account.token(self._url, self._app_id)
+            if token is None:
+                raise
+            return token
+
+    def instead_of(self, refused: str) -> str | None:
+        """Return another token than the `refused` one: the job's, else the account's; None when there is none."""
+        return self._secrets.instead_of(refused) or self._account.token(self._url, self._app_id, refused=refused)
+
+
+class Checked:
+    """Tokens that are given only while `check` does not raise. See `slidehook.systems.Access`."""
+
+    def __init__(self, secrets: Secrets, check: Callable[[], None]) -> None:
+        self._secrets = secrets
+        self._check = check
+
+    def secret(self) -> str:
+        """Return the token for the next call; raises what `check` and the tokens raise."""
+        token = self._secrets.secret()
+        self._check()  # last, because fetching a token may take long
+        return token
+
+    def instead_of(self, refused: str) -> str | None:
+        """Return another token than the `refused` one; None when there is none. Raises as `secret` does."""
+        other = self._secrets.instead_of(refused)
+        self._check()
+        return other

@@ -130,7 +130,7 @@ class AppProcess:
     def _printing(self, task: Task) -> Iterator[None]:
         """Log what the child prints in this block with the job's id."""
         job = structlog.contextvars.get_contextvars().get("job")
-        self._prints.hide(task.token)
+        self._prints.hide(task.secret)
         self._prints.about(app=task.app_id, **({"job": str(job)} if job else {}))
         try:
             yield

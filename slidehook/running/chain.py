@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from slidehook.app import App
-from slidehook.dpat.tokens import TokenSource
 from slidehook.errors import AppChanged, AppError, AppOutOfMemory, SlidehookError
 from slidehook.jobs.job import Job
 from slidehook.models import ImageInfo, WholeSlideInput
@@ -17,6 +16,7 @@ from slidehook.running.app_process import AppProcess
 from slidehook.running.dependency_cache import DependencyCache, dependency_key
 from slidehook.running.task import Analysis, Task
 from slidehook.settings import Settings
+from slidehook.systems import OriginTicket, Secrets
 from worker.slide_fetcher import FetchedSlide, needs_files
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ class Chain:
         job: Job,
         *,
         registry: Registry,
-        tokens: TokenSource,
+        secrets: Secrets,
         dependency_cache: DependencyCache,
         settings: Settings,
         child: Callable[[], AppProcess],
@@ -53,7 +53,7 @@ class Chain:
         self._own = registry[job.app_id]
         self._apps = [*registry.before(self._own), self._own]
         self._wanted = {app.depends_on for app in registry.values()}
-        self._tokens = tokens
+        self._secrets = secrets
         self._dependency_cache = dependency_cache
         self._settings = settings
         self._child = child
@@ -113,8 +113,8 @@ class Chain:
             overview_from=fetched.path,
             label=fetched.label if "label" in app.needs else None,
             drawn=self._job.input if app is self._own else WholeSlideInput(),
-            callback_url=self._job.callback_url,
-            token=self._tokens.token(),
+            origin=OriginTicket("dpat", self._job.callback_url, self._job.slide_id, self._job.app_id),
+            secret=self._secrets.secret(),
             dependency=before.result if before else None,
             rests_on=before.rests_on if before else "",
         )
@@ -131,7 +131,7 @@ class Chain:
                     memory_gb=app.memory_gb,
                     progress=progress,
                     tick=self._tick,
-                    another_token=self._tokens.instead_of,
+                    another_token=self._secrets.instead_of,
                 )
             except AppOutOfMemory:
                 if process.analyses == 1:

@@ -11,15 +11,13 @@ import traceback
 from multiprocessing.connection import Connection
 
 from slidehook.app import App, TaggedPolygon
-from slidehook.dpat.access import DpatAccess
-from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.errors import AppChanged, AppError, SlidehookError, SystemUnavailable
 from slidehook.logs import set_up_logging
 from slidehook.regions import tag_of
 from slidehook.registry.fingerprint import fingerprint, resting_on
 from slidehook.registry.registry import Registry, load_apps
 from slidehook.results.sanitize import in_words, sanitize_result
-from slidehook.running.child_channel import ChildReporter, ChildTokens
+from slidehook.running.child_channel import ChildReporter, ChildSecrets
 from slidehook.running.child_output import flush_prints, print_into
 from slidehook.running.environment import begin_apps_process
 from slidehook.running.message_pipe import HungUp, Line
@@ -29,6 +27,7 @@ from slidehook.running.run_app import certain_mpp, run_app
 from slidehook.running.task import Analysis, Fault, Task
 from slidehook.settings import Settings
 from slidehook.slide import Slide
+from slidehook.systems import Access, Systems
 from worker.supervisor import end_with
 
 MAX_RESULT_BYTES = 64 * 1024 * 1024
@@ -48,14 +47,14 @@ def serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> No
     _leave_signals_to_the_worker()
     end_with(parent, signal.SIGKILL)
     apps = LoadedApps(load_apps(settings))
-    servers = DpatServers(settings)
+    systems = Systems(settings)
     while True:
         try:
             task: Task = pipe.recv()
         except HungUp:
             return
         teller = ChildReporter(pipe)
-        message = _analyse(apps, task, servers, teller)
+        message = _analyse(apps, task, systems, teller)
         flush_prints()
         teller.end(message)
 
@@ -119,24 +118,24 @@ class LoadedApps:
         return set() if watch is None else watch.modules & sys.modules.keys()
 
 
-def _analyse(apps: LoadedApps, task: Task, servers: DpatServers, teller: ChildReporter) -> bytes:
+def _analyse(apps: LoadedApps, task: Task, systems: Systems, teller: ChildReporter) -> bytes:
     """Analyse one slide, and give what is to be sent: a Found or a Fault."""
     try:
         app, own = apps.ready(task.app_id)
         rests_on = resting_on(own, task.rests_on)
         tags = app.input.tags if isinstance(app.input, TaggedPolygon) else ()
-        access = None
-        if task.callback_url is not None:
-            tokens = ChildTokens(task.token, teller)
-            access = DpatAccess(servers, task.callback_url, tokens, include_phi=app.settings.store_phi)
+        origin = None
+        if task.origin is not None:
+            access = Access(ChildSecrets(task.secret, teller))
+            origin = systems[task.origin.system].origin(task.origin, access)
         slide = Slide(
             task.path,
             task.info,
-            thumbnail=keep_overview(task.thumbnail, task.info, task.overview_from, access),
+            thumbnail=keep_overview(task.thumbnail, task.info, task.overview_from, origin),
             label=task.label,
             drawn=task.drawn,
             tag=tag_of(task.drawn, tags),
-            access=access,
+            origin=origin,
             dependency=task.dependency,
         )
         with slide:

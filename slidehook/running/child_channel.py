@@ -101,16 +101,16 @@ class ChildReporter:
             self._pipe.send_bytes(message)
 
 
-class ChildTokens:
-    """The token of the job that a child works on; another one comes from its worker. See `TokenSource`."""
+class ChildSecrets:
+    """The secrets of the job that a child works on, which come from its worker. See `slidehook.systems.Secrets`."""
 
     def __init__(self, token: str, teller: ChildReporter) -> None:
         self._token = token
         self._teller = teller
         self._lock = threading.Lock()
 
-    def token(self) -> str:
-        """Give the token that is known."""
+    def secret(self) -> str:
+        """Return the newest known token."""
         return self._token
 
     def instead_of(self, refused: str) -> str | None:

@@ -8,25 +8,24 @@ from pathlib import Path
 import structlog
 
 from slidehook.disk import storing
-from slidehook.dpat.access import DpatAccess
-from slidehook.dpat.fetching import fetch_thumbnail
 from slidehook.errors import CannotStore
 from slidehook.models import ImageInfo
 from slidehook.pixels.overview import thumbnail_of
 from slidehook.private import open_private
 from slidehook.slide import open_slide
+from slidehook.systems import SlideOrigin
 
 log = structlog.get_logger()
 
 
-def keep_overview(place: Path | None, info: ImageInfo, file: Path | None, access: DpatAccess | None) -> Path | None:
-    """Make a slide's overview at `place` unless it is there: of DPAT's tiles, else of the slide's `file`.
+def keep_overview(place: Path | None, info: ImageInfo, file: Path | None, origin: SlideOrigin | None) -> Path | None:
+    """Make a slide's overview at `place` unless it is there: by the slide's `origin`, else of its `file`.
 
-    None where none is wanted, or neither can give one. Raises SlideUnreadable, TokenExpired and CannotStore.
+    None where none is wanted, or neither can give one. Raises SlideUnreadable, AccessExpired and CannotStore.
     """
     if place is None or place.is_file():
         return place
-    picture = fetch_thumbnail(access.client, info) if access is not None else None
+    picture = origin.overview(info) if origin is not None else None
     source = "tiles"
     if picture is None and file is not None:
         source = "file"

@@ -10,14 +10,15 @@ from slidehook.geometry import Frame
 from slidehook.models import ImageInfo, Input, WholeSlideInput
 from slidehook.pixels.bounds import Bounds
 from slidehook.result import Result
+from slidehook.systems import OriginTicket
 
 
 @dataclass(frozen=True)
 class Task:
     """What a child is to analyse; a `path` is None where the app needs no such thing, or there is none.
 
-    `thumbnail` is made by the child where it is not there yet: of DPAT's tiles, else of the file `overview_from`.
-    `drawn` is what the user drew; `callback_url` and `token` are the way to the job's DPAT, None when there is none.
+    `thumbnail` is made by the child where it is missing: by the slide's origin, else of the file `overview_from`.
+    `drawn` is what the user drew; `origin` and `secret` give access to the slide's origin, None when there is none.
     `dependency` is what the app in the app's `depends_on` has found, and `rests_on` that app's fingerprint.
     """
 
@@ -27,8 +28,8 @@ class Task:
     thumbnail: Path | None
     label: Path | None = None
     drawn: Input = field(default_factory=WholeSlideInput)
-    callback_url: str | None = None
-    token: str = field(default="", repr=False)
+    origin: OriginTicket | None = None
+    secret: str = field(default="", repr=False)
     dependency: Result | None = None
     rests_on: str = ""
     overview_from: Path | None = None

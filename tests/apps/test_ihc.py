@@ -14,16 +14,14 @@ from skimage.color import rgb2hsv
 
 from slidehook import Slide
 from slidehook.apps.ihc import Ihc
-from slidehook.dpat.access import DpatAccess
-from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.pixels.source import Pixels
 from slidehook.running.run_app import run_app
-from slidehook.settings import Settings
 from slidehook.simulator.options import Options
 from slidehook.simulator.server import Simulator
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, analysed, areas, number, percent, tagged
 from tests.apps.slides import glass
 from tests.apps.stained import MPP, Nucleus, compose, scatter
+from tests.origins import dpat_origin
 
 # --- counting
 
@@ -182,8 +180,8 @@ def test_over_the_network_the_same_is_counted_without_the_file(section: Path, tm
     folder.mkdir()
     (folder / "section.tiff").symlink_to(section)
     with Simulator(folder, Options(strict=True)) as sim:
-        access = DpatAccess(DpatServers(Settings(_env_file=None)), sim.callback_url, sim.token())
-        with Slide(None, access.client.slide_info("section"), access=access, drawn=areas(LEFT)) as slide:
+        origin = dpat_origin(sim.callback_url, sim.token(), "section")
+        with Slide(None, origin.info(), origin=origin, drawn=areas(LEFT)) as slide:
             sim.call_log.clear()
             found = run_app(Ihc(), slide, lambda *_: None)
             calls = len(sim.call_log.all())

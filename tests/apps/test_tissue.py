@@ -14,17 +14,15 @@ from shapely import Polygon
 
 from slidehook import Result, Slide
 from slidehook.apps.tissue import Tissue, TissueParams
-from slidehook.dpat.access import DpatAccess
-from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.errors import PixelSizeUnknown
 from slidehook.measuring.tissue import overview, tissue_mask
 from slidehook.models import ImageInfo
 from slidehook.pixels.source import FilePixels, Pixels, stated_mpp
 from slidehook.running.run_app import run_app
-from slidehook.settings import Settings
 from slidehook.simulator.options import Options
 from slidehook.simulator.server import Simulator
 from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, write_slide
+from tests.origins import dpat_origin
 
 MPP = 1.0
 ROWS, COLUMNS = 2000, 3000
@@ -288,8 +286,8 @@ def test_where_file_and_record_disagree_there_is_no_number(tmp_path: Path) -> No
 
 def test_from_dpats_tiles_it_finds_what_it_finds_in_the_file(sample_slides: Path) -> None:
     with Simulator(sample_slides, Options(strict=True)) as sim:
-        access = DpatAccess(DpatServers(Settings(_env_file=None)), sim.callback_url, sim.token())
-        with Slide(None, access.client.slide_info("immuno"), access=access) as slide:
+        origin = dpat_origin(sim.callback_url, sim.token(), "immuno")
+        with Slide(None, origin.info(), origin=origin) as slide:
             sim.call_log.clear()
             found = run_app(Tissue(), slide, lambda *_: None)
             calls = sim.call_log.all()

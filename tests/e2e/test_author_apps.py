@@ -91,7 +91,7 @@ class Faulty(App):
 
         print("first it prints")
         logging.getLogger("faulty").warning("then it logs")
-        token = slide._access.token.token()
+        token = slide._origin._client._auth._source.secret()
         raise LookupError("no such thing as " + token + " \\x07")
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from slidehook.dpat.errors import DpatNotReached, DpatRefused, DpatUnavailable, NotFound, NotFromDpat, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient, DpatServer
-from slidehook.dpat.tokens import TokenSource
 from slidehook.errors import SettingsInvalid
 from slidehook.settings import Settings, read_settings
+from slidehook.systems import Secrets
 from tests.iaapi.little_dpat import BASE, LittleDpat, Reply
 
 INFO = "/slides/S-1/info"
@@ -163,13 +163,13 @@ def test_a_proxys_refusal_is_no_word_on_token_or_slide(
     assert source.refused == []
 
 
-class Tokens(TokenSource):
+class Tokens(Secrets):
     """Gives one token, and keeps which were refused."""
 
     def __init__(self) -> None:
         self.refused: list[str] = []
 
-    def token(self) -> str:
+    def secret(self) -> str:
         return "first"
 
     def instead_of(self, refused: str) -> str | None:

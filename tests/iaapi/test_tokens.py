@@ -24,7 +24,7 @@ class Purse:
         self.left = list(tokens)
         self.refused: list[str] = []
 
-    def token(self) -> str:
+    def secret(self) -> str:
         if not self.left:
             raise TokenExpired("no token is left")
         return self.left[0]

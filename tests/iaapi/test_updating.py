@@ -209,7 +209,7 @@ def test_a_server_that_takes_a_token_but_no_update_refuses_it(
 
 def test_a_refused_method_uses_no_tokens_up(dpat: LittleDpat, server: DpatServer, record: ResultRecord) -> None:
     class Only:
-        def token(self) -> str:
+        def secret(self) -> str:
             return "the-only-one"
 
         def instead_of(self, refused: str) -> str | None:

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from openslide import OpenSlide
 from PIL import Image
 
-from slidehook.dpat.access import DpatAccess
 from slidehook.dpat.errors import Malformed, NotFound
-from slidehook.dpat.iaapi.client import DpatClient, DpatServer, DpatServers
+from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.pixels import DpatPixels
 from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo, Size
@@ -25,6 +24,7 @@ from slidehook.simulator.options import Options
 from slidehook.simulator.server import Simulator
 from slidehook.slide import Slide, find_slide_file
 from tests.iaapi.little_dpat import LittleDpat, Reply
+from tests.origins import dpat_origin
 
 WIDTH, HEIGHT = 6144, 4608
 MEAN_ERROR, MOST_ERROR = 3.0, 12.0
@@ -151,8 +151,8 @@ def test_what_was_not_used_for_long_is_forgotten(
 
 
 def test_an_app_that_asks_for_tiles_reads_them_through_its_slide(sim: Simulator, client: DpatClient) -> None:
-    access = DpatAccess(DpatServers(Settings(_env_file=None)), sim.callback_url, sim.token())
-    with Slide(None, client.slide_info("immuno"), access=access) as slide:
+    origin = dpat_origin(sim.callback_url, sim.token(), "immuno")
+    with Slide(None, client.slide_info("immuno"), origin=origin) as slide:
         assert (slide.pixel_size.mpp, slide.pixel_size.source) == (0.25, "DPAT")
         assert slide.pixels.size == (WIDTH, HEIGHT)
         assert slide.read(0, 0, WIDTH, HEIGHT, mpp=8).shape == (144, 192, 3)

@@ -12,16 +12,15 @@ import pytest
 from PIL import Image
 
 from slidehook import Result
-from slidehook.dpat.access import DpatAccess
 from slidehook.dpat.errors import TokenExpired, UnsupportedByDpat
-from slidehook.dpat.iaapi.client import DpatServers
-from slidehook.errors import AppCrashed, AppError, AppTimeout, BadRequest, SlideUnreadable
+from slidehook.errors import AppCrashed, AppError, AppTimeout, BadRequest, NotOffered, SlideUnreadable
 from slidehook.geometry import Frame
 from slidehook.models import ImageInfo, Input, MultiAreaInput, Size, TaggedPolygonInput
 from slidehook.results.receipt import NAMES
 from slidehook.running.app_process import AppProcess, AppTrace
 from slidehook.running.task import Analysis, Task
 from slidehook.settings import Settings
+from slidehook.systems import Access, OneSecret, OriginTicket
 from tests.e2e.running import is_alive, wait_for
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
@@ -468,7 +467,14 @@ def test_an_app_that_opens_a_file_it_did_not_ask_for_is_told_so(lasting: AppProc
 def test_an_app_looks_at_the_other_slides_of_the_case(lasting: AppProcess, tiff: Path, dpat: LittleDpat) -> None:
     images = [{"id": "case"}, {"id": "S-2"}]
     dpat.answer("GET", "/slides/case/request/images/info", Reply(body=images))
-    task = Task("odd", tiff, ImageInfo(id="case"), None, callback_url=dpat.url, token="the-token")
+    task = Task(
+        "odd",
+        tiff,
+        ImageInfo(id="case"),
+        None,
+        origin=OriginTicket("dpat", dpat.url, "case", "an-app"),
+        secret="the-token",
+    )
     assert give(lasting, task).text == "case, S-2"
     *_, call = dpat.calls  # before it, a server that has not yet named its version is asked for that
     assert call.path.endswith("/slides/case/request/images/info")
@@ -483,7 +489,14 @@ def test_an_app_goes_on_with_another_token_when_dpat_no_longer_takes_the_first(
         return Reply(body=[{"id": "S-2"}]) if call.headers["Authorization"] == "Bearer newer" else Reply(401)
 
     dpat.answer("GET", "/slides/case/request/images/info", case)
-    task = Task("odd", tiff, ImageInfo(id="case"), None, callback_url=dpat.url, token="the-token")
+    task = Task(
+        "odd",
+        tiff,
+        ImageInfo(id="case"),
+        None,
+        origin=OriginTicket("dpat", dpat.url, "case", "an-app"),
+        secret="the-token",
+    )
     left = {"the-token": "new", "new": "newer"}
 
     def analyse() -> str:
@@ -499,19 +512,31 @@ def test_an_app_goes_on_with_another_token_when_dpat_no_longer_takes_the_first(
 
 def test_an_older_dpat_knows_no_cases(lasting: AppProcess, tiff: Path, dpat: LittleDpat) -> None:
     dpat.version = "1.8"
-    task = Task("odd", tiff, ImageInfo(id="case"), None, callback_url=dpat.url, token="the-token")
+    task = Task(
+        "odd",
+        tiff,
+        ImageInfo(id="case"),
+        None,
+        origin=OriginTicket("dpat", dpat.url, "case", "an-app"),
+        secret="the-token",
+    )
     with pytest.raises(UnsupportedByDpat, match=r"1\.9"):
         give(lasting, task)
 
 
 def test_without_a_dpat_there_is_no_case(lasting: AppProcess, tiff: Path) -> None:
-    with pytest.raises(UnsupportedByDpat, match="there is no DPAT here"):
+    with pytest.raises(NotOffered, match="there is no DPAT here"):
         ask(lasting, tiff, "case")
 
 
 def test_a_tasks_token_is_not_in_what_is_printed_of_it(tiff: Path) -> None:
-    task = Task("odd", tiff, ImageInfo(id="x"), None, callback_url="http://127.0.0.1:1", token="the-token")
-    assert "the-token" not in repr(task)
-    assert "the-token" not in repr(
-        DpatAccess(DpatServers(Settings(_env_file=None)), "http://127.0.0.1:1", "the-token")
+    task = Task(
+        "odd",
+        tiff,
+        ImageInfo(id="x"),
+        None,
+        origin=OriginTicket("dpat", "http://127.0.0.1:1", "case", "an-app"),
+        secret="the-token",
     )
+    assert "the-token" not in repr(task)
+    assert "the-token" not in repr(Access(OneSecret("the-token")))

@@ -139,7 +139,7 @@ def registry(installed: None, settings: Settings) -> Registry:
 
 
 class OneToken:
-    def token(self) -> str:
+    def secret(self) -> str:
         return "the-token"
 
     def instead_of(self, refused: str) -> str | None:
@@ -159,7 +159,7 @@ class Site:
         return Chain(
             job.model_copy(update={"app_id": app_id}),
             registry=registry,
-            tokens=OneToken(),
+            secrets=OneToken(),
             dependency_cache=self.dependency_cache,
             settings=self.settings,
             child=self.child,

@@ -79,7 +79,7 @@ def analyse(registry: Registry, job: Job, child: Children, folder: Path, slide_i
     chain = Chain(
         job.model_copy(update={"app_id": "shifting"}),
         registry=registry,
-        tokens=OneToken(),
+        secrets=OneToken(),
         dependency_cache=DependencyCache(folder / "outputs"),
         settings=settings,
         child=child,

@@ -295,7 +295,7 @@ def test_an_app_that_prints_without_end_fills_no_log(process: AppProcess) -> Non
 
 def test_a_token_that_an_app_prints_is_not_logged(process: AppProcess) -> None:
     with structlog.testing.capture_logs() as logs:
-        tokened = Task("strange", None, task("tell-the-token").info, None, token="the-secret-token")
+        tokened = Task("strange", None, task("tell-the-token").info, None, secret="the-secret-token")
         process.analyse(tokened, timeout_s=FOREVER_S, progress=lambda *_: None, tick=lambda: None)
     assert "| my token is …." in [each["event"] for each in logs]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slidehook.running.child_channel import TELL_EVERY_S, ChildReporter, ChildTokens, ProgressMessage, TokenRefused
+from slidehook.running.child_channel import TELL_EVERY_S, ChildReporter, ChildSecrets, ProgressMessage, TokenRefused
 from slidehook.running.message_pipe import Line, new_line
 
 ENOUGH_S = 10.0
@@ -113,7 +113,7 @@ def test_a_thread_that_an_app_left_behind_neither_asks_for_tokens_nor_takes_the_
     worker, child = ends
     end(teller)
     worker.send("the next task")
-    assert ChildTokens("old", teller).instead_of("old") is None
+    assert ChildSecrets("old", teller).instead_of("old") is None
     assert heard(worker) == []
     assert not worker.poll()
     assert child.recv() == "the next task"
@@ -122,7 +122,7 @@ def test_a_thread_that_an_app_left_behind_neither_asks_for_tokens_nor_takes_the_
 def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_threads(
     worker: Line, teller: ChildReporter
 ) -> None:
-    tokens = ChildTokens("old", teller)
+    tokens = ChildSecrets("old", teller)
     asked: list[object] = []
 
     def answer() -> None:
@@ -139,14 +139,14 @@ def test_a_token_that_dpat_refuses_is_replaced_by_the_worker_once_for_all_thread
         each.join(ENOUGH_S)
     answering.join(ENOUGH_S)
     assert given == ["new"] * 5
-    assert tokens.token() == "new"
+    assert tokens.secret() == "new"
     assert asked == [TokenRefused("old")]
     assert "old" not in repr(asked)
 
 
 def test_without_another_token_the_refusal_stands(worker: Line, teller: ChildReporter) -> None:
     worker.send(None)  # the answer lies there before it is asked for
-    assert ChildTokens("old", teller).instead_of("old") is None
+    assert ChildSecrets("old", teller).instead_of("old") is None
 
 
 def test_while_one_thread_waits_for_a_token_another_shows_progress(worker: Line, teller: ChildReporter) -> None:

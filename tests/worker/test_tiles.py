@@ -13,6 +13,7 @@ from slidehook.models import ImageInfo, Size
 from slidehook.running.app_process import AppProcess
 from slidehook.running.task import Task
 from slidehook.settings import Settings
+from slidehook.systems import OriginTicket
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from tests.packages import install
 from worker.slide_fetcher import needs_files
@@ -48,7 +49,9 @@ def process(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Ite
 
 
 def read(process: AppProcess, dpat: LittleDpat, another: Callable[[str], str | None] = lambda _: None) -> str:
-    task = Task("reader", None, INFO, None, callback_url=dpat.url, token="the-token")
+    task = Task(
+        "reader", None, INFO, None, origin=OriginTicket("dpat", dpat.url, INFO.id, "an-app"), secret="the-token"
+    )
     found = process.analyse(task, timeout_s=60, progress=lambda *_: None, tick=lambda: None, another_token=another)
     return found.result.text
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from slidehook.dpat.errors import TokenExpired
 from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.dpat.iaapi.models import Token
+from slidehook.dpat.system import service_account
 from slidehook.dpat.tokens import ServiceAccount
 from slidehook.errors import ClaimLost
 from slidehook.jobs.contract import Claim
@@ -20,7 +21,7 @@ from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from worker.claim_monitor import JobCancelled
 from worker.shutdown import Interruption
-from worker.tokens import InterruptibleTokens, JobTokens, ProvenTokens, service_account
+from worker.tokens import InterruptibleTokens, JobTokens, ProvenTokens
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def ask_again(queue: FileQueue, job: Job, token: str) -> None:
 
 
 def test_a_job_begins_with_its_own_token(claim: Claim, account: ServiceAccount) -> None:
-    assert JobTokens(claim, account).token() == "the-token"
+    assert JobTokens(claim, account).secret() == "the-token"
 
 
 def test_a_newer_requests_token_goes_before_the_service_accounts(
@@ -50,12 +51,12 @@ def test_a_newer_requests_token_goes_before_the_service_accounts(
 ) -> None:
     tokens = JobTokens(claim, account)
     ask_again(queue, job, "newer")
-    assert tokens.token() == "the-token"
-    assert tokens.instead_of("the-token") == tokens.token() == "newer"
-    assert tokens.instead_of("newer") == tokens.token() == "the-accounts"
+    assert tokens.secret() == "the-token"
+    assert tokens.instead_of("the-token") == tokens.secret() == "newer"
+    assert tokens.instead_of("newer") == tokens.secret() == "the-accounts"
     assert tokens.instead_of("the-accounts") is None
     ask_again(queue, job, "newest")
-    assert tokens.instead_of("the-accounts") == tokens.token() == "newest"
+    assert tokens.instead_of("the-accounts") == tokens.secret() == "newest"
 
 
 def test_a_newer_request_with_the_same_token_is_no_help(queue: FileQueue, job: Job, claim: Claim) -> None:
@@ -63,7 +64,7 @@ def test_a_newer_request_with_the_same_token_is_no_help(queue: FileQueue, job: J
     ask_again(queue, job, "the-token")
     assert tokens.instead_of("the-token") is None
     with pytest.raises(TokenExpired):
-        tokens.token()
+        tokens.secret()
 
 
 def test_a_token_that_another_thread_has_read_is_not_forgotten_at_the_end(
@@ -108,19 +109,19 @@ def test_a_job_without_any_token_has_the_accounts(
     queue.put(job.model_copy(update={"callback_token": "*" * 9}))  # as an ended job that an operator tries again
     claim = source.claim()
     assert claim is not None
-    assert JobTokens(claim, account).token() == "the-accounts"
+    assert JobTokens(claim, account).secret() == "the-accounts"
     with pytest.raises(TokenExpired):
-        JobTokens(claim, None).token()
+        JobTokens(claim, None).secret()
 
 
 def test_who_lost_the_claim_has_no_token_for_the_slide(queue: FileQueue, job: Job, claim: Claim) -> None:
     tokens = ProvenTokens(JobTokens(claim, None), claim)
-    assert tokens.token() == "the-token"
+    assert tokens.secret() == "the-token"
     ask_again(queue, job, "newer")
     assert tokens.instead_of("the-token") == "newer"
     claim.give_back()
     with pytest.raises(ClaimLost):
-        tokens.token()
+        tokens.secret()
     with pytest.raises(ClaimLost):
         tokens.instead_of("newer")
 
@@ -178,7 +179,7 @@ def test_who_has_a_requests_token_waits_for_no_fetch(
     threading.Thread(target=tokens.instead_of, args=("the-token",), daemon=True).start()
     assert silent.asked.wait(10)
     ask_again(queue, job, "newer")
-    assert tokens.token() == "newer"
+    assert tokens.secret() == "newer"
     assert tokens.close()
 
 

@@ -22,10 +22,11 @@ from slidehook.dpat.iaapi.models import Token, VersionInfo
 from slidehook.dpat.iaapi.result_calls import ResultCalls
 from slidehook.dpat.iaapi.retry import RetryPolicy
 from slidehook.dpat.iaapi.versions import as_numbers
-from slidehook.dpat.tokens import TokenAuth, TokenSource
+from slidehook.dpat.tokens import TokenAuth
 from slidehook.models import ImageInfo, QualityControl, QualityControlUpdate
 from slidehook.models.reading import LenientItem
 from slidehook.settings import Settings
+from slidehook.systems import Secrets
 
 MAX_SERVERS = 32
 """The most servers a process remembers, so that ever new callback URLs do not fill its memory."""
@@ -40,13 +41,13 @@ class DpatServer(HttpTransport):
 
     def client(
         self,
-        token: str | TokenSource,
+        token: str | Secrets,
         *,
         tries: int = 1,
         within_s: float = math.inf,
         sleep: Callable[[float], None] = time.sleep,
     ) -> DpatClient:
-        """Return a client that uses `token`, or a source's tokens, and tries a retryable call up to `tries` times.
+        """Return a client that uses `token`, or the newest of several, and tries a call up to `tries` times.
 
         All its calls together, with retries and delays, end `within_s` seconds from now. Not included are the DNS
         lookup, and a second connection attempt when the server's first address is silent and it has another.
