@@ -1,4 +1,4 @@
-"""A little DPAT, and a client that speaks to it."""
+"""A little DPAT, and a client for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A little DPAT: a real HTTP server whose every answer a test may replace, and which keeps what it was asked."""
+"""A little DPAT: a real HTTP server with replaceable answers that records its calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASE = "/SectraPathologyServer/external/imageanalysis/v1"
 
 @dataclass
 class Reply:
-    """An answer. `sent`: how many bytes of the body really come; `until`: they wait for this event."""
+    """An answer. `sent` is how many bytes of the body are really sent; they are sent after the event `until`."""
 
     status: int = 200
     body: bytes | Any = b""
@@ -31,7 +31,7 @@ class Reply:
 
 @dataclass
 class Call:
-    """What came. `port`: the caller's, which tells one connection from another."""
+    """A received call. `port` is the caller's and identifies the connection."""
 
     method: str
     path: str
@@ -49,7 +49,7 @@ Answerer = Callable[[Call], Reply]
 
 
 class LittleDpat:
-    """Keeps results as DPAT does; `answer` replaces its answers to one call: in order, the last for good."""
+    """Stores results like DPAT; `answer` replaces its answers to a call, in order, and the last one permanently."""
 
     def __init__(self, port: int = 0) -> None:
         self.calls: list[Call] = []
@@ -62,7 +62,7 @@ class LittleDpat:
         self._answers: dict[tuple[str, str], deque[Reply | Answerer]] = {}
         self._lock = threading.Lock()
         self.stored = threading.Event()
-        """Set when a new result has been stored."""
+        """Set once a new result is stored."""
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self.url = self.url_at(self._server.server_address[1])
@@ -96,7 +96,7 @@ class LittleDpat:
         return given if isinstance(given, Reply) else given(call)
 
     def usual(self, call: Call) -> Reply:
-        """Answer as a DPAT in order does."""
+        """Answer as a working DPAT."""
         match call.method, call.path.strip("/").split("/"):
             case "GET", ["slides", slide_id, "info"]:
                 return Reply(body={"id": slide_id, **self.record})
@@ -135,7 +135,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A test that hangs up is no error."""
+        """Ignore a test that disconnects."""
 
 
 def _handler(dpat: LittleDpat) -> type[BaseHTTPRequestHandler]:
@@ -144,7 +144,7 @@ def _handler(dpat: LittleDpat) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def log_message(self, *_: Any) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
         def answer(self) -> None:
             parts = urlsplit(self.path)

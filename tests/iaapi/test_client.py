@@ -37,7 +37,7 @@ ONE = "/applications/app/results/1"
 
 @pytest.fixture
 def stored(client: DpatClient, record: ResultRecord) -> dict[str, Any]:
-    """A result that DPAT has, as it answered it."""
+    """A result stored by DPAT, as returned by it."""
     return client.create_result("app", record).answer
 
 
@@ -45,7 +45,7 @@ def update(client: DpatClient, record: ResultRecord, version: str = "v1") -> dic
     return client.update_result("app", record, Stored(id=1, version_id=version)).answer
 
 
-def test_every_call_bears_the_token_and_the_version(
+def test_every_call_carries_the_token_and_the_version(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     dpat.answer("GET", "/slides/S-1/files", Reply(body=b"x"))
@@ -72,9 +72,7 @@ def test_the_version_is_lowered_to_the_servers(dpat: LittleDpat, client: DpatCli
     assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.5", "1.9"]
 
 
-def test_a_newer_server_is_spoken_to_in_our_version_and_an_upgraded_one_in_its_new(
-    dpat: LittleDpat, client: DpatClient
-) -> None:
+def test_calls_state_the_lower_of_both_versions_even_after_an_upgrade(dpat: LittleDpat, client: DpatClient) -> None:
     for theirs in ("1.8", "2.3", "1.9"):
         dpat.version = theirs
         client.slide_info("S-1")
@@ -82,7 +80,7 @@ def test_a_newer_server_is_spoken_to_in_our_version_and_an_upgraded_one_in_its_n
     assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.5", "1.8", "1.10", "1.9"]
 
 
-def test_an_answer_without_a_version_leaves_the_known_one(dpat: LittleDpat, client: DpatClient) -> None:
+def test_an_answer_without_a_version_keeps_the_known_version(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.version = "1.8"
     client.slide_info("S-1")
     for unread in (None, "new"):
@@ -93,7 +91,7 @@ def test_an_answer_without_a_version_leaves_the_known_one(dpat: LittleDpat, clie
 
 
 @pytest.mark.parametrize(("phi", "asked"), [(False, None), (True, ["true"])])
-def test_identifying_fields_are_asked_for_only_when_wanted(
+def test_identifying_fields_are_requested_only_on_demand(
     dpat: LittleDpat, client: DpatClient, phi: bool, asked: list[str] | None
 ) -> None:
     assert client.slide_info("S-1", include_phi=phi).id == "S-1"
@@ -101,7 +99,7 @@ def test_identifying_fields_are_asked_for_only_when_wanted(
     assert dpat.calls[0].query["scope"] == ["extended"]
 
 
-def test_a_stored_result_is_given_as_dpat_answered_it(client: DpatClient, stored: dict[str, Any]) -> None:
+def test_a_stored_result_is_returned_as_dpat_sent_it(client: DpatClient, stored: dict[str, Any]) -> None:
     assert stored["onlyDpatKnows"] == {"a": None}
     assert client.result("app", 1).answer == stored
     assert [each.answer for each in client.results_on_slide("app", "S-1")] == [stored]
@@ -132,7 +130,7 @@ def test_a_conflict_by_put_is_resolved_too(dpat: LittleDpat, client: DpatClient,
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_result_that_changes_again_and_again_is_given_up(
+def test_an_update_of_a_result_that_keeps_changing_fails(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     dpat.answer("PATCH", ONE, Reply(409))
@@ -175,7 +173,7 @@ def test_a_redirect_is_not_followed(dpat: LittleDpat, client: DpatClient, status
         (503, DpatUnavailable),
     ],
 )
-def test_each_status_is_an_error_of_its_own_kind(
+def test_each_status_raises_its_own_error(
     dpat: LittleDpat, client: DpatClient, status: int, kind: type[DpatError]
 ) -> None:
     dpat.answer("GET", INFO, Reply(status, body=b"<html>oops, token the-token</html>"))
@@ -186,13 +184,13 @@ def test_each_status_is_an_error_of_its_own_kind(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_what_a_busy_server_refuses_is_tried_again(dpat: LittleDpat, server: DpatServer, status: int) -> None:
+def test_a_call_that_a_busy_server_rejects_is_retried(dpat: LittleDpat, server: DpatServer, status: int) -> None:
     dpat.answer("GET", INFO, Reply(status), Reply(status), Reply(body={"id": "S-1"}))
     assert server.client("t", tries=3).slide_info("S-1").id == "S-1"
     assert len(dpat.calls) == 3
 
 
-def test_it_is_tried_no_more_often_than_said(dpat: LittleDpat, server: DpatServer) -> None:
+def test_the_number_of_tries_is_limited(dpat: LittleDpat, server: DpatServer) -> None:
     dpat.answer("GET", INFO, Reply(503))
     with pytest.raises(DpatUnavailable):
         server.client("t", tries=2).slide_info("S-1")
@@ -200,7 +198,7 @@ def test_it_is_tried_no_more_often_than_said(dpat: LittleDpat, server: DpatServe
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409])
-def test_what_will_not_change_is_tried_once(dpat: LittleDpat, server: DpatServer, status: int) -> None:
+def test_a_permanent_failure_is_not_retried(dpat: LittleDpat, server: DpatServer, status: int) -> None:
     dpat.answer("GET", INFO, Reply(status))
     with pytest.raises(DpatError):
         server.client("t", tries=3).slide_info("S-1")
@@ -230,7 +228,9 @@ def test_an_update_whose_answer_was_lost_is_applied_once_more(
     "body",
     [b"", b"{", b"null", b"[]", b"<html>", b'{"id": null}', b'{"id": "S", "imageSize": {"width": "w", "height": 5}}'],
 )
-def test_an_answer_that_is_no_image_record_is_malformed(dpat: LittleDpat, client: DpatClient, body: bytes) -> None:
+def test_an_answer_that_is_not_an_image_record_is_malformed(
+    dpat: LittleDpat, client: DpatClient, body: bytes
+) -> None:
     dpat.answer("GET", INFO, Reply(body=body))
     with pytest.raises(Malformed, match="the slide's image record"):
         client.slide_info("S-1")
@@ -244,14 +244,14 @@ def test_a_stored_result_without_its_version_is_malformed(
         client.create_result("app", record)
 
 
-def test_a_list_of_results_that_is_none_is_malformed(dpat: LittleDpat, client: DpatClient) -> None:
+def test_an_answer_that_is_not_a_list_of_results_is_malformed(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.answer("GET", "/applications/app/results/slide/S-1", Reply(body={}))
     with pytest.raises(Malformed, match="the list of results"):
         client.results_on_slide("app", "S-1")
 
 
 @pytest.mark.parametrize("reply", [Reply(204), Reply(200), Reply(204, headers={"Content-Type": "text/html"})])
-def test_a_slide_without_a_label_has_none(dpat: LittleDpat, client: DpatClient, reply: Reply) -> None:
+def test_the_label_of_a_slide_without_one_is_none(dpat: LittleDpat, client: DpatClient, reply: Reply) -> None:
     dpat.answer("GET", "/slides/S-1/label", reply)
     assert client.label("S-1") is None
 
@@ -268,7 +268,7 @@ def test_a_slide_without_a_label_has_none(dpat: LittleDpat, client: DpatClient, 
         ("1.2.840", "1.2.840"),
     ],
 )
-def test_an_id_is_one_part_of_the_path_whatever_it_holds(
+def test_any_id_becomes_one_segment_of_the_path(
     client: DpatClient, slide_id: str, part: str, server: DpatServer
 ) -> None:
     seen: list[str] = []
@@ -279,9 +279,7 @@ def test_an_id_is_one_part_of_the_path_whatever_it_holds(
 
 
 @pytest.mark.parametrize("slide_id", [".", ".."])
-def test_an_id_that_would_be_a_step_in_the_path_is_refused(
-    dpat: LittleDpat, client: DpatClient, slide_id: str
-) -> None:
+def test_a_dot_segment_as_an_id_is_refused(dpat: LittleDpat, client: DpatClient, slide_id: str) -> None:
     with pytest.raises(BadRequest):
         client.slide_info(slide_id)
     assert not dpat.calls
@@ -298,7 +296,7 @@ def test_a_netrc_does_not_replace_the_token(
     assert dpat.calls[-1].headers["Authorization"] == "Bearer the-token"
 
 
-def test_a_connection_refused_is_a_server_that_is_away(settings: Settings) -> None:
+def test_a_refused_connection_means_unavailable(settings: Settings) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -306,7 +304,7 @@ def test_a_connection_refused_is_a_server_that_is_away(settings: Settings) -> No
         DpatServer(f"http://127.0.0.1:{port}", settings).client("t").slide_info("S-1")
 
 
-def test_a_connection_that_breaks_off_is_a_server_that_is_away(dpat: LittleDpat, client: DpatClient) -> None:
+def test_a_broken_connection_means_unavailable(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.answer("GET", INFO, Reply(body=b'{"id": "S-1"}', sent=4))
     with pytest.raises(DpatUnavailable):
         client.slide_info("S-1")
@@ -331,13 +329,13 @@ def test_a_server_that_answers_too_late_or_stops_halfway_is_a_timeout(
         go_on.set()
 
 
-def test_a_server_that_speaks_no_tls_is_refused_and_not_tried_again(dpat: LittleDpat, settings: Settings) -> None:
+def test_a_server_without_tls_is_refused_and_not_retried(dpat: LittleDpat, settings: Settings) -> None:
     client = DpatServer(dpat.url.replace("http:", "https:"), settings).client("t", tries=3)
     with pytest.raises(DpatRefused, match="certificate"):
         client.slide_info("S-1")
 
 
-def test_the_sites_certificates_are_those_that_are_trusted(
+def test_only_the_sites_certificates_are_trusted(
     dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "another.pem"))
@@ -348,7 +346,7 @@ def test_the_sites_certificates_are_those_that_are_trusted(
         server.client("t").slide_info("S-1")
 
 
-def test_one_server_is_one_set_of_connections(settings: Settings, dpat: LittleDpat) -> None:
+def test_each_server_has_one_connection_pool(settings: Settings, dpat: LittleDpat) -> None:
     servers = DpatServers(settings)
     assert servers.at(dpat.url) is servers.at(dpat.url)
     assert servers.at(dpat.url) is not servers.at("http://127.0.0.1:1")
@@ -360,7 +358,7 @@ def test_the_token_is_not_kept_in_the_connections(dpat: LittleDpat, server: Dpat
     assert [call.headers["Authorization"] for call in dpat.calls] == ["Bearer one", "Bearer two"]
 
 
-def test_a_page_in_place_of_an_answer_is_a_server_that_is_away(dpat: LittleDpat, client: DpatClient) -> None:
+def test_an_html_page_instead_of_an_answer_means_unavailable(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.answer("GET", "*", Reply(body=b"<html>Sign in", headers={"Content-Type": "text/html; charset=utf-8"}))
     for call in (
         lambda: client.slide_info("S-1"),
@@ -373,14 +371,14 @@ def test_a_page_in_place_of_an_answer_is_a_server_that_is_away(dpat: LittleDpat,
             call()
 
 
-def test_a_server_that_names_a_time_is_left_alone_until_then(dpat: LittleDpat, server: DpatServer) -> None:
+def test_retry_after_delays_the_next_try(dpat: LittleDpat, server: DpatServer) -> None:
     waits: list[float] = []
     dpat.answer("GET", INFO, Reply(429, headers={"Retry-After": "3"}), dpat.usual)
     assert server.client("t", tries=2, sleep=waits.append).slide_info("S-1").id == "S-1"
     assert 3 < waits[0] < 4
 
 
-def test_a_time_too_long_is_told_to_whoever_called(dpat: LittleDpat, server: DpatServer) -> None:
+def test_a_long_retry_after_is_raised_to_the_caller(dpat: LittleDpat, server: DpatServer) -> None:
     dpat.answer("GET", INFO, Reply(503, headers={"Retry-After": "86400"}))
     with pytest.raises(DpatUnavailable) as caught:
         server.client("t", tries=5).slide_info("S-1")
@@ -388,7 +386,7 @@ def test_a_time_too_long_is_told_to_whoever_called(dpat: LittleDpat, server: Dpa
     assert len(dpat.calls) == 1
 
 
-def test_all_calls_of_a_client_end_with_its_time(dpat: LittleDpat, server: DpatServer) -> None:
+def test_a_clients_time_limit_covers_all_its_calls(dpat: LittleDpat, server: DpatServer) -> None:
     go_on = threading.Event()
 
     def late(_: Call) -> Reply:
@@ -408,14 +406,14 @@ def test_all_calls_of_a_client_end_with_its_time(dpat: LittleDpat, server: DpatS
     assert time.monotonic() - began < 5
 
 
-def test_a_call_made_once_is_not_tried_again(dpat: LittleDpat, server: DpatServer) -> None:
+def test_a_client_without_retries_tries_once(dpat: LittleDpat, server: DpatServer) -> None:
     dpat.answer("GET", INFO, Reply(503))
     with pytest.raises(DpatUnavailable):
         server.client("t", tries=5).without_retries(5).slide_info("S-1")
     assert len(dpat.calls) == 1
 
 
-def test_cookies_are_not_kept_since_they_would_join_jobs_together(dpat: LittleDpat, server: DpatServer) -> None:
+def test_cookies_are_not_stored(dpat: LittleDpat, server: DpatServer) -> None:
     headers = {"Set-Cookie": "session=secret; Path=/"}
     dpat.answer("GET", INFO, Reply(body={"id": "S-1"}, headers=headers))
     server.client("one").slide_info("S-1")
@@ -431,17 +429,17 @@ def test_ever_new_callback_urls_do_not_fill_the_memory(settings: Settings, dpat:
         servers.at(f"{dpat.url}/{number}")
         assert servers.at(f"{dpat.url}/used") is used
     assert servers.at(dpat.url) is not first
-    # Whoever still has a forgotten one can go on with it.
+    # A dropped server remains usable for those who hold it.
     assert first.client("t").slide_info("S-1").id == "S-1"
 
 
-def test_a_callback_url_that_no_request_can_be_made_of_is_refused(settings: Settings) -> None:
+def test_a_callback_url_that_requests_can_not_call_is_refused(settings: Settings) -> None:
     with pytest.raises(DpatRefused, match="callback URL"):
         DpatServer("http://[::1", settings).client("t", tries=3).slide_info("S-1")
 
 
 @pytest.mark.usefixtures("stored")
-def test_between_conflicts_the_waits_grow(dpat: LittleDpat, server: DpatServer, record: ResultRecord) -> None:
+def test_delays_between_conflicts_grow(dpat: LittleDpat, server: DpatServer, record: ResultRecord) -> None:
     waits: list[float] = []
     dpat.answer("PATCH", ONE, Reply(409))
     with pytest.raises(Conflict):
@@ -464,7 +462,7 @@ PACKED_CALLS: dict[str, tuple[str, Callable[[DpatClient], object]]] = {
 @pytest.mark.parametrize("share", [1.0, 0.7], ids=["whole", "cut"])
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "gzip, gzip"])
 @pytest.mark.parametrize("what", PACKED_CALLS)
-def test_a_compressed_answer_is_refused_whole_or_cut(
+def test_a_compressed_answer_is_refused_even_if_complete(
     dpat: LittleDpat, client: DpatClient, what: str, coding: str, share: float
 ) -> None:
     path, call = PACKED_CALLS[what]
@@ -478,7 +476,7 @@ def test_a_compressed_answer_is_refused_whole_or_cut(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (409, Conflict), (401, TokenExpired)])
-def test_the_status_of_a_refusal_counts_however_its_body_is_compressed(
+def test_an_errors_status_counts_even_if_its_body_is_compressed(
     dpat: LittleDpat, client: DpatClient, status: int, kind: type[DpatError]
 ) -> None:
     dpat.answer("GET", INFO, Reply(status, b"no gzip", headers={"Content-Encoding": "gzip"}))
@@ -486,7 +484,7 @@ def test_the_status_of_a_refusal_counts_however_its_body_is_compressed(
         client.slide_info("S-1")
 
 
-def test_no_answer_is_unpacked_however_much_is_in_it(dpat: LittleDpat, client: DpatClient) -> None:
+def test_no_answer_is_decompressed(dpat: LittleDpat, client: DpatClient) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(200)) + packer.flush()
     dpat.answer("GET", "/slides/S-1/label", Reply(body=bomb, headers={"Content-Encoding": "gzip"}))
@@ -502,7 +500,7 @@ def test_no_answer_is_unpacked_however_much_is_in_it(dpat: LittleDpat, client: D
 
 @pytest.mark.parametrize("what", ["label", "tile", "attachment"])
 @pytest.mark.parametrize("announced", [4, 200])
-def test_a_length_that_is_not_the_bodys_gives_no_half_of_it(
+def test_a_body_that_differs_from_its_length_is_not_returned_in_part(
     dpat: LittleDpat, client: DpatClient, what: str, announced: int
 ) -> None:
     path, call = PACKED_CALLS[what]
@@ -512,9 +510,7 @@ def test_a_length_that_is_not_the_bodys_gives_no_half_of_it(
 
 
 @pytest.mark.parametrize("what", ["label", "tile", "attachment"])
-def test_a_chunked_answer_that_breaks_off_gives_no_half_of_it(
-    dpat: LittleDpat, client: DpatClient, what: str
-) -> None:
+def test_a_truncated_chunked_answer_is_not_returned_in_part(dpat: LittleDpat, client: DpatClient, what: str) -> None:
     path, call = PACKED_CALLS[what]
     headers = {"Content-Length": None, "Transfer-Encoding": "chunked"}
     dpat.answer("GET", path, Reply(body=b"3\r\nabc\r\n", sent=8, headers=headers))
@@ -523,23 +519,21 @@ def test_a_chunked_answer_that_breaks_off_gives_no_half_of_it(
 
 
 @pytest.mark.parametrize("what", ["label", "tile", "attachment"])
-def test_bytes_whose_end_is_a_closed_connection_may_have_been_cut_and_are_refused(
-    dpat: LittleDpat, client: DpatClient, what: str
-) -> None:
+def test_a_body_that_ends_with_the_connection_is_refused(dpat: LittleDpat, client: DpatClient, what: str) -> None:
     path, call = PACKED_CALLS[what]
     dpat.answer("GET", path, Reply(body=b"abc", sent=3, headers={"Content-Length": None}))
     with pytest.raises(Malformed, match="sent no length"):
         call(client)
 
 
-def test_a_part_that_nobody_asked_for_is_no_attachment(dpat: LittleDpat, client: DpatClient) -> None:
+def test_an_unrequested_range_is_not_an_attachment(dpat: LittleDpat, client: DpatClient) -> None:
     path, call = PACKED_CALLS["attachment"]
     dpat.answer("GET", path, Reply(206, b"abc", {"Content-Range": "bytes 0-2/10"}))
     with pytest.raises(Malformed, match="only a part of the attachment"):
         call(client)
 
 
-# --- the version spoken until the server has named its own
+# --- the version in use until the server has stated its own
 
 
 def versions(dpat: LittleDpat) -> list[str]:
@@ -558,18 +552,18 @@ def versions(dpat: LittleDpat) -> list[str]:
         ("new", "1.5"),
     ],
 )
-def test_the_first_call_speaks_the_callers_version_but_none_above_ours(
+def test_the_first_call_states_the_callers_version_but_at_most_ours(
     dpat: LittleDpat, server: DpatServer, client: DpatClient, callers: str | None, spoken: str
 ) -> None:
     dpat.version = "1.7"
     server.assume_version(callers)
     client.slide_info("S-1")
-    server.assume_version(callers)  # the server's own word counts from now on
+    server.assume_version(callers)  # from now on the server's own version applies
     client.slide_info("S-1")
     assert versions(dpat) == [spoken, "1.7"]
 
 
-def test_a_server_that_names_its_version_in_its_info_only_is_asked_there_before_newer_calls(
+def test_a_server_of_unknown_version_is_asked_for_its_info_before_newer_calls(
     dpat: LittleDpat, client: DpatClient
 ) -> None:
     dpat.version = None
@@ -583,7 +577,7 @@ def test_a_server_that_names_its_version_in_its_info_only_is_asked_there_before_
 
 
 @pytest.mark.parametrize("info", [Reply(404), Reply(405), Reply(body={}), Reply(body=[])])
-def test_a_server_that_never_names_its_version_may_have_the_newer_calls(
+def test_newer_calls_are_made_to_a_server_that_never_states_its_version(
     dpat: LittleDpat, client: DpatClient, info: Reply
 ) -> None:
     dpat.version = None

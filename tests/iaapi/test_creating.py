@@ -1,4 +1,4 @@
-"""A new result is stored once, whatever becomes of DPAT's answer."""
+"""A new result is stored once, even if DPAT's answer is lost."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def first(results: list[Stored]) -> Stored | None:
 
 @pytest.fixture
 def patient(server: DpatServer) -> DpatClient:
-    """A client that tries three times and does not wait in between."""
+    """A client with three tries and no delay between them."""
     return server.client("t", tries=3, sleep=lambda _: None)
 
 
 def stored_but(dpat: LittleDpat, reply: Reply) -> Answerer:
-    """Store the result, and answer something else."""
+    """Store the result, but answer something else."""
 
     def answer(call: Call) -> Reply:
         dpat.usual(call)
@@ -50,7 +50,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("reply", LOST.values(), ids=LOST)
-def test_a_result_whose_answer_was_lost_is_found_and_not_made_again(
+def test_a_result_whose_answer_was_lost_is_found_and_not_created_again(
     dpat: LittleDpat, patient: DpatClient, record: ResultRecord, reply: Reply
 ) -> None:
     dpat.answer("POST", RESULTS, stored_but(dpat, reply))
@@ -70,7 +70,7 @@ def test_a_result_that_was_not_stored_is_sent_again(
     assert len(dpat.results) == 1
 
 
-def test_another_result_on_the_slide_is_not_taken_for_ones_own(
+def test_a_foreign_result_on_the_slide_is_not_taken_for_the_own_one(
     dpat: LittleDpat, patient: DpatClient, record: ResultRecord
 ) -> None:
     patient.create_result("app", record)
@@ -92,7 +92,7 @@ def test_while_the_list_can_not_be_read_nothing_is_sent_again(
 
 @pytest.fixture
 def slow(dpat: LittleDpat) -> Iterator[threading.Event]:
-    """A DPAT that stores a result only when this is set, long after it was sent."""
+    """The event after which DPAT stores a result, long after it was sent."""
     go_on = threading.Event()
 
     def answer(call: Call) -> Reply:
@@ -105,7 +105,7 @@ def slow(dpat: LittleDpat) -> Iterator[threading.Event]:
 
 
 @pytest.mark.usefixtures("slow")
-def test_a_server_that_may_still_be_at_it_is_not_asked_again(
+def test_after_a_timeout_the_result_is_not_sent_again(
     dpat: LittleDpat, patient: DpatClient, record: ResultRecord
 ) -> None:
     with pytest.raises(DpatTimeout):
@@ -113,7 +113,7 @@ def test_a_server_that_may_still_be_at_it_is_not_asked_again(
     assert [call.method for call in dpat.calls] == ["POST", "GET", "GET"]
 
 
-def test_a_result_that_comes_late_is_found(
+def test_a_result_that_is_stored_late_is_found(
     dpat: LittleDpat, server: DpatServer, record: ResultRecord, slow: threading.Event
 ) -> None:
     def until_stored(_: float) -> None:
@@ -125,7 +125,7 @@ def test_a_result_that_comes_late_is_found(
     assert len(dpat.made("POST")) == 1
 
 
-def test_an_answer_that_is_none_is_an_error_where_nothing_is_found(
+def test_a_malformed_answer_is_an_error_if_no_result_is_found(
     dpat: LittleDpat, patient: DpatClient, record: ResultRecord
 ) -> None:
     dpat.answer("POST", RESULTS, Reply(201, b"{}"))
@@ -135,14 +135,16 @@ def test_an_answer_that_is_none_is_an_error_where_nothing_is_found(
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 409])
-def test_a_refusal_is_no_doubt(dpat: LittleDpat, patient: DpatClient, record: ResultRecord, status: int) -> None:
+def test_a_refusal_is_a_certain_outcome(
+    dpat: LittleDpat, patient: DpatClient, record: ResultRecord, status: int
+) -> None:
     dpat.answer("POST", RESULTS, Reply(status))
     with pytest.raises(DpatError):
         patient.create_result("app", record, first)
     assert len(dpat.calls) == 1
 
 
-def test_a_server_that_was_not_reached_needs_no_look(settings: Settings, record: ResultRecord) -> None:
+def test_without_a_connection_the_results_are_not_checked(settings: Settings, record: ResultRecord) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -160,7 +162,7 @@ def test_a_server_that_was_not_reached_needs_no_look(settings: Settings, record:
             each.__exit__(None, None, None)
 
 
-def test_a_gone_result_is_not_found_on_a_server_that_takes_patch_alone(
+def test_a_deleted_result_is_not_found_on_a_server_with_patch_only(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     dpat.answer("PUT", "*", Reply(405))
@@ -168,7 +170,7 @@ def test_a_gone_result_is_not_found_on_a_server_that_takes_patch_alone(
         client.update_result("app", record, Stored(id=1, version_id="v1"))
 
 
-def test_a_server_that_takes_put_no_more_is_asked_with_patch(
+def test_patch_is_used_again_when_a_server_no_longer_accepts_put(
     dpat: LittleDpat, client: DpatClient, server: DpatServer, record: ResultRecord
 ) -> None:
     client.create_result("app", record)

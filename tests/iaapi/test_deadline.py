@@ -1,4 +1,4 @@
-"""A server that sends a byte now and then keeps nobody waiting for longer than the caller has time."""
+"""A server that sends slowly delays no caller beyond the caller's time limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.iaapi.little_dpat import BASE, LittleDpat, Reply
 
 WITHIN_S = 0.6
 MOST_S = 3.0
-"""Far below what the answers below take to come."""
+"""Far below the duration of the answers below."""
 EVERY_S = 0.05
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = {
@@ -37,7 +37,7 @@ DRIPS = {
 
 
 class Dripper:
-    """Answers every call with some bytes at once, and others one by one."""
+    """Answers every call with some bytes at once and the others one by one."""
 
     def __init__(self, first: bytes, rest: bytes, tls: ssl.SSLContext | None = None) -> None:
         self._first, self._rest, self._tls = first, rest, tls
@@ -81,7 +81,7 @@ class Dripper:
 
 @pytest.fixture
 def dripping() -> Iterator[Callable[..., Dripper]]:
-    """Start dripping servers."""
+    """Start servers that send slowly."""
     with ExitStack() as stack:
         yield lambda *what: stack.enter_context(Dripper(*what))
 
@@ -91,7 +91,7 @@ def client(settings: Settings, port: int, *, scheme: str = "http", within_s: flo
 
 
 @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
-def test_an_answer_that_drips_ends_with_the_callers_time(
+def test_a_slow_answer_ends_with_the_callers_time_limit(
     dripping: Callable[..., Dripper], settings: Settings, drip: tuple[bytes, bytes]
 ) -> None:
     dpat = dripping(*drip)
@@ -102,7 +102,7 @@ def test_an_answer_that_drips_ends_with_the_callers_time(
     assert dpat.calls == 1
 
 
-def test_a_new_result_whose_answer_drips_is_not_sent_again(
+def test_a_new_result_with_a_slow_answer_is_not_sent_again(
     dripping: Callable[..., Dripper], settings: Settings, record: ResultRecord
 ) -> None:
     dpat = dripping(*DRIPS["the body"])
@@ -111,7 +111,9 @@ def test_a_new_result_whose_answer_drips_is_not_sent_again(
     assert dpat.calls == 1
 
 
-def test_so_it_is_with_tls(dripping: Callable[..., Dripper], settings: Settings, tmp_path: Path) -> None:
+def test_a_slow_answer_over_tls_ends_with_the_callers_time_limit(
+    dripping: Callable[..., Dripper], settings: Settings, tmp_path: Path
+) -> None:
     hospital, bundle = trustme.CA(), tmp_path / "hospital.pem"
     hospital.cert_pem.write_to_path(bundle)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -123,7 +125,7 @@ def test_so_it_is_with_tls(dripping: Callable[..., Dripper], settings: Settings,
     assert dpat.calls == 1
 
 
-def test_a_caller_with_all_the_time_in_the_world_waits_not_for_ever_either(
+def test_a_slow_answer_ends_even_without_a_time_limit_of_the_caller(
     dripping: Callable[..., Dripper], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "MAX_RESPONSE_S", WITHIN_S)
@@ -133,7 +135,7 @@ def test_a_caller_with_all_the_time_in_the_world_waits_not_for_ever_either(
         server.client("t").slide_info("S-1")
 
 
-def test_a_download_may_go_on_as_long_as_bytes_come(
+def test_a_download_may_take_as_long_as_bytes_arrive(
     dripping: Callable[..., Dripper], settings: Settings, tmp_path: Path
 ) -> None:
     size = round(2 * WITHIN_S / EVERY_S)
@@ -145,7 +147,7 @@ def test_a_download_may_go_on_as_long_as_bytes_come(
 
 
 @pytest.mark.parametrize("drip", ["the status", "the headers"])
-def test_a_download_whose_headers_drip_does_not_begin(
+def test_a_download_with_slow_headers_does_not_begin(
     dripping: Callable[..., Dripper], settings: Settings, drip: str
 ) -> None:
     dpat = dripping(*DRIPS[drip])
@@ -153,7 +155,7 @@ def test_a_download_whose_headers_drip_does_not_begin(
         pytest.fail("it has begun")
 
 
-def test_the_next_call_on_the_same_connection_has_a_time_of_its_own(dpat: LittleDpat, server: DpatServer) -> None:
+def test_each_call_on_a_connection_has_its_own_time_limit(dpat: LittleDpat, server: DpatServer) -> None:
     hurried = server.client("t", within_s=0.3)
     assert hurried.slide_info("S-1").id == "S-1"
     late = threading.Event()

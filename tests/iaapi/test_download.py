@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def save(client: DpatClient, folder: Path) -> dict[str, bytes]:
-    """Download, and give what lies in the folder then."""
+    """Download, and return the content of the folder."""
     with client.files("S-1") as response:
         paths = save_files(response, folder, lambda *_: None)
     assert sorted(paths) == sorted(folder.iterdir())
@@ -52,34 +52,32 @@ def save(client: DpatClient, folder: Path) -> dict[str, bytes]:
 
 
 def refused(client: DpatClient, folder: Path, kind: type[SlidehookError], match: str | None = None) -> None:
-    """Download, which must fail, and leave nothing that could pass for a slide's file."""
+    """Check that the download fails and leaves no file that could be taken for a slide's."""
     with pytest.raises(kind, match=match):
         save(client, folder)
     assert all(path.suffix == ".part" for path in folder.iterdir())
 
 
-def test_a_single_file_gets_its_name_and_is_nobody_elses_to_read(
-    dpat: LittleDpat, client: DpatClient, folder: Path
-) -> None:
+def test_a_single_file_gets_its_name_and_mode_0600(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     content = bytes(range(256)) * 9000
     dpat.answer("GET", FILES, Reply(body=content, headers=named('attachment; filename="a slide.svs"')))
     assert save(client, folder) == {"a slide.svs": content}
     assert stat.S_IMODE((folder / "a slide.svs").stat().st_mode) == 0o600
 
 
-def test_progress_tells_the_bytes_that_came_and_those_to_come(
+def test_progress_reports_the_received_and_the_total_bytes(
     dpat: LittleDpat, client: DpatClient, folder: Path
 ) -> None:
     dpat.answer("GET", FILES, Reply(body=b"x" * 3_000_000, headers=named("attachment; filename=a.svs")))
-    told: list[tuple[int, int | None]] = []
+    progress: list[tuple[int, int | None]] = []
     with client.files("S-1") as response:
-        save_files(response, folder, lambda done, total: told.append((done, total)))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[-1] == (3_000_000, 3_000_000)
+        save_files(response, folder, lambda done, total: progress.append((done, total)))
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
+    assert progress[-1] == (3_000_000, 3_000_000)
 
 
 @pytest.mark.parametrize("kind", ["related", "form-data", "mixed"])
-def test_several_files_keep_their_names_since_they_know_each_other_by_them(
+def test_several_files_keep_the_names_by_which_they_refer_to_each_other(
     dpat: LittleDpat, client: DpatClient, folder: Path, kind: str
 ) -> None:
     dpat.answer(
@@ -99,7 +97,7 @@ def test_a_file_without_a_name_gets_one(dpat: LittleDpat, client: DpatClient, fo
 
 
 def packed(coding: str, content: bytes) -> bytes:
-    """Compress as `coding` says, which may be several; what can't be compressed here stays as it is."""
+    """Compress by each coding in `coding`; unsupported ones change nothing."""
     for each in coding.replace(" ", "").split(","):
         if each in {"gzip", "x-gzip"}:
             content = gzip.compress(content)
@@ -113,7 +111,7 @@ CODINGS = ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "compress", "gzip,
 
 @pytest.mark.parametrize("share", [1.0, 0.5], ids=["whole", "cut"])
 @pytest.mark.parametrize("coding", CODINGS)
-def test_a_compressed_slide_is_refused_whole_or_cut(
+def test_a_compressed_slide_is_refused_even_if_complete(
     dpat: LittleDpat, client: DpatClient, folder: Path, coding: str, share: float
 ) -> None:
     body = packed(coding, b"".join(sha256(b"%d" % each).digest() for each in range(3000)))
@@ -124,7 +122,7 @@ def test_a_compressed_slide_is_refused_whole_or_cut(
 
 
 @pytest.mark.parametrize("coding", ["", "identity", "Identity", "identity, identity"])
-def test_an_answer_said_to_be_as_it_is_is_taken(
+def test_an_answer_with_an_identity_encoding_is_accepted(
     dpat: LittleDpat, client: DpatClient, folder: Path, coding: str
 ) -> None:
     headers = {**named("attachment; filename=a.svs"), "Content-Encoding": coding}
@@ -151,7 +149,7 @@ def test_a_part_that_is_compressed_or_encoded_is_refused(
 
 
 @pytest.mark.parametrize("coding", ["binary", "8bit", "7bit"])
-def test_a_part_whose_encoding_changes_nothing_is_taken(
+def test_a_part_with_an_identity_encoding_is_accepted(
     dpat: LittleDpat, client: DpatClient, folder: Path, coding: str
 ) -> None:
     extra = f"Content-Transfer-Encoding: {coding}\r\n"
@@ -160,7 +158,7 @@ def test_a_part_whose_encoding_changes_nothing_is_taken(
 
 
 @pytest.mark.parametrize("framing", ["gzip", "gzip, chunked", "deflate, chunked"])
-def test_a_body_compressed_on_its_way_is_refused(
+def test_a_body_compressed_in_transfer_is_refused(
     dpat: LittleDpat, client: DpatClient, folder: Path, framing: str
 ) -> None:
     packed_body = gzip.compress(b"x" * 1000)
@@ -170,7 +168,7 @@ def test_a_body_compressed_on_its_way_is_refused(
     refused(client, folder, Malformed, "is compressed")
 
 
-def test_slides_are_asked_for_as_they_are(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+def test_slides_are_requested_uncompressed(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     dpat.answer("GET", FILES, Reply(body=b"x", headers=named("attachment; filename=a.svs")))
     save(client, folder)
     assert dpat.calls[-1].headers["Accept-Encoding"] == "identity"
@@ -178,7 +176,7 @@ def test_slides_are_asked_for_as_they_are(dpat: LittleDpat, client: DpatClient, 
 
 @pytest.mark.parametrize("size", [9, 300_000, 3_000_000])
 @pytest.mark.parametrize("missing", [1, 8])
-def test_a_length_that_is_too_short_cuts_no_slide(
+def test_a_length_that_is_too_short_truncates_no_slide(
     dpat: LittleDpat, client: DpatClient, folder: Path, size: int, missing: int
 ) -> None:
     headers = {**named("attachment; filename=a.svs"), "Content-Length": str(size - missing)}
@@ -186,7 +184,7 @@ def test_a_length_that_is_too_short_cuts_no_slide(
     refused(client, folder, DownloadIncomplete)
 
 
-def test_a_part_that_nobody_asked_for_is_no_slide(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+def test_an_unrequested_range_is_not_a_slide(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     headers = {**named("attachment; filename=a.svs"), "Content-Range": "bytes 0-4/10"}
     dpat.answer("GET", FILES, Reply(206, b"abcde", headers))
     refused(client, folder, DownloadIncomplete, "a part of the slide's files")
@@ -198,7 +196,7 @@ def test_a_length_that_is_too_long_is_incomplete(dpat: LittleDpat, client: DpatC
     refused(client, folder, DownloadIncomplete)
 
 
-def test_a_line_end_behind_the_announced_bytes_means_nothing(
+def test_a_line_break_after_the_announced_bytes_is_ignored(
     dpat: LittleDpat, client: DpatClient, folder: Path
 ) -> None:
     headers = {**named("attachment; filename=a.svs"), "Content-Length": "5"}
@@ -207,7 +205,7 @@ def test_a_line_end_behind_the_announced_bytes_means_nothing(
 
 
 @pytest.mark.parametrize("length", [None, "abc", "-5", "5.0"])
-def test_a_bare_file_without_a_length_may_have_been_cut_and_is_refused(
+def test_a_bare_file_without_a_length_is_refused(
     dpat: LittleDpat, client: DpatClient, folder: Path, length: str | None
 ) -> None:
     headers = {**named("attachment; filename=a.svs"), "Content-Length": length}
@@ -215,13 +213,13 @@ def test_a_bare_file_without_a_length_may_have_been_cut_and_is_refused(
     refused(client, folder, Malformed, "sent no length")
 
 
-def test_a_length_said_twice_is_one_length(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+def test_a_duplicate_length_is_accepted(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     headers = {**named("attachment; filename=a.svs"), "content-length": "5"}
     dpat.answer("GET", FILES, Reply(body=b"abcde", headers=headers))
     assert save(client, folder) == {"a.svs": b"abcde"}
 
 
-def test_two_lengths_are_no_slide(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+def test_two_different_lengths_are_refused(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     headers = {**named("attachment; filename=a.svs"), "content-length": "3"}
     dpat.answer("GET", FILES, Reply(body=b"abcde", headers=headers))
     refused(client, folder, DpatUnavailable, "two different lengths")
@@ -285,14 +283,14 @@ def test_an_empty_file_is_incomplete(dpat: LittleDpat, client: DpatClient, folde
         Reply(body=b"x" * 3_000_000, headers={"Content-Type": "multipart/related; boundary=b"}),
     ],
 )
-def test_what_can_not_be_a_slides_files_is_malformed(
+def test_an_answer_without_a_slides_files_is_malformed(
     dpat: LittleDpat, client: DpatClient, folder: Path, reply: Reply
 ) -> None:
     dpat.answer("GET", FILES, reply)
     refused(client, folder, Malformed)
 
 
-def test_a_server_that_stops_sending_is_given_up(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+def test_a_stalled_download_times_out(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     go_on = threading.Event()
     dpat.answer("GET", FILES, Reply(body=b"x" * 1000, sent=500, until=go_on, headers=named("a; filename=a.svs")))
     try:
@@ -340,7 +338,7 @@ def test_no_name_leads_out_of_the_folder(
 @pytest.mark.parametrize(
     ("long", "ending"), [("x" * 300 + ".svs", ".svs"), ("\u00f6" * 300, ""), ("a." + "y" * 300, "")]
 )
-def test_a_name_too_long_for_a_file_system_is_shortened_but_for_its_ending(
+def test_a_long_name_is_shortened_but_keeps_its_suffix(
     dpat: LittleDpat, client: DpatClient, folder: Path, long: str, ending: str
 ) -> None:
     short = safe_name(long, 1)
@@ -361,7 +359,7 @@ def test_a_safe_name_is_one_plain_file_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sn\u00f6.svs", "\u75c5\u7406.svs"])
-def test_a_parts_name_may_be_sent_as_it_is(dpat: LittleDpat, client: DpatClient, folder: Path, name: str) -> None:
+def test_a_parts_name_may_be_raw_utf_8(dpat: LittleDpat, client: DpatClient, folder: Path, name: str) -> None:
     dpat.answer("GET", FILES, multipart((f'form-data; filename="{name}"', b"x")))
     assert save(client, folder) == {name: b"x"}
 
@@ -376,7 +374,7 @@ def test_a_parts_name_may_be_sent_as_it_is(dpat: LittleDpat, client: DpatClient,
         "charset=utf-8;boundary=frontier",
     ],
 )
-def test_the_boundary_is_found_however_it_is_written(
+def test_every_notation_of_the_boundary_is_parsed(
     dpat: LittleDpat, client: DpatClient, folder: Path, parameter: str
 ) -> None:
     reply = multipart(("form-data; filename=a.svs", b"A"))
@@ -385,7 +383,7 @@ def test_the_boundary_is_found_however_it_is_written(
 
 
 @pytest.mark.parametrize("boundary", ["'()+_,-./:=?", "a b", "--", "x" * 70, "=_Part_1;2", "0"])
-def test_a_boundary_may_be_of_any_sign_that_is_legal(
+def test_a_boundary_may_contain_any_legal_character(
     dpat: LittleDpat, client: DpatClient, folder: Path, boundary: str
 ) -> None:
     body = f"--{boundary}\r\nContent-Disposition: a; filename=a.svs\r\n\r\nA\r\n--{boundary}--".encode()
@@ -410,23 +408,21 @@ def test_a_chunked_answer_that_breaks_off_is_incomplete(
     refused(client, folder, DownloadIncomplete)
 
 
-def test_progress_is_told_as_bytes_come_and_not_when_a_chunk_is_full(
-    dpat: LittleDpat, client: DpatClient, folder: Path
-) -> None:
+def test_progress_is_reported_as_bytes_arrive(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     go_on = threading.Event()
     dpat.answer("GET", FILES, Reply(body=b"x" * 1000, sent=10, until=go_on, headers=named("a; filename=a.svs")))
 
     def received(done: int, _: int | None) -> None:
-        told.append(done)
+        progress.append(done)
         go_on.set()
 
-    told: list[int] = []
+    progress: list[int] = []
     with client.files("S-1") as response:
         save_files(response, folder, received)
-    assert (told[0], told[-1]) == (10, 1000)
+    assert (progress[0], progress[-1]) == (10, 1000)
 
 
-def test_a_slide_that_the_disk_has_no_room_for_is_not_begun(
+def test_a_slide_larger_than_the_free_disk_is_not_downloaded(
     dpat: LittleDpat, client: DpatClient, folder: Path
 ) -> None:
     headers = {**named("a; filename=a.svs"), "Content-Length": str(10**16)}
@@ -440,7 +436,7 @@ def free_bytes(folder: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def test_a_slide_that_would_leave_too_little_free_disk_is_not_begun(
+def test_a_slide_that_would_leave_too_little_free_disk_is_not_downloaded(
     dpat: LittleDpat, client: DpatClient, folder: Path
 ) -> None:
     dpat.answer("GET", FILES, Reply(body=b"x", headers=named("a; filename=a.svs")))
@@ -451,7 +447,7 @@ def test_a_slide_that_would_leave_too_little_free_disk_is_not_begun(
 
 
 @pytest.mark.parametrize("files", [1, 40])
-def test_a_slide_without_an_announced_end_leaves_the_disk_free_that_is_to_stay_so(
+def test_a_slide_without_a_length_leaves_the_reserved_disk_space_free(
     dpat: LittleDpat, client: DpatClient, folder: Path, files: int
 ) -> None:
     content = bytes(160 * 1024 * 1024 // files)
@@ -490,14 +486,12 @@ def test_a_slide_without_an_announced_end_leaves_the_disk_free_that_is_to_stay_s
         (["Slidedat.ini", "jane.MRXS"], ["Slidedat.ini", "jane.MRXS"]),
     ],
 )
-def test_files_get_names_of_ours_unless_one_of_them_names_the_others(theirs: list[str], ours: list[str]) -> None:
+def test_files_get_neutral_names_unless_one_refers_to_the_others(theirs: list[str], ours: list[str]) -> None:
     assert neutral_names(theirs) == ours
     assert len(set(ours)) == len(ours)
 
 
-def test_names_of_dpats_are_not_kept_where_nobody_asks_for_them(
-    dpat: LittleDpat, client: DpatClient, folder: Path
-) -> None:
+def test_dpats_names_are_not_kept_by_default(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     dpat.answer("GET", FILES, multipart(("a; filename=jane.dcm", b"A"), ("a; filename=doe.dcm", b"B")))
     with client.files("S-1") as response:
         paths = save_files(response, folder, lambda *_: None, keep_names=False)
@@ -520,7 +514,7 @@ def test_names_of_dpats_are_not_kept_where_nobody_asks_for_them(
         Reply(400, b"jane"),
     ],
 )
-def test_no_sentence_about_a_download_has_a_name_in_it_that_dpat_chose(
+def test_no_message_about_a_download_contains_a_name_from_dpat(
     dpat: LittleDpat, client: DpatClient, folder: Path, reply: Reply
 ) -> None:
     dpat.answer("GET", FILES, reply)
@@ -529,14 +523,14 @@ def test_no_sentence_about_a_download_has_a_name_in_it_that_dpat_chose(
     assert "jane" not in str(caught.value)
 
 
-def test_a_folder_that_has_gone_is_no_fault_of_dpat(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
+def test_a_missing_folder_is_not_a_fault_of_dpat(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     dpat.answer("GET", FILES, Reply(body=b"x", headers=named("a; filename=a.svs")))
     folder.rmdir()
     with pytest.raises(CannotStore, match="No such file"), client.files("S-1") as response:
         save_files(response, folder, lambda *_: None)
 
 
-def test_a_file_larger_than_the_file_system_takes_can_not_be_stored(
+def test_a_file_larger_than_the_file_systems_limit_can_not_be_stored(
     dpat: LittleDpat, client: DpatClient, folder: Path
 ) -> None:
     dpat.answer("GET", FILES, multipart(("a; filename=a.svs", b"A" * 9000), ("a; filename=b.svs", b"B")))

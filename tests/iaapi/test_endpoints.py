@@ -1,4 +1,4 @@
-"""Every endpoint of the IA-API, called as an app calls it, at the simulator."""
+"""Every endpoint of the IA-API, called at the simulator as by an app."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def api(sim: Simulator) -> DpatClient:
 
 @pytest.fixture
 def shown(api: DpatClient, record: ResultRecord) -> int:
-    """A result on the slide `immuno`; gives its number."""
+    """A result on the slide `immuno`; returns its id."""
     stored = api.create_result(APP, record.model_copy(update={"slide_id": "immuno"}))
     assert isinstance(stored.id, int)
     return stored.id
@@ -61,7 +61,7 @@ def test_the_versions(api: DpatClient) -> None:
     assert (versions.api_version, versions.software_version) == ("1.10", "4.2")
 
 
-def test_what_a_server_speaks_is_known_from_its_answers(sim: Simulator, old: Simulator) -> None:
+def test_a_servers_version_is_known_from_its_answers(sim: Simulator, old: Simulator) -> None:
     newer, older = at(sim).client(sim.token()), at(old).client(old.token())
     newer.slide_info("immuno")
     older.slide_info("immuno")
@@ -116,7 +116,7 @@ def test_a_tile_of_a_focal_plane_and_an_optical_path(sim: Simulator, api: DpatCl
         api.tile("immuno", 13, 1, 2, "jpg", focal_plane="9")
 
 
-def test_the_channels_of_a_fluorescence_tile_are_sent_as_they_are(dpat: LittleDpat, client: DpatClient) -> None:
+def test_the_channels_of_a_fluorescence_tile_are_sent_unchanged(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.answer("GET", "/images/S-1_files/8/0_0.png", Reply(body=b"PNG"))
     assert client.tile("S-1", 8, 0, 0, "png", channels="DAPI,Cy 5") == b"PNG"
     assert dpat.calls[0].query == {"channels": ["DAPI,Cy 5"]}
@@ -132,13 +132,13 @@ def test_an_attachment_and_parts_of_it(sim: Simulator, api: DpatClient, shown: i
         api.attachment(APP, shown, "another")
 
 
-def test_a_server_that_knows_no_ranges_gives_the_same_part(dpat: LittleDpat, client: DpatClient) -> None:
+def test_a_server_without_ranges_yields_the_same_part(dpat: LittleDpat, client: DpatClient) -> None:
     dpat.answer("GET", "/applications/app/results/1/attachments", Reply(body=bytes(range(100))))
     assert client.attachment("app", 1, "a", start=10, stop=20) == bytes(range(10, 20))
     assert dpat.calls[0].headers["Range"] == "bytes=10-19"
 
 
-def test_quality_control_is_set_by_the_version_last_seen(api: DpatClient) -> None:
+def test_quality_control_is_set_with_the_latest_version(api: DpatClient) -> None:
     before = api.slide_info("immuno").quality_control
     assert before is not None
     api.set_quality("immuno", "Rejected", version_id=before.version_id, application_version="1.0")
@@ -149,7 +149,7 @@ def test_quality_control_is_set_by_the_version_last_seen(api: DpatClient) -> Non
         api.set_quality("immuno", "QualityOk", version_id=before.version_id, application_version="1.0")
 
 
-def test_quality_control_whose_answer_was_lost_is_set_all_the_same(sim: Simulator) -> None:
+def test_quality_control_whose_answer_was_lost_counts_as_set(sim: Simulator) -> None:
     api = at(sim).client(sim.token(), tries=2)
     before = api.slide_info("immuno-dicom").quality_control
     assert before is not None
@@ -165,12 +165,12 @@ def test_a_token_for_the_service_account(sim: Simulator) -> None:
     assert at(sim).client(token.access_token).info()
 
 
-def test_a_token_is_asked_for_again_while_the_server_is_away(sim: Simulator) -> None:
+def test_fetching_a_token_is_retried_while_the_server_is_unavailable(sim: Simulator) -> None:
     sim.add_fault("/token$", "status", status=503)
     assert at(sim).fetch_token("service", "p\u00e4ss: word", APP)
 
 
-def test_a_service_account_that_is_not_let_in_is_said_to_be(sim: Simulator, old: Simulator) -> None:
+def test_a_rejected_service_account_is_reported(sim: Simulator, old: Simulator) -> None:
     with pytest.raises(DpatRefused, match="service account"):
         at(sim).fetch_token("service", "another", APP)
     with pytest.raises(NotFound):
@@ -180,12 +180,12 @@ def test_a_service_account_that_is_not_let_in_is_said_to_be(sim: Simulator, old:
 
 
 @pytest.mark.parametrize("body", ['{"accessToken": ""}', '{"accessToken": "a b"}', "{}", '{"accessToken": null}'])
-def test_a_token_that_can_not_stand_in_a_header_is_none(body: str) -> None:
+def test_a_token_with_characters_invalid_in_headers_is_malformed(body: str) -> None:
     with pytest.raises(ValueError, match="accessToken"):
         Token.model_validate_json(body)
 
 
-def test_an_expired_token_is_told_apart(sim: Simulator) -> None:
+def test_an_expired_token_has_its_own_error(sim: Simulator) -> None:
     api = at(sim).client(sim.token())
     api.info()
     sim.expire_tokens()

@@ -45,7 +45,7 @@ STORED: dict[str, Any] = {
 
 
 def call(**changes: Any) -> dict[str, Any]:
-    """A right `create`; a field changed to Ellipsis is left out."""
+    """A valid `create`; a field changed to Ellipsis is left out."""
     body = {
         "action": "create",
         "applicationId": "tissue-area",
@@ -77,7 +77,7 @@ def wire(body: Any) -> bytes:
         (call(action="delete", input=STORED), Delete, DeletedRecord),
     ],
 )
-def test_every_kind_of_invocation_with_an_input_is_told_apart(
+def test_every_kind_of_invocation_is_parsed_as_its_own_type(
     body: dict[str, Any], kind: type, input_kind: type
 ) -> None:
     read = parse_invocation(wire(body))
@@ -105,23 +105,23 @@ def test_context_and_cancellation_token_may_be_null_or_absent(changes: dict[str,
 @pytest.mark.parametrize(
     "changes", [{"action": ..., "input": ...}, {"action": None, "input": None}, {"action": "newImageFiles"}]
 )
-def test_the_notifications_of_old_and_new_servers_are_both_read(changes: dict[str, Any]) -> None:
+def test_notifications_of_old_and_new_servers_are_parsed(changes: dict[str, Any]) -> None:
     read = parse_notification(wire(call(imageInfo={"id": "S-1", "staining": {"displayName": "HE"}}, **changes)))
     assert read.image_info is not None
     assert read.image_info.staining.display_name == "HE"
 
 
-def test_a_notification_may_come_without_its_image_record() -> None:
+def test_a_notification_may_lack_its_image_record() -> None:
     assert parse_notification(wire(call(action=..., imageInfo=None))).image_info is None
 
 
-def test_fields_that_only_newer_servers_know_are_dropped() -> None:
+def test_fields_of_newer_servers_are_dropped() -> None:
     body = call(brandNew={"deep": 1}, input={"type": "wholeSlide", "brandNew": [1]})
     body["callbackInfo"]["brandNew"] = True
     assert parse_invocation(wire(body)) == parse_invocation(wire(call()))
 
 
-def test_an_image_of_which_nothing_but_the_id_is_known_is_fine() -> None:
+def test_an_image_record_with_only_an_id_is_valid() -> None:
     bare = ImageInfo.model_validate_json(b'{"id": "S-1"}')
     names = [field.alias for field in ImageInfo.model_fields.values() if field.alias != "id"]
     nulls = ImageInfo.model_validate({"id": "S-1"} | dict.fromkeys(str(name) for name in names))
@@ -137,7 +137,7 @@ def test_a_staining_without_a_name_has_an_empty_one() -> None:
     assert image.block.display_name == ""
 
 
-def test_what_identifies_a_patient_is_taken_out_and_nothing_else() -> None:
+def test_only_identifying_fields_are_removed() -> None:
     phi = {
         "seriesInstanceUid": "1.2", "lisSlideId": "L", "accessionNumber": "A", "accessionNumberIssuer": "I",
         "studyInstanceUid": "1.3", "examId": "E", "examDateTime": "2024", "examFreeFields": ["x"],
@@ -152,7 +152,7 @@ def test_a_single_primitive_item_becomes_a_list_of_one() -> None:
     assert Primitive.model_validate({"content": {"labels": []}}) == Primitive.model_validate({"content": [{}]})
 
 
-def test_lists_that_a_server_answers_as_null_are_empty() -> None:
+def test_a_null_list_is_empty() -> None:
     item = {"polygons": None, "polylines": None, "labels": None, "style": None}
     assert Primitive.model_validate({"content": [item]}) == Primitive.model_validate({"content": [{}]})
     gallery = {"patches": None, "tags": None, "polygons": None, "actions": None, "statuses": None}
@@ -161,7 +161,7 @@ def test_lists_that_a_server_answers_as_null_are_empty() -> None:
     assert stored.display_properties == {}
 
 
-def test_records_go_out_in_camel_case_and_without_nulls() -> None:
+def test_records_are_serialized_in_camel_case_without_nulls() -> None:
     sent = StoredResult.model_validate(STORED).to_wire()
     assert sent["displayResult"] == "12 %"
     assert sent["versionId"] == "v2"
@@ -171,18 +171,18 @@ def test_records_go_out_in_camel_case_and_without_nulls() -> None:
     assert item["polygons"][0]["points"] == TRIANGLE
 
 
-def test_a_whole_number_stays_one_and_a_text_a_text() -> None:
+def test_whole_numbers_and_texts_keep_their_types() -> None:
     properties = {"Answer": 42, "Share": 0.5, "Version": "42"}
     sent = StoredResult.model_validate(STORED | {"displayProperties": properties}).to_wire()["displayProperties"]
     assert [type(each) for each in sent.values()] == [int, float, str]
 
 
-def test_a_result_gives_what_dpat_answered_also_what_only_dpat_knows() -> None:
+def test_a_result_keeps_dpats_answer_even_unknown_fields() -> None:
     answer = STORED | {"onlyDpatKnows": 1}
     assert Stored.model_validate(answer).with_answer(answer).answer == answer
 
 
-def test_tokens_do_not_show_when_an_invocation_is_printed() -> None:
+def test_the_repr_of_an_invocation_hides_tokens() -> None:
     assert "s3cret" not in repr(parse_invocation(wire(call())))
     assert "s3cret" not in str(parse_notification(wire(call(action=...))))
 
@@ -212,7 +212,7 @@ def test_tokens_do_not_show_when_an_invocation_is_printed() -> None:
         (None, "The body: input should be an object."),
     ],
 )
-def test_a_wrong_body_gets_one_sentence_that_names_the_field(body: Any, sentence: str) -> None:
+def test_an_invalid_body_gets_one_sentence_that_names_the_field(body: Any, sentence: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parse_invocation(wire(body))
     assert str(caught.value) == sentence
@@ -222,21 +222,21 @@ def test_a_wrong_body_gets_one_sentence_that_names_the_field(body: Any, sentence
     "body",
     [b"", b"{", b"\xff\xfe", b'{"a":NaN', b'{"a":' + b"[" * 5000, b'{"a":' + b"1" * 5000 + b"}", b'{"a":"\\ud800"}'],
 )
-def test_a_body_that_is_no_json_is_said_to_be_none(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_reported_as_such(body: bytes) -> None:
     for parse in (parse_invocation, parse_notification):
         with pytest.raises(BadRequest, match=r"^The body is not valid JSON\.$"):
             parse(body)
 
 
 @pytest.mark.parametrize("x", ["1e999", '"a"', "null", "[]", "NaN"])
-def test_a_coordinate_that_is_no_number_is_refused(x: str) -> None:
+def test_a_coordinate_that_is_not_a_number_is_refused(x: str) -> None:
     text = json.dumps(call(input={"type": "multiArea", "content": {"polygons": [{"points": [{"x": 17, "y": 0}]}]}}))
     with pytest.raises(BadRequest, match=r"input\.content\.polygons\.0\.points\.0\.x"):
         parse_invocation(text.replace("17", x).encode())
 
 
 @pytest.mark.parametrize("token", ["", "a\r\nX-Evil: 1", "sm\u00f6rg\u00e5s", "two words", "a\n", "x" * 16385])
-def test_a_token_that_can_not_stand_in_a_header_is_refused(token: str) -> None:
+def test_a_token_with_characters_invalid_in_headers_is_refused(token: str) -> None:
     with pytest.raises(BadRequest, match=r"callbackInfo\.token") as caught:
         parse_invocation(wire(call(callbackInfo={"url": "https://dpat", "token": token})))
     assert not token or token not in str(caught.value)
@@ -248,23 +248,23 @@ def test_a_notification_with_another_action_is_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [{"width": 5}, {"width": None, "height": 5}, {}])
-def test_a_size_that_is_not_whole_is_none(size: dict[str, Any]) -> None:
+def test_a_size_without_width_or_height_is_none(size: dict[str, Any]) -> None:
     image = ImageInfo.model_validate({"id": "S-1", "imageSize": size, "tileSize": size})
     assert (image.image_size, image.tile_size) == (None, None)
 
 
-def test_planes_and_paths_without_an_id_break_nothing() -> None:
+def test_planes_and_paths_may_lack_an_id() -> None:
     image = ImageInfo.model_validate({"id": "S-1", "focalPlanes": [{"id": None}], "opticalPaths": [{}]})
     assert image.focal_planes is not None
     assert image.focal_planes[0].id is None
 
 
-def test_a_token_may_come_without_its_lifetime() -> None:
+def test_a_token_may_lack_its_lifetime() -> None:
     token = Token.model_validate({"accessToken": "abc", "expiresIn": None, "scope": "new"})
     assert (token.expires_in, token.token_type) == (None, None)
 
 
-def test_quality_control_goes_out_as_the_page_says() -> None:
+def test_quality_control_is_serialized_as_specified() -> None:
     wanted = QualityControl(status="Rejected", version_id="v7")
     update = QualityControlUpdate(application_version="1.0", quality_control=wanted)
     assert update.to_wire() == {

@@ -13,12 +13,12 @@ from slidehook.dpat.iaapi.multipart import PartEnd, PartHead, read_parts
 
 Part = tuple[dict[str, str], bytes]
 BOUNDARY_SIGNS = "abcXYZ0189'()+_,-./:=? "
-"""All that RFC 2046 allows; a space not at the end."""
+"""All characters that RFC 2046 allows; a space may not be the last."""
 
 
 @dataclass(frozen=True)
 class Body:
-    """A multipart body, and what is in it. `closed`: the offset at which its closing delimiter is whole."""
+    """A multipart body and its parts. `closed` is the offset of the end of its closing delimiter."""
 
     boundary: str
     content: bytes
@@ -68,7 +68,7 @@ def chunked(content: bytes, cuts: Iterable[int]) -> Iterator[bytes]:
 def bodies(draw: st.DrawFn) -> Body:
     boundary = draw(st.text(BOUNDARY_SIGNS, min_size=1, max_size=70).filter(lambda each: not each.endswith(" ")))
     mark = b"\r\n--" + boundary.encode()
-    # Pieces that look like a delimiter's beginning are what a reader stumbles over.
+    # Text that looks like the beginning of a delimiter is the difficult case for a parser.
     lookalikes = [
         mark[:-1],
         mark + b"x",
@@ -83,7 +83,7 @@ def bodies(draw: st.DrawFn) -> Body:
     ]
     piece = st.one_of(st.binary(max_size=40), st.sampled_from(lookalikes))
     raw = st.lists(piece, max_size=8).map(b"".join)
-    # A delimiter itself can't stand in a body, nor can it arise where two things meet.
+    # A body can't contain a delimiter, not even across the border of two parts.
     text = raw.filter(lambda each: not delimits(b"\r\n" + each + b"\r\n", boundary))
     headers = st.dictionaries(
         st.sampled_from(["content-type", "x-a", "content-disposition"]),
@@ -96,7 +96,7 @@ def bodies(draw: st.DrawFn) -> Body:
 
 
 def delimits(text: bytes, boundary: str) -> bool:
-    """Whether a delimiter stands in the text: an independent, slow reading of RFC 2046."""
+    """Whether the text contains a delimiter: an independent, slow implementation of RFC 2046."""
     lines = text.split(b"\r\n")[1:]
     mark = b"--" + boundary.encode()
     return any(
@@ -107,7 +107,7 @@ def delimits(text: bytes, boundary: str) -> bool:
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_however_the_stream_is_split_the_parts_are_the_same(data: st.DataObject) -> None:
+def test_the_parts_do_not_depend_on_the_splitting_of_the_stream(data: st.DataObject) -> None:
     body = data.draw(bodies())
     cuts = data.draw(st.lists(st.integers(0, len(body.content)), max_size=12))
     assert collect(chunked(body.content, cuts), body.boundary) == body.parts
@@ -115,7 +115,7 @@ def test_however_the_stream_is_split_the_parts_are_the_same(data: st.DataObject)
 
 @given(bodies())
 @settings(max_examples=60, deadline=None)
-def test_byte_by_byte_the_parts_are_the_same(body: Body) -> None:
+def test_a_stream_of_single_bytes_has_the_same_parts(body: Body) -> None:
     every_byte = range(len(body.content))
     assert collect(chunked(body.content, every_byte), body.boundary) == body.parts
 
@@ -129,12 +129,12 @@ def test_a_stream_that_ends_before_its_closing_delimiter_is_incomplete(data: st.
         collect([body.content[:cut]], body.boundary)
 
 
-def test_cut_at_any_byte_only_whole_parts_have_ended() -> None:
+def test_a_stream_truncated_anywhere_ends_only_complete_parts() -> None:
     body = build("b", [({"a": "1"}, b"first\r\n--"), ({}, b""), ({}, b"--bx\r\n--")], epilogue=b"\r\n")
     for cut in range(body.closed):
         ended: list[bytes] = []
         pieces: list[bytes] = []
-        with pytest.raises(DownloadIncomplete):  # noqa: PT012 - what came before the error counts here
+        with pytest.raises(DownloadIncomplete):  # noqa: PT012 - the parts before the error are checked
             for event in read_parts([body.content[:cut]], "b"):
                 if isinstance(event, memoryview):
                     pieces.append(bytes(event))
@@ -149,11 +149,11 @@ def test_header_names_come_in_lower_case_and_folded_lines_joined() -> None:
     assert collect([content], "b") == [({"content-disposition": 'attachment; filename="a.svs"'}, b"x")]
 
 
-def test_a_body_of_no_parts_is_empty() -> None:
+def test_a_body_without_parts_is_empty() -> None:
     assert collect([b"--b--"], "b") == []
 
 
-def test_headers_without_end_are_refused_before_they_fill_the_memory() -> None:
+def test_endless_headers_are_refused_within_bounded_memory() -> None:
     def endless() -> Iterator[bytes]:
         yield b"--b\r\n"
         for _ in range(100):
@@ -164,7 +164,7 @@ def test_headers_without_end_are_refused_before_they_fill_the_memory() -> None:
         collect(endless(), "b")
 
 
-def test_padding_without_end_is_no_delimiter_and_does_not_fill_the_memory() -> None:
+def test_endless_padding_is_not_a_delimiter_and_takes_bounded_memory() -> None:
     padded = b"--b" + b" " * 40_000 + b"\r\n"
     content = b"--b\r\n\r\nx\r\n" + padded + b"--b--"
     assert collect(chunked(content, range(0, len(content), 1000)), "b") == [({}, b"x\r\n" + padded[:-2])]

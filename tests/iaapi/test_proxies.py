@@ -1,4 +1,4 @@
-"""Proxies on the way to DPAT: the site's setting alone counts, and a proxy's answer is no word of DPAT's."""
+"""Proxies in front of DPAT: only the site's setting applies, and a proxy's answer is not taken for DPAT's."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.iaapi.little_dpat import BASE, LittleDpat, Reply
 INFO = "/slides/S-1/info"
 PAGE = {"Content-Type": "text/html; charset=utf-8", "X-Sectra-ApiVersion": None}
 DPAT = "http://dpat.invalid"
-"""A host that only a proxy could reach."""
+"""A host that is reachable only through a proxy."""
 
 
 class Proxy(ThreadingHTTPServer):
-    """A real HTTP proxy that gives every call the same answer, and keeps what it was asked."""
+    """A real HTTP proxy that answers every call alike and records the calls."""
 
     daemon_threads = True
 
@@ -47,7 +47,7 @@ class Answering(BaseHTTPRequestHandler):
     server: Proxy
 
     def log_message(self, *_: Any) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self.server.asked.append((f"{self.command} {self.path}", self.headers.get("Proxy-Authorization")))
@@ -92,7 +92,7 @@ def test_the_hosts_proxy_variables_are_not_used(dpat: LittleDpat, proxy: Proxy) 
         client_at(DPAT + BASE).slide_info("S-1")
 
 
-def test_dpat_is_called_through_the_sites_proxy_also_on_new_connections(proxy: Proxy) -> None:
+def test_dpat_is_called_through_the_sites_proxy_even_on_new_connections(proxy: Proxy) -> None:
     settings = Settings(_env_file=None, dpat_proxy=proxy.address.replace("//", "//me:pa%3Ass@"))
     server = DpatServer(DPAT + BASE, settings)
     server.client("the-token").slide_info("S-1")
@@ -107,29 +107,29 @@ def test_loopback_is_called_without_the_sites_proxy(dpat: LittleDpat, proxy: Pro
     assert proxy.asked == []
 
 
-def test_a_proxy_that_is_away_is_named_without_its_password() -> None:
+def test_an_unreachable_proxy_is_named_without_its_password() -> None:
     address = f"127.0.0.1:{dead_port()}"
     for scheme in ("http", "https"):
-        with pytest.raises(DpatNotReached) as told:
+        with pytest.raises(DpatNotReached) as caught:
             client_at(f"{scheme}://dpat.invalid{BASE}", f"http://me:secret@{address}").slide_info("S-1")
-        assert str(told.value) == f"The proxy http://{address} (SLIDEHOOK_DPAT_PROXY) can't be reached."
+        assert str(caught.value) == f"The proxy http://{address} (SLIDEHOOK_DPAT_PROXY) can't be reached."
 
 
 @pytest.mark.parametrize(("status", "end"), [(403, "it answered 403."), (407, "it answered 407 (user or password).")])
-def test_a_proxy_that_lets_no_tls_through_is_named(proxy: Proxy, status: int, end: str) -> None:
+def test_a_proxy_that_blocks_tls_is_named(proxy: Proxy, status: int, end: str) -> None:
     proxy.status = status
-    with pytest.raises(DpatNotReached) as told:
+    with pytest.raises(DpatNotReached) as caught:
         client_at(f"https://dpat.invalid{BASE}", proxy.address.replace("//", "//me:secret@")).slide_info("S-1")
     sentence = f"The proxy {proxy.address} (SLIDEHOOK_DPAT_PROXY) lets no call through to DPAT: {end}"
-    assert str(told.value) == sentence
+    assert str(caught.value) == sentence
 
 
 def test_a_page_of_the_sites_proxy_names_it_without_its_password(proxy: Proxy) -> None:
     proxy.status, proxy.body, proxy.headers = 403, b"<html>Blocked by \x1b[31mYOU", {"Content-Type": "text/html"}
-    with pytest.raises(NotFromDpat) as told:
+    with pytest.raises(NotFromDpat) as caught:
         client_at(DPAT + BASE, proxy.address.replace("//", "//me:secret@")).slide_info("S-1")
     where = f"at or behind {proxy.address} (SLIDEHOOK_DPAT_PROXY)"
-    assert str(told.value) == f"A proxy {where} answered 403 in DPAT's place to GET /slides/S-1/info."
+    assert str(caught.value) == f"A proxy {where} answered 403 in DPAT's place to GET /slides/S-1/info."
 
 
 @pytest.mark.parametrize(
@@ -150,21 +150,21 @@ def test_a_page_of_the_sites_proxy_names_it_without_its_password(proxy: Proxy) -
         (504, {**PAGE, "Via": "1.1 gate"}),
     ],
 )
-def test_a_proxys_refusal_is_no_word_on_token_or_slide(
+def test_a_proxys_refusal_does_not_concern_token_or_slide(
     dpat: LittleDpat, status: int, headers: dict[str, str | None]
 ) -> None:
     dpat.answer("GET", INFO, Reply(status, b"<html>no", headers))
     source = Tokens()
     settings = Settings(_env_file=None)
-    with pytest.raises(NotFromDpat, match=f"^A proxy.* answered {status} in DPAT's place to GET {INFO}") as told:
+    with pytest.raises(NotFromDpat, match=f"^A proxy.* answered {status} in DPAT's place to GET {INFO}") as caught:
         DpatServer(dpat.url, settings).client(source).slide_info("S-1")
-    assert dpat.url.removesuffix(BASE) in str(told.value)
-    assert isinstance(told.value, DpatUnavailable)
+    assert dpat.url.removesuffix(BASE) in str(caught.value)
+    assert isinstance(caught.value, DpatUnavailable)
     assert source.refused == []
 
 
 class Tokens(Secrets):
-    """Gives one token, and keeps which were refused."""
+    """Returns one token, and records the refused ones."""
 
     def __init__(self) -> None:
         self.refused: list[str] = []
@@ -189,7 +189,7 @@ class Tokens(Secrets):
         {**PAGE, "WWW-Authenticate": 'Bearer error="invalid_token"'},
     ],
 )
-def test_dpats_own_refusal_is_one_of_the_token_also_behind_a_proxy(
+def test_dpats_own_refusal_concerns_the_token_even_behind_a_proxy(
     dpat: LittleDpat, status: int, headers: dict[str, str | None]
 ) -> None:
     dpat.answer("GET", INFO, Reply(status, {"message": "no"}, headers))
@@ -199,7 +199,7 @@ def test_dpats_own_refusal_is_one_of_the_token_also_behind_a_proxy(
     assert source.refused == ["first", "second"]
 
 
-def test_the_accounts_token_refused_by_a_proxy_is_asked_for_again(dpat: LittleDpat) -> None:
+def test_fetching_the_accounts_token_is_retried_after_a_proxys_refusal(dpat: LittleDpat) -> None:
     dpat.answer("POST", "/token", Reply(403, b"<html>", PAGE))
     server = DpatServer(dpat.url, Settings(_env_file=None))
     with pytest.raises(NotFromDpat):
@@ -210,7 +210,7 @@ def test_the_accounts_token_refused_by_a_proxy_is_asked_for_again(dpat: LittleDp
         server.fetch_token("user", "word", "app", tries=2, sleep=lambda _: None)
 
 
-def test_what_dpat_itself_lacks_is_not_found_whatever_it_looks_like(dpat: LittleDpat) -> None:
+def test_a_404_of_dpat_itself_means_not_found(dpat: LittleDpat) -> None:
     dpat.answer("GET", INFO, Reply(404, b"<html>", {"Content-Type": "text/html"}))
     with pytest.raises(NotFound):
         client_at(dpat.url).slide_info("S-1")
@@ -218,7 +218,7 @@ def test_what_dpat_itself_lacks_is_not_found_whatever_it_looks_like(dpat: Little
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 @pytest.mark.parametrize("headers", [{}, PAGE, {"Via": "1.1 gate"}, {**PAGE, "Content-Type": "application/json"}])
-def test_a_web_server_without_its_dpat_is_no_proxy(
+def test_a_5xx_without_a_proxys_marks_counts_as_dpats(
     dpat: LittleDpat, status: int, headers: dict[str, str | None]
 ) -> None:
     dpat.answer("GET", INFO, Reply(status, b"{}", headers))
@@ -226,14 +226,14 @@ def test_a_web_server_without_its_dpat_is_no_proxy(
         client_at(dpat.url).slide_info("S-1")
 
 
-def test_a_proxy_is_left_alone_for_as_long_as_it_asks(dpat: LittleDpat) -> None:
+def test_a_proxys_retry_after_is_respected(dpat: LittleDpat) -> None:
     dpat.answer("GET", INFO, Reply(503, b"<html>", {**PAGE, "Server": "squid", "Retry-After": "7"}))
-    with pytest.raises(NotFromDpat) as told:
+    with pytest.raises(NotFromDpat) as caught:
         client_at(dpat.url).slide_info("S-1")
-    assert told.value.retry_after_s == 7.0
+    assert caught.value.retry_after_s == 7.0
 
 
-def test_a_kind_of_proxy_is_named_in_our_words(dpat: LittleDpat) -> None:
+def test_a_proxys_product_is_named_in_our_words(dpat: LittleDpat) -> None:
     dpat.answer("GET", INFO, Reply(403, b"", {**PAGE, "Server": "squid/\x1b[31mJOHN DOE"}))
     with pytest.raises(
         NotFromDpat, match=r"^A proxy \(Squid\) between here and http://127\.0\.0\.1:\d+ answered 403"
@@ -245,7 +245,7 @@ def test_a_kind_of_proxy_is_named_in_our_words(dpat: LittleDpat) -> None:
     "wrong",
     ["proxy:3128", "socks5://proxy:1080", "http://", "http://proxy:banana", "http://a b", "http://p/x", "http://p?x"],
 )
-def test_a_proxy_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+def test_an_invalid_proxy_setting_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     monkeypatch.setenv("SLIDEHOOK_DPAT_PROXY", wrong)
     with pytest.raises(SettingsInvalid, match=r"^SLIDEHOOK_DPAT_PROXY: .*http://proxy\.example\.org:3128"):
         read_settings()
@@ -253,8 +253,8 @@ def test_a_proxy_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPatch, w
 
 def test_the_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIDEHOOK_DPAT_PROXY", "socks5://me:secret@proxy:3128")
-    with pytest.raises(SettingsInvalid) as told:
+    with pytest.raises(SettingsInvalid) as caught:
         read_settings()
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
     settings = Settings(_env_file=None, dpat_proxy="http://me:secret@proxy:3128/")
     assert "secret" not in repr(settings)

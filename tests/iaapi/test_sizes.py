@@ -1,4 +1,4 @@
-"""A server whose answers have no end fills no memory: neither ours while it sends, nor by what it announces."""
+"""An endless answer does not fill the memory, neither by its bytes nor by its announced length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ calls = {
     "token": lambda: client._transport.fetch_token("user", "password", "app", tries=1),
 }
 def peak_kib():
-    # Not ru_maxrss, which begins with what the parent held.
+    # Not ru_maxrss, which starts at the parent's value.
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 before = peak_kib()
@@ -49,14 +49,14 @@ except SlidehookError as error:
     said = f"{type(error).__name__}: {error}"
 print((peak_kib() - before) // 1024, said)
 """
-"""Prints by how many MiB the memory of a process has grown with a call, and how that ended."""
+"""Prints the growth of a process's memory by a call, in MiB, and the call's outcome."""
 
 Send = Callable[[bytes], None]
 
 
 @contextmanager
 def endless(head: str, body: Callable[[Send], None]) -> Iterator[str]:
-    """Answer every call with `head` and whatever `body` sends, until the caller hangs up; gives the callback URL."""
+    """Answer every call with `head` and endless `body`, until the caller disconnects; yields the callback URL."""
 
     def serve() -> None:
         with suppress(OSError):
@@ -121,10 +121,10 @@ EVER_NEXT_CHUNK = b"1\r\na\r\n" * 50_000
         ("tile", HUGE, ZEROS, "Malformed: DPAT's answer is longer"),
     ],
 )
-def test_no_answer_without_an_end_is_read_to_it(call: str, head: str, piece: bytes, said: str) -> None:
+def test_an_endless_answer_is_read_only_up_to_its_limit(call: str, head: str, piece: bytes, said: str) -> None:
     with endless(head, for_ever(piece)) as url:
-        grown_mib, told = grown_by(url, call)
-    assert told.startswith(said)
+        grown_mib, outcome = grown_by(url, call)
+    assert outcome.startswith(said)
     assert grown_mib < (180 if call in {"list", "access", "attachment"} else 60)
 
 
@@ -139,23 +139,23 @@ def test_no_answer_without_an_end_is_read_to_it(call: str, head: str, piece: byt
         ("info", b'{"id":"S","focalPlanes":[', b"1,", 3 * MIB),
     ],
 )
-def test_no_json_takes_much_more_memory_than_it_has_bytes(call: str, begin: bytes, piece: bytes, length: int) -> None:
+def test_the_memory_for_json_is_bounded_by_its_size(call: str, begin: bytes, piece: bytes, length: int) -> None:
     body = begin + piece * (length // len(piece))
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
     with endless(head, lambda send: send(body)) as url:
-        grown_mib, told = grown_by(url, call)
-    assert told.startswith("Malformed: ")
+        grown_mib, outcome = grown_by(url, call)
+    assert outcome.startswith("Malformed: ")
     assert grown_mib < 500
 
 
 def grown_by(url: str, call: str) -> tuple[int, str]:
     command = [sys.executable, "-c", PROGRAM, url, call]
     done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=True)
-    grown, _, told = done.stdout.strip().partition(" ")
-    return int(grown), told
+    grown, _, outcome = done.stdout.strip().partition(" ")
+    return int(grown), outcome
 
 
-def test_each_kind_of_answer_has_its_own_length() -> None:
+def test_each_kind_of_answer_has_its_own_limit() -> None:
     results, record = max_response_bytes("/applications/app/results/slide/S"), max_response_bytes("/slides/S/info")
     assert record == max_response_bytes("/token") == max_response_bytes("/anything") == RECORD_BYTES
     assert record < max_response_bytes("/slides/S/label") < max_response_bytes("/requests/A/images/info") < results

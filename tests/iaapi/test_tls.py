@@ -1,4 +1,4 @@
-"""HTTPS with certificates of the test's own: trusted where the site says so, else refused with one sentence."""
+"""HTTPS with the test's own certificates: trusted if configured, else refused with one sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def hospital() -> trustme.CA:
 
 @pytest.fixture
 def start(sample_slides: Path) -> Iterator[Callable[[trustme.LeafCert], Simulator]]:
-    """Start simulators that show a certificate."""
+    """Start simulators with a certificate."""
     with ExitStack() as stack:
 
         def start(certificate: trustme.LeafCert) -> Simulator:
@@ -51,7 +51,7 @@ def client(sim: Simulator, bundle: Path | None = None) -> DpatClient:
     return DpatServer(sim.callback_url, settings).client(sim.token(), tries=3)
 
 
-def test_a_certificate_of_the_hospitals_own_is_trusted_through_the_bundle(
+def test_the_hospitals_own_certificate_is_trusted_through_the_bundle(
     start: Callable[[trustme.LeafCert], Simulator], hospital: trustme.CA, bundle: Path, tmp_path: Path
 ) -> None:
     sim = start(hospital.issue_cert("127.0.0.1"))
@@ -88,7 +88,7 @@ def test_a_certificate_of_another_authority_is_refused(
         client(sim, bundle).info()
 
 
-def test_a_server_that_is_away_is_no_matter_of_certificates(
+def test_an_unavailable_server_is_not_a_certificate_problem(
     start: Callable[[trustme.LeafCert], Simulator], hospital: trustme.CA, bundle: Path
 ) -> None:
     sim = start(hospital.issue_cert("127.0.0.1"))
@@ -99,7 +99,7 @@ def test_a_server_that_is_away_is_no_matter_of_certificates(
         api.info()
 
 
-def test_a_bundle_that_has_gone_is_said_to_be(
+def test_a_missing_bundle_is_reported(
     start: Callable[[trustme.LeafCert], Simulator], hospital: trustme.CA, bundle: Path
 ) -> None:
     sim = start(hospital.issue_cert("127.0.0.1"))

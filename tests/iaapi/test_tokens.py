@@ -17,8 +17,8 @@ DPAT, APP = "https://dpat.example/v1", "tissue-area"
 INFO = "/slides/S-1/info"
 
 
-class Purse:
-    """Gives the tokens that the test put in, newest last; remembers which were refused."""
+class FakeTokenSource:
+    """Returns the test's tokens, newest last; records the refused ones."""
 
     def __init__(self, *tokens: str) -> None:
         self.left = list(tokens)
@@ -36,7 +36,7 @@ class Purse:
 
 
 def taking(dpat: LittleDpat, *good: str, status: int = 401) -> Callable[[Call], Reply]:
-    """Have DPAT take these tokens only."""
+    """Make DPAT accept only these tokens."""
 
     def answer(call: Call) -> Reply:
         token = call.headers["Authorization"].removeprefix("Bearer ")
@@ -46,11 +46,11 @@ def taking(dpat: LittleDpat, *good: str, status: int = 401) -> Callable[[Call], 
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_call_whose_token_is_refused_is_made_again_with_another(
+def test_a_call_with_a_refused_token_is_repeated_with_another(
     dpat: LittleDpat, server: DpatServer, status: int
 ) -> None:
     dpat.answer("GET", INFO, taking(dpat, "new", status=status))
-    purse = Purse("old", "new")
+    purse = FakeTokenSource("old", "new")
     client = server.client(purse)
     assert client.slide_info("S-1").id == "S-1"
     assert purse.refused == ["old"]
@@ -59,25 +59,25 @@ def test_a_call_whose_token_is_refused_is_made_again_with_another(
     assert [call.headers["X-Sectra-ApiVersion"] for call in dpat.calls] == ["1.5", "1.5", "1.10"]
 
 
-def test_where_a_newer_requests_token_has_expired_too_the_service_accounts_is_used(
+def test_the_service_accounts_token_is_used_when_newer_tokens_have_expired(
     dpat: LittleDpat, server: DpatServer
 ) -> None:
     dpat.answer("GET", INFO, taking(dpat, "the-accounts"))
-    purse = Purse("old", "newer", "the-accounts")
+    purse = FakeTokenSource("old", "newer", "the-accounts")
     assert server.client(purse).slide_info("S-1").id == "S-1"
     assert purse.refused == ["old", "newer"]
 
 
-def test_it_is_made_again_a_few_times_only(dpat: LittleDpat, server: DpatServer) -> None:
+def test_the_number_of_other_tokens_is_limited(dpat: LittleDpat, server: DpatServer) -> None:
     dpat.answer("GET", INFO, taking(dpat, "none"))
     with pytest.raises(TokenExpired, match="401"):
-        server.client(Purse(*(f"token-{number}" for number in range(9))), tries=5).slide_info("S-1")
+        server.client(FakeTokenSource(*(f"token-{number}" for number in range(9))), tries=5).slide_info("S-1")
     assert len(dpat.calls) == 1 + OTHERS
 
 
 def test_without_another_token_the_refusal_stands(dpat: LittleDpat, server: DpatServer) -> None:
     dpat.answer("GET", INFO, taking(dpat, "none"))
-    client = server.client(Purse("old"))
+    client = server.client(FakeTokenSource("old"))
     with pytest.raises(TokenExpired, match="401"):
         client.slide_info("S-1")
     with pytest.raises(TokenExpired, match="no token is left"):
@@ -89,13 +89,13 @@ def test_a_new_result_is_sent_again_whole_and_stored_once(
     dpat: LittleDpat, server: DpatServer, record: ResultRecord
 ) -> None:
     dpat.answer("POST", f"/applications/{APP}/results", taking(dpat, "new"))
-    stored = server.client(Purse("old", "new")).create_result(APP, record)
+    stored = server.client(FakeTokenSource("old", "new")).create_result(APP, record)
     first, second = dpat.made("POST")
     assert first.json == second.json
     assert list(dpat.results) == [1] == [stored.id]
 
 
-def test_an_update_is_sent_again_in_the_way_that_the_server_takes(
+def test_an_update_is_repeated_by_the_method_that_the_server_accepts(
     dpat: LittleDpat, server: DpatServer, record: ResultRecord
 ) -> None:
     stored = server.client("any").create_result(APP, record)
@@ -103,33 +103,33 @@ def test_an_update_is_sent_again_in_the_way_that_the_server_takes(
     dpat.answer("PATCH", one, lambda call: Reply(405 if "new" in call.headers["Authorization"] else 401))
     dpat.answer("PUT", one, taking(dpat, "new"))
     dpat.answer("GET", one, taking(dpat, "new"))
-    updated = server.client(Purse("old", "new")).update_result(APP, record, stored)
+    updated = server.client(FakeTokenSource("old", "new")).update_result(APP, record, stored)
     assert updated.version_id == "v2"
     assert [call.method for call in dpat.calls] == ["POST", "PATCH", "GET", "GET", "PATCH", "PUT"]
 
 
-def test_a_slides_files_come_although_the_token_has_expired(dpat: LittleDpat, server: DpatServer) -> None:
+def test_a_slides_files_are_downloaded_with_a_new_token(dpat: LittleDpat, server: DpatServer) -> None:
     def files(call: Call) -> Reply:
         return Reply(body=b"x" * 100_000) if "new" in call.headers["Authorization"] else Reply(401, b"y" * 100_000)
 
     dpat.answer("GET", "/slides/S-1/files", files)
-    with server.client(Purse("old", "new")).files("S-1") as response:
+    with server.client(FakeTokenSource("old", "new")).files("S-1") as response:
         assert b"".join(response.iter_content(1000)) == b"x" * 100_000
 
 
-def test_what_is_sent_again_leads_nowhere_else(dpat: LittleDpat, server: DpatServer) -> None:
+def test_a_repeated_call_does_not_follow_a_redirect(dpat: LittleDpat, server: DpatServer) -> None:
     with LittleDpat() as other:
         dpat.answer("GET", INFO, Reply(401), Reply(302, headers={"Location": other.url + INFO}))
         with pytest.raises(DpatRefused, match="redirect"):
-            server.client(Purse("old", "new")).slide_info("S-1")
+            server.client(FakeTokenSource("old", "new")).slide_info("S-1")
         assert not other.calls
 
 
 # --- the service account
 
 
-class Office:
-    """Where the service account gets its tokens: fails as the test says, else gives numbered ones."""
+class TokenIssuer:
+    """Issues the service account's numbered tokens, or fails as the test demands."""
 
     def __init__(self, expires_in: float | None = 3600) -> None:
         self.expires_in = expires_in
@@ -156,22 +156,26 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def office() -> Office:
-    return Office()
+def issuer() -> TokenIssuer:
+    return TokenIssuer()
 
 
 @pytest.fixture
-def account(office: Office, clock: Clock) -> ServiceAccount:
-    return ServiceAccount(office, clock=clock)
+def account(issuer: TokenIssuer, clock: Clock) -> ServiceAccount:
+    return ServiceAccount(issuer, clock=clock)
 
 
 @pytest.mark.parametrize(
     ("expires_in", "renewed_after_s"), [(3600.0, 3600 - EARLY_S), (10.0, 8.0), (None, None), (0.0, None)]
 )
-def test_a_token_is_renewed_before_it_ends(
-    office: Office, account: ServiceAccount, clock: Clock, expires_in: float | None, renewed_after_s: float | None
+def test_a_token_is_renewed_before_it_expires(
+    issuer: TokenIssuer,
+    account: ServiceAccount,
+    clock: Clock,
+    expires_in: float | None,
+    renewed_after_s: float | None,
 ) -> None:
-    office.expires_in = expires_in
+    issuer.expires_in = expires_in
     assert account.token(DPAT, APP) == "token-1"
     clock.now += (renewed_after_s or 1e6) - 0.01
     assert account.token(DPAT, APP) == "token-1"
@@ -179,13 +183,13 @@ def test_a_token_is_renewed_before_it_ends(
     assert account.token(DPAT, APP) == ("token-1" if renewed_after_s is None else "token-2")
 
 
-def test_each_server_and_app_has_a_token_of_its_own(office: Office, account: ServiceAccount) -> None:
+def test_each_server_and_app_has_its_own_token(issuer: TokenIssuer, account: ServiceAccount) -> None:
     places = [(DPAT, APP), (DPAT, "other"), ("https://other/v1", APP)]
     assert [account.token(*each) for each in places * 2] == ["token-1", "token-2", "token-3"] * 2
-    assert office.asked == places
+    assert issuer.asked == places
 
 
-def test_many_threads_at_once_have_it_renewed_once(clock: Clock) -> None:
+def test_concurrent_threads_renew_the_token_once(clock: Clock) -> None:
     begun, go_on = threading.Semaphore(0), threading.Event()
     asked: list[str] = []
 
@@ -216,7 +220,7 @@ def test_many_threads_at_once_have_it_renewed_once(clock: Clock) -> None:
         clock.now += 90
 
 
-def test_one_servers_slow_renewal_holds_up_no_other(clock: Clock) -> None:
+def test_a_slow_renewal_for_one_server_blocks_no_other(clock: Clock) -> None:
     go_on, begun = threading.Event(), threading.Event()
 
     def fetch(url: str, _: str) -> Token:
@@ -234,51 +238,49 @@ def test_one_servers_slow_renewal_holds_up_no_other(clock: Clock) -> None:
     waiting.join(10)
 
 
-def test_many_threads_whose_token_is_refused_have_it_renewed_once(
-    office: Office, account: ServiceAccount, clock: Clock
-) -> None:
+def test_concurrent_refusals_renew_the_token_once(issuer: TokenIssuer, account: ServiceAccount, clock: Clock) -> None:
     assert account.token(DPAT, APP) == "token-1"
     clock.now += NEW_S
     assert [account.token(DPAT, APP, refused="token-1") for _ in range(5)] == ["token-2"] * 5
-    assert len(office.asked) == 2
+    assert len(issuer.asked) == 2
 
 
-def test_a_refused_token_that_is_quite_new_is_not_renewed_again_and_again(
-    office: Office, account: ServiceAccount, clock: Clock
+def test_a_refused_new_token_is_not_renewed_repeatedly(
+    issuer: TokenIssuer, account: ServiceAccount, clock: Clock
 ) -> None:
     assert account.token(DPAT, APP) == "token-1"
     assert account.token(DPAT, APP, refused="token-1") is None
     clock.now += NEW_S
     assert account.token(DPAT, APP, refused="token-1") == "token-2"
     assert account.token(DPAT, APP, refused="somebody else's") == "token-2"
-    assert len(office.asked) == 2
+    assert len(issuer.asked) == 2
 
 
 @pytest.mark.parametrize(
     "error", [DpatRefused("The password is wrong."), NotFound("No such app."), Malformed("HTML.")]
 )
-def test_an_account_that_dpat_refuses_is_told_of_once_and_left_alone_for_a_while(
-    office: Office, account: ServiceAccount, clock: Clock, error: Exception
+def test_a_refused_account_is_logged_once_and_not_tried_for_a_while(
+    issuer: TokenIssuer, account: ServiceAccount, clock: Clock, error: Exception
 ) -> None:
-    office.errors = [error]
+    issuer.errors = [error]
     with capture_logs() as logged:
         assert [account.token(DPAT, APP) for _ in range(3)] == [None] * 3
         clock.now += REFUSAL_S - 1
         assert account.token(DPAT, APP) is None
-    assert len(office.asked) == 1
+    assert len(issuer.asked) == 1
     assert [(each["log_level"], each["reason"]) for each in logged] == [("error", str(error))]
     clock.now += 1
     assert account.token(DPAT, APP) == "token-2"
 
 
-def test_a_dpat_that_is_away_is_asked_again(office: Office, account: ServiceAccount) -> None:
-    office.errors = [DpatUnavailable("DPAT can't be reached.")]
+def test_an_unavailable_dpat_is_asked_again_for_a_token(issuer: TokenIssuer, account: ServiceAccount) -> None:
+    issuer.errors = [DpatUnavailable("DPAT can't be reached.")]
     with pytest.raises(DpatUnavailable):
         account.token(DPAT, APP)
     assert account.token(DPAT, APP) == "token-2"
 
 
-def test_nothing_secret_is_shown_of_an_account(account: ServiceAccount) -> None:
+def test_the_repr_of_an_account_hides_secrets(account: ServiceAccount) -> None:
     token = account.token(DPAT, APP)
 
     def texts(thing: Any) -> str:

@@ -1,4 +1,4 @@
-"""A field that can't be read and is not needed costs no slide, whatever stands in it."""
+"""An unreadable optional field loses no slide, whatever its content."""
 
 from __future__ import annotations
 
@@ -76,20 +76,20 @@ JUNK = [
     "true",
     '[{"a": [{}]}]',
 ]
-"""Values as JSON, or as near to it as servers come."""
+"""Values in JSON, or in invalid JSON as sent by some servers."""
 
 Way = tuple[str | int, ...]
 
 
 def ways(value: Any, needed: set[Way], at: Way = ()) -> list[Way]:
-    """Give the way to each field and item in a body, but for those that are needed."""
+    """Yield the path of each field and item in a body, except the required ones."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     inner = [way for key, each in pairs for way in ways(each, needed, (*at, key))]
     return inner if at in needed or not at else [at, *inner]
 
 
 def spoiled(body: Any, way: Way, junk: str) -> bytes:
-    """Write a body with something else at one place."""
+    """Serialize a body with another value at one path."""
     copy = json.loads(json.dumps(body))
     inside = copy
     for key in way[:-1]:
@@ -102,7 +102,9 @@ SIZE: set[Way] = {("id",), ("imageSize",), ("imageSize", "width"), ("imageSize",
 
 
 @pytest.mark.parametrize("way", ways(IMAGE, SIZE), ids=str)
-def test_no_optional_field_of_an_image_record_costs_the_slide(dpat: LittleDpat, client: DpatClient, way: Way) -> None:
+def test_no_unreadable_optional_field_of_an_image_record_loses_the_slide(
+    dpat: LittleDpat, client: DpatClient, way: Way
+) -> None:
     right = ImageInfo.model_validate(IMAGE)
     for junk in JUNK:
         dpat.answer("GET", INFO, Reply(body=spoiled(IMAGE, way, junk)))
@@ -113,19 +115,19 @@ def test_no_optional_field_of_an_image_record_costs_the_slide(dpat: LittleDpat, 
 
 
 @pytest.mark.parametrize("way", ways(IMAGE, {("id",)}), ids=str)
-def test_no_field_of_a_notifications_image_record_costs_the_slide(way: Way) -> None:
+def test_no_unreadable_field_of_a_notifications_image_record_loses_the_slide(way: Way) -> None:
     body = call(action=..., imageInfo=IMAGE)
     for junk in JUNK:
         assert parse_notification(spoiled(body, ("imageInfo", *way), junk)).slide_id == "S-1"
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_a_notification_whose_image_record_can_not_be_read_comes_without_it(junk: str) -> None:
+def test_an_unreadable_image_record_of_a_notification_counts_as_missing(junk: str) -> None:
     assert parse_notification(spoiled(call(action=..., imageInfo=IMAGE), ("imageInfo",), junk)).image_info is None
 
 
 @pytest.mark.parametrize("junk", [each for each in JUNK if each != "-1"] + ["0", "-0.25", '"nan"', '"Infinity"'])
-def test_a_pixel_size_that_can_not_be_read_is_missing_and_never_guessed(
+def test_an_unreadable_pixel_size_is_missing_and_never_guessed(
     dpat: LittleDpat, client: DpatClient, junk: str
 ) -> None:
     dpat.answer("GET", INFO, Reply(body=spoiled(IMAGE, ("micronsPerPixel",), junk)))
@@ -135,7 +137,7 @@ def test_a_pixel_size_that_can_not_be_read_is_missing_and_never_guessed(
     assert fields == ([] if junk == "null" else ["micronsPerPixel"])
 
 
-def test_one_warning_names_all_fields_and_none_of_what_stood_in_them(dpat: LittleDpat, client: DpatClient) -> None:
+def test_one_warning_names_all_fields_but_no_values(dpat: LittleDpat, client: DpatClient) -> None:
     strange = {"staining": "s3cret", "focalPlanes": [None, {"offsetUm": "s3cret"}], "priority": ["s3cret"]}
     dpat.answer("GET", INFO, Reply(body=IMAGE | strange))
     with capture_logs() as logged:
@@ -154,7 +156,7 @@ def test_one_warning_names_all_fields_and_none_of_what_stood_in_them(dpat: Littl
     [(name, junk) for name in ("id", "imageSize") for junk in ("[1]", "true", "[null]")]
     + [("id", "null"), ("imageSize", '"x"'), ("imageSize", "1e400"), ("imageSize", '{"width": "w", "height": 1}')],
 )
-def test_what_an_image_record_needs_and_can_not_be_read_is_one_sentence(
+def test_an_unreadable_required_field_gets_one_sentence(
     dpat: LittleDpat, client: DpatClient, name: str, junk: str
 ) -> None:
     dpat.answer("GET", INFO, Reply(body=spoiled(IMAGE, (name,), junk)))
@@ -163,7 +165,7 @@ def test_what_an_image_record_needs_and_can_not_be_read_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_slide_of_the_case_that_can_not_be_read_costs_no_other(dpat: LittleDpat, client: DpatClient) -> None:
+def test_an_unreadable_slide_of_the_case_affects_no_other(dpat: LittleDpat, client: DpatClient) -> None:
     body = [IMAGE, None, {"staining": "x"}, IMAGE | {"id": "S-2", "staining": "x"}]
     dpat.answer("GET", "/slides/S-1/request/images/info", Reply(body=body))
     assert [each.id for each in client.case_of("S-1")] == ["S-1", "S-2"]
@@ -185,7 +187,7 @@ CONTENT: Way = ("data", "result", "content")
     ],
     ids=str,
 )
-def test_no_optional_field_of_a_changed_result_costs_the_change(way: Way) -> None:
+def test_no_unreadable_optional_field_of_a_changed_result_loses_the_change(way: Way) -> None:
     for junk in JUNK:
         read = parse_invocation(spoiled(call(action="modify", input=MODIFIED), ("input", *way), junk))
         assert isinstance(read, Modify)
@@ -216,7 +218,7 @@ def test_no_optional_field_of_a_changed_result_costs_the_change(way: Way) -> Non
     ],
 )
 @pytest.mark.parametrize("junk", ["-1", "1e400", "[null]", "NaN"])
-def test_a_field_that_says_what_is_to_be_done_is_never_left_out(body: dict[str, Any], way: Way, junk: str) -> None:
+def test_an_unreadable_decisive_field_is_an_error(body: dict[str, Any], way: Way, junk: str) -> None:
     if way[-1] == "id" and junk == "-1":
         junk = "true"
     with pytest.raises(BadRequest):
@@ -224,7 +226,7 @@ def test_a_field_that_says_what_is_to_be_done_is_never_left_out(body: dict[str, 
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_a_token_is_taken_whatever_is_said_beside_it(dpat: LittleDpat, server: DpatServer, junk: str) -> None:
+def test_a_token_is_accepted_whatever_the_other_fields_are(dpat: LittleDpat, server: DpatServer, junk: str) -> None:
     for name in ("expiresIn", "tokenType"):
         body = spoiled({"accessToken": "abc", "tokenType": "Bearer", "expiresIn": 60}, (name,), junk)
         dpat.answer("POST", "/token", Reply(body=body))
@@ -232,7 +234,7 @@ def test_a_token_is_taken_whatever_is_said_beside_it(dpat: LittleDpat, server: D
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_the_versions_are_read_without_the_softwares(dpat: LittleDpat, client: DpatClient, junk: str) -> None:
+def test_the_software_version_is_optional(dpat: LittleDpat, client: DpatClient, junk: str) -> None:
     dpat.answer(
         "GET", "/info", Reply(body=spoiled({"apiVersion": "1.9", "softwareVersion": 1}, ("softwareVersion",), junk))
     )
@@ -248,7 +250,7 @@ MARKED = [
 
 
 @pytest.mark.parametrize("mark", MARKED, ids=["utf-8", "utf-16", "utf-16-be", "utf-32"])
-def test_a_byte_order_mark_is_no_fault(dpat: LittleDpat, client: DpatClient, mark: Any) -> None:
+def test_a_byte_order_mark_is_accepted(dpat: LittleDpat, client: DpatClient, mark: Any) -> None:
     assert parse_invocation(mark(json.dumps(call()))) == parse_invocation(json.dumps(call()).encode())
     notification = json.dumps(call(action=..., imageInfo=IMAGE))
     assert parse_notification(mark(notification)) == parse_notification(notification.encode())
@@ -261,6 +263,6 @@ def test_a_byte_order_mark_is_no_fault(dpat: LittleDpat, client: DpatClient, mar
     assert [each.answer for each in client.results_on_slide("app", "S-1")] == [STORED]
 
 
-def test_what_is_made_here_has_to_be_right() -> None:
+def test_constructing_a_record_is_strict() -> None:
     with pytest.raises(ValueError, match="size"):
         Style.model_validate({"size": "large"})

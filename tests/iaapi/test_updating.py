@@ -1,4 +1,4 @@
-"""Results are replaced by PATCH only where that does what PUT does."""
+"""Results are replaced by PATCH only if that has the effect of PUT."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def merging(dpat: LittleDpat) -> Answerer:
     return merge
 
 
-def test_a_server_that_replaces_by_patch_is_asked_with_nothing_else(
+def test_a_server_that_replaces_by_patch_gets_only_patch(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     update(client, record, "v1")
@@ -55,7 +55,7 @@ def test_a_server_that_replaces_by_patch_is_asked_with_nothing_else(
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_a_patch_that_is_refused_goes_by_put_and_the_server_is_remembered(
+def test_a_refused_patch_is_sent_by_put_and_the_server_is_remembered(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord, status: int
 ) -> None:
     dpat.answer("PATCH", ONE, Reply(status))
@@ -78,7 +78,7 @@ def test_a_patch_that_is_refused_goes_by_put_and_the_server_is_remembered(
         Reply(200, b"<html>", {"Content-Type": "text/html"}),
     ],
 )
-def test_a_patch_that_is_answered_without_a_stored_result_goes_by_put(
+def test_a_patch_answered_without_a_stored_result_is_sent_by_put(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord, reply: Reply
 ) -> None:
     dpat.answer("PATCH", ONE, reply)
@@ -86,7 +86,7 @@ def test_a_patch_that_is_answered_without_a_stored_result_goes_by_put(
     assert methods(dpat) == ["PATCH", "PUT"]
 
 
-def test_a_patch_that_is_carried_out_and_answered_with_an_error_ends_in_one_update(
+def test_a_patch_executed_but_answered_with_an_error_ends_in_one_update(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     def odd(call: Call) -> Reply:
@@ -98,7 +98,7 @@ def test_a_patch_that_is_carried_out_and_answered_with_an_error_ends_in_one_upda
     assert methods(dpat) == ["PATCH", "PUT", "GET", "PUT"]
 
 
-def test_a_server_that_merges_is_asked_with_put_and_leaves_nothing_of_the_earlier_table(
+def test_a_merging_server_gets_put_and_keeps_no_rows_of_the_earlier_table(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     dpat.answer("PATCH", ONE, merging(dpat))
@@ -119,7 +119,7 @@ def test_a_merging_server_whose_put_is_lost_is_not_sent_another_patch(
     assert dpat.results[1]["displayProperties"] == {}
 
 
-def test_a_server_that_merges_and_takes_no_put_gets_no_table_with_two_jobs_rows(
+def test_a_merging_server_without_put_never_mixes_two_jobs_tables(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     dpat.answer("PATCH", ONE, merging(dpat))
@@ -129,7 +129,7 @@ def test_a_server_that_merges_and_takes_no_put_gets_no_table_with_two_jobs_rows(
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 501])
-def test_a_server_that_takes_no_put_and_words_what_it_stores_anew_is_updated(
+def test_a_server_without_put_that_rewrites_fields_is_updated(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord, status: int
 ) -> None:
     def as_text(call: Call) -> Reply:
@@ -146,23 +146,21 @@ def test_a_server_that_takes_no_put_and_words_what_it_stores_anew_is_updated(
     assert update(client, table, "v2")["versionId"] == "v3"
 
 
-def test_a_server_of_patch_that_is_not_well_is_tried_again(
-    dpat: LittleDpat, server: DpatServer, record: ResultRecord
-) -> None:
+def test_a_failing_patch_server_is_retried(dpat: LittleDpat, server: DpatServer, record: ResultRecord) -> None:
     dpat.answer("PATCH", ONE, Reply(503), dpat.usual)
     dpat.answer("PUT", ONE, Reply(404))
     update(server.client("t", tries=2, sleep=lambda _: None), record)
     assert methods(dpat) == ["PATCH", "PUT", "PATCH"]
 
 
-def test_a_server_that_asks_to_be_left_alone_is(dpat: LittleDpat, client: DpatClient, record: ResultRecord) -> None:
+def test_retry_after_prevents_a_put(dpat: LittleDpat, client: DpatClient, record: ResultRecord) -> None:
     dpat.answer("PATCH", ONE, Reply(503, headers={"Retry-After": "9"}))
     with pytest.raises(DpatUnavailable):
         update(client, record)
     assert methods(dpat) == ["PATCH"]
 
 
-def test_a_conflict_is_none_of_the_method(dpat: LittleDpat, client: DpatClient, record: ResultRecord) -> None:
+def test_a_conflict_does_not_concern_the_method(dpat: LittleDpat, client: DpatClient, record: ResultRecord) -> None:
     update(client, record, "v1")
     assert update(client, record, "v1")["versionId"] == "v3"
     dpat.answer("PATCH", ONE, Reply(409))
@@ -171,7 +169,7 @@ def test_a_conflict_is_none_of_the_method(dpat: LittleDpat, client: DpatClient, 
     assert not dpat.made("PUT")
 
 
-def test_a_result_that_is_gone_is_not_found_and_says_nothing_of_the_method(
+def test_a_deleted_result_is_not_found_and_does_not_concern_the_method(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     dpat.results.clear()
@@ -187,7 +185,7 @@ def test_a_result_that_is_gone_is_not_found_and_says_nothing_of_the_method(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_the_tokens_when_a_get_is_refused_too(
+def test_a_refusal_concerns_the_token_if_a_get_is_refused_too(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord, status: int
 ) -> None:
     for method in ("PATCH", "GET"):
@@ -198,7 +196,7 @@ def test_a_refusal_is_the_tokens_when_a_get_is_refused_too(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_server_that_takes_a_token_but_no_update_refuses_it(
+def test_a_server_that_accepts_the_token_but_no_update_is_a_refusal(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord, status: int
 ) -> None:
     for method in ("PATCH", "PUT"):
@@ -207,7 +205,7 @@ def test_a_server_that_takes_a_token_but_no_update_refuses_it(
         update(client, record)
 
 
-def test_a_refused_method_uses_no_tokens_up(dpat: LittleDpat, server: DpatServer, record: ResultRecord) -> None:
+def test_a_refused_method_uses_up_no_tokens(dpat: LittleDpat, server: DpatServer, record: ResultRecord) -> None:
     class Only:
         def secret(self) -> str:
             return "the-only-one"
@@ -219,7 +217,7 @@ def test_a_refused_method_uses_no_tokens_up(dpat: LittleDpat, server: DpatServer
     assert update(server.client(Only()), record)["versionId"] == "v2"
 
 
-def test_nothing_is_said_of_a_token_while_the_server_is_not_well(
+def test_a_failing_server_does_not_invalidate_the_token(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord
 ) -> None:
     dpat.answer("PATCH", ONE, Reply(403))
@@ -228,10 +226,10 @@ def test_nothing_is_said_of_a_token_while_the_server_is_not_well(
         update(client, record)
 
 
-# --- what is remembered
+# --- the stored method
 
 
-def test_a_method_that_a_proxy_drops_is_not_used_at_the_next_try(
+def test_a_method_dropped_by_a_proxy_is_not_used_in_the_next_try(
     dpat: LittleDpat, server: DpatServer, record: ResultRecord
 ) -> None:
     dpat.answer("PATCH", ONE, Reply(200, b"{", {"Content-Length": "99"}, sent=1))
@@ -239,7 +237,7 @@ def test_a_method_that_a_proxy_drops_is_not_used_at_the_next_try(
     assert methods(dpat) == ["PATCH", "PUT"]
 
 
-def test_another_process_knows_what_one_has_found_out_and_a_server_that_changes_is_found_out_anew(
+def test_processes_share_the_method_and_detect_a_changed_server(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord, settings: Settings
 ) -> None:
     dpat.answer("PATCH", ONE, Reply(405))
@@ -255,7 +253,7 @@ def test_another_process_knows_what_one_has_found_out_and_a_server_that_changes_
 
 
 @pytest.mark.parametrize("way", ["folder", "pipe", "garbage", "denied"])
-def test_a_memory_that_can_not_be_used_stops_no_update(
+def test_an_unusable_file_prevents_no_update(
     dpat: LittleDpat, client: DpatClient, record: ResultRecord, settings: Settings, way: str
 ) -> None:
     spoil(settings, way)
@@ -279,7 +277,7 @@ def spoil(settings: Settings, way: str) -> None:
     make[way]()
 
 
-# --- what counts as the same
+# --- comparison of results
 
 
 @pytest.mark.parametrize(
@@ -304,7 +302,7 @@ def spoil(settings: Settings, way: str) -> None:
         ({"versionId": None}, False),
     ],
 )
-def test_what_counts_as_stored_as_it_was_sent(changes: dict[str, Any], same: bool) -> None:
+def test_comparison_of_the_stored_with_the_sent_result(changes: dict[str, Any], same: bool) -> None:
     sent = {
         "displayResult": "12 %",
         "displayProperties": {"n": 1},

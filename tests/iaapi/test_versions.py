@@ -22,16 +22,16 @@ def test_versions_are_compared_as_numbers(ours: str, theirs: str, lower_one: str
 
 
 @pytest.mark.parametrize("theirs", [None, "", "new", "1.", ".9", "1.x", "-1", "1.9\nX-Evil: 1", "1" * 500])
-def test_a_version_that_can_not_be_read_changes_nothing(theirs: str | None) -> None:
+def test_an_unreadable_version_is_ignored(theirs: str | None) -> None:
     assert lower_version("1.10", theirs) == "1.10"
 
 
-def test_a_version_is_read_part_by_part() -> None:
+def test_a_version_is_parsed_as_numbers() -> None:
     assert as_numbers("1.10") == (1, 10)
     assert as_numbers("3") == (3,)
     assert as_numbers("1.10 ") is None
 
 
 @pytest.mark.parametrize("odd", ["\u0661.\u0661\u0660", "1.\u00b2", "\uff11.10"])
-def test_digits_that_no_header_can_bear_are_none(odd: str) -> None:
+def test_non_ascii_digits_are_not_a_version(odd: str) -> None:
     assert as_numbers(odd) is None

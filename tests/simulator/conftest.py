@@ -1,4 +1,4 @@
-"""A simulator on a free port, a caller that knows its manners, and a registered app."""
+"""A simulator on a free port, a well-behaved client, and a registered app."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Caller(requests.Session):
 
 @pytest.fixture
 def sim(sample_slides: Path) -> Iterator[Simulator]:
-    """A simulator that takes only what the IA-API says; test_leniency.py has the other kind."""
+    """A strict simulator; test_leniency.py has a lenient one."""
     with Simulator(sample_slides, Options(strict=True)) as simulator:
         yield simulator
 

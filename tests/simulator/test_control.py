@@ -51,7 +51,7 @@ def test_an_app_is_registered_enabled_invoked_and_removed(control: Control) -> N
         assert control.get("/sim/apps").json() == []
 
 
-def test_wrong_wishes_are_refused_in_one_sentence(control: Control) -> None:
+def test_invalid_requests_are_refused_in_one_sentence(control: Control) -> None:
     for path, body, status in (
         ("/sim/apps", {"url": "nowhere"}, 400),
         ("/sim/apps", {"url": "http://127.0.0.1:9/x"}, 502),
@@ -93,7 +93,7 @@ def test_slides_are_listed_with_their_files(control: Control) -> None:
     assert len(listed[1]["files"]) == 4
 
 
-def test_an_attachment_can_be_laid_beside_a_result(control: Control, sim: Simulator, tiny: TinyApp) -> None:
+def test_a_file_can_be_attached_to_a_result(control: Control, sim: Simulator, tiny: TinyApp) -> None:
     tiny.answer = None
     sim.invoke("tiny", "immuno")
     assert control.put("/sim/results/1/attachments/a.bin", data=b"abc").status_code == 204
@@ -101,7 +101,7 @@ def test_an_attachment_can_be_laid_beside_a_result(control: Control, sim: Simula
     assert sim.results()[0]["attachments"] == [{"name": "a.bin", "state": "stored"}]
 
 
-def test_the_simulator_says_that_it_is_well(control: Control, sim: Simulator) -> None:
+def test_the_simulator_has_a_health_endpoint(control: Control, sim: Simulator) -> None:
     assert control.get("/sim/healthz").json()["callbackUrl"] == sim.callback_url
 
 

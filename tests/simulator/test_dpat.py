@@ -34,27 +34,27 @@ def test_a_wrong_registration_is_refused_with_the_reason(sim: Simulator, name: s
     assert sim.apps() == []
 
 
-def test_an_app_must_name_its_versions(sim: Simulator) -> None:
+def test_an_app_must_state_its_versions(sim: Simulator) -> None:
     with TinyApp() as app:
         del app.headers["X-Sectra-SoftwareVersion"]
         with pytest.raises(BadAppAnswer, match="X-Sectra-SoftwareVersion"):
             sim.register(app.url)
 
 
-def test_what_is_no_address_is_refused(sim: Simulator) -> None:
+def test_an_invalid_url_is_refused(sim: Simulator) -> None:
     for url in ("", "tiny", "ftp://host/tiny", "http://"):
         with pytest.raises(Malformed):
             sim.register(url)
 
 
-def test_an_app_that_is_not_there_is_said_so(sim: Simulator) -> None:
+def test_an_unreachable_app_is_reported(sim: Simulator) -> None:
     with TinyApp() as app:
         url = app.url
     with pytest.raises(BadAppAnswer, match="no answer"):
         sim.register(url)
 
 
-def test_an_invocation_bears_all_that_the_app_needs(sim: Simulator, tiny: TinyApp) -> None:
+def test_an_invocation_contains_all_that_the_app_needs(sim: Simulator, tiny: TinyApp) -> None:
     answer = sim.invoke("tiny", "immuno")
     path, body = tiny.received[0]
     assert path == "/tiny"
@@ -69,7 +69,7 @@ def test_an_invocation_bears_all_that_the_app_needs(sim: Simulator, tiny: TinyAp
     }
 
 
-def test_a_stored_result_is_a_right_answer(sim: Simulator, tiny: TinyApp) -> None:
+def test_a_stored_result_is_a_valid_answer(sim: Simulator, tiny: TinyApp) -> None:
     tiny.answer = None
     answer = sim.invoke("tiny", "immuno")
     assert answer.ok
@@ -83,7 +83,7 @@ def test_an_answer_that_was_never_stored_is_a_fault(sim: Simulator, tiny: TinyAp
 
 
 @pytest.mark.parametrize("content", [{}, []])
-def test_an_empty_answer_is_right(sim: Simulator, tiny: TinyApp, content: object) -> None:
+def test_an_empty_answer_is_valid(sim: Simulator, tiny: TinyApp, content: object) -> None:
     tiny.answer = (200, content)
     assert sim.invoke("tiny", "immuno").ok
 
@@ -94,7 +94,7 @@ def test_an_app_that_fails_is_reported(sim: Simulator, tiny: TinyApp) -> None:
     assert (answer.status, answer.ok) == (500, False)
 
 
-def test_an_app_that_has_gone_is_reported(sim: Simulator) -> None:
+def test_a_stopped_app_is_reported(sim: Simulator) -> None:
     with TinyApp() as app:
         sim.register(app.url)
         sim.enable("tiny")
@@ -114,7 +114,7 @@ def test_modify_sends_the_newest_result(sim: Simulator, tiny: TinyApp) -> None:
     assert tiny.received[-1][1]["input"] == stored
 
 
-def test_a_deletion_stands_only_when_the_app_agrees(sim: Simulator, tiny: TinyApp) -> None:
+def test_a_result_is_deleted_only_if_the_app_answers_200(sim: Simulator, tiny: TinyApp) -> None:
     tiny.answer = None
     stored = sim.invoke("tiny", "immuno").answer
     tiny.answer = (500, {})
@@ -157,7 +157,7 @@ def test_older_servers_notify_without_action_and_input(sim: Simulator, tiny: Tin
     assert body["imageInfo"]["accessionNumber"] == "SAMPLE-0001"
 
 
-def test_one_can_wait_for_what_a_call_brings_about(sim: Simulator, tiny: TinyApp) -> None:
+def test_wait_until_sees_the_effect_of_a_call(sim: Simulator, tiny: TinyApp) -> None:
     tiny.answer = None
     assert not sim.wait_until(lambda: bool(sim.results()), timeout_s=0.01)
     user = threading.Thread(target=sim.invoke, args=("tiny", "immuno"))

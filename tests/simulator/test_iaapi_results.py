@@ -32,7 +32,7 @@ def test_a_result_is_stored_and_found_again(api: Caller) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-def test_an_update_gives_a_new_version(api: Caller, sim: Simulator, method: str) -> None:
+def test_an_update_creates_a_new_version(api: Caller, sim: Simulator, method: str) -> None:
     stored = api.post(RESULTS, json=result()).json()
     changed = api.request(method, f"{RESULTS}/1", json=stored | {"displayResult": "13 %"})
     assert changed.status_code == 200
@@ -59,7 +59,7 @@ def test_an_update_of_something_else_is_refused(api: Caller, changes: dict[str, 
 
 
 @pytest.mark.parametrize(("supported", "refused"), [("PUT", "PATCH"), ("PATCH", "PUT")])
-def test_a_server_may_know_one_way_to_update_only(
+def test_a_server_may_support_only_one_update_method(
     sample_slides: Path, tiny: TinyApp, supported: str, refused: str
 ) -> None:
     options = Options(strict=True, update_methods="PUT" if supported == "PUT" else "PATCH")
@@ -102,7 +102,7 @@ def test_a_malformed_result_is_refused_in_one_sentence(api: Caller, wrong: dict[
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_places_must_be_finite(api: Caller, number: str) -> None:
+def test_coordinates_must_be_finite(api: Caller, number: str) -> None:
     text = json.dumps(result()).replace("0.1", number, 1)
     assert api.post(RESULTS, data=text).status_code == 400
 
@@ -117,7 +117,7 @@ def test_a_result_must_have_every_field(api: Caller, field: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
-def test_what_is_no_json_object_is_refused(api: Caller, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(api: Caller, body: bytes) -> None:
     assert api.post(RESULTS, data=body).status_code == 400
 
 
@@ -163,7 +163,7 @@ def test_expired_tokens_are_refused(api: Caller, sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("patch", ["403", "404", "405", "500", "501"])
-def test_a_server_may_refuse_updates_by_patch_in_its_own_way(sample_slides: Path, tiny: TinyApp, patch: Any) -> None:
+def test_a_server_may_answer_patch_with_any_error(sample_slides: Path, tiny: TinyApp, patch: Any) -> None:
     with Simulator(sample_slides, Options(patch=patch)) as sim, Caller(sim) as api:
         sim.register(tiny.url)
         stored = api.post(RESULTS, json=result()).json()
@@ -181,7 +181,7 @@ def test_a_server_may_merge_an_update_by_patch(sample_slides: Path, tiny: TinyAp
         assert put["displayProperties"] == {"c": 5}
 
 
-def test_an_old_server_may_refuse_what_names_a_newer_version(sample_slides: Path) -> None:
+def test_an_old_server_may_refuse_calls_of_a_newer_version(sample_slides: Path) -> None:
     with Simulator(sample_slides, Options(api_version="1.5", refuse_newer=True)) as sim, Caller(sim) as api:
         assert api.get("/info").status_code == 400
         assert api.get("/info", headers={"X-Sectra-ApiVersion": "1.5"}).status_code == 200

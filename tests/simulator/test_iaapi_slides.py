@@ -14,7 +14,7 @@ from slidehook.simulator.server import Simulator
 from tests.simulator.conftest import Caller
 
 
-def test_every_answer_names_the_versions(api: Caller) -> None:
+def test_every_answer_states_the_versions(api: Caller) -> None:
     for path, status in (("/info", 200), ("/slides/none/info", 404), ("/nothing/here", 404)):
         answer = api.get(path)
         assert answer.status_code == status
@@ -31,12 +31,12 @@ def test_a_call_without_the_version_header_is_refused(api: Caller) -> None:
 
 
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Basic eDp5"])
-def test_a_call_without_a_good_token_is_refused(api: Caller, header: str | None) -> None:
+def test_a_call_without_a_valid_token_is_refused(api: Caller, header: str | None) -> None:
     del api.headers["Authorization"]
     assert api.get("/info", headers={"Authorization": header} if header else {}).status_code == 401
 
 
-def test_identifying_fields_come_only_when_asked_for(api: Caller) -> None:
+def test_identifying_fields_are_returned_only_on_request(api: Caller) -> None:
     record = api.get("/slides/immuno/info?scope=extended").json()
     assert record["staining"] == {"displayName": "IHC DAB"}
     assert record["qualityControl"]["status"] == "NotSet"
@@ -55,11 +55,11 @@ def test_a_slide_without_label_is_answered_with_204(sample_slides: Path, tmp_pat
     with Simulator(tmp_path) as sim, Caller(sim) as api:
         answer = api.get("/slides/bare/label")
         assert answer.status_code == 204
-        # The connection must be good for another call.
+        # The connection must be usable for another call.
         assert api.get("/info").status_code == 200
 
 
-def test_a_single_file_is_sent_as_it_is(api: Caller, sample_slides: Path) -> None:
+def test_a_single_file_is_sent_without_multipart(api: Caller, sample_slides: Path) -> None:
     answer = api.get("/slides/immuno/files")
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="immuno.tiff"'
@@ -99,7 +99,7 @@ def test_tiles_have_deep_zoom_levels(api: Caller, tile: str, size: tuple[int, in
 
 
 @pytest.mark.parametrize("tile", ["14/0_0.jpg", "13/24_0.jpg", "13/0_0.gif", "13/0_0_7.jpg", "13/0.jpg"])
-def test_a_tile_that_is_not_there_is_404(api: Caller, tile: str) -> None:
+def test_a_missing_tile_is_404(api: Caller, tile: str) -> None:
     assert api.get(f"/images/immuno_files/{tile}").status_code == 404
     assert api.get("/images/immuno_files/13/0_0.jpg?opticalPath=9").status_code == 404
 

@@ -49,19 +49,19 @@ def test_a_user_moves_patches_and_presses_buttons() -> None:
 
 
 @pytest.mark.parametrize("stored", [GALLERY, result(), {}])
-def test_who_does_nothing_leaves_a_result_as_it_is(stored: dict[str, Any]) -> None:
+def test_a_user_without_edits_leaves_a_result_unchanged(stored: dict[str, Any]) -> None:
     assert edited_gallery(stored, {}, []) == stored
     assert pressed_button(stored) is None
 
 
 @pytest.mark.parametrize("moved", [{2: "negative"}, {-1: "negative"}, {0: "other"}])
-def test_what_is_not_there_can_not_be_moved(moved: dict[int, str]) -> None:
+def test_a_missing_patch_can_not_be_moved(moved: dict[int, str]) -> None:
     with pytest.raises(Malformed, match="no patch"):
         edited_gallery(GALLERY, moved, [])
 
 
 @pytest.mark.parametrize("stored", [GALLERY, result()])
-def test_a_button_that_is_not_there_can_not_be_pressed(stored: dict[str, Any]) -> None:
+def test_a_missing_button_can_not_be_pressed(stored: dict[str, Any]) -> None:
     with pytest.raises(Malformed, match="no button 'other'"):
         edited_gallery(stored, {}, ["other"])
 
@@ -81,7 +81,7 @@ def test_a_button_that_the_app_does_not_release_is_a_fault(sim: Simulator, tiny:
     assert sim.invoke("tiny", "immuno", "modify", pressed=["recount"]).ok
 
 
-def test_a_page_can_do_so_as_well(sim: Simulator, tiny: TinyApp) -> None:
+def test_patches_and_buttons_can_be_changed_over_http(sim: Simulator, tiny: TinyApp) -> None:
     sim.result_store.create("tiny", GALLERY)
     wanted = {"applicationId": "tiny", "slideId": "immuno", "action": "modify", "moved": {"0": "negative"}}
     answer = requests.post(f"{sim.url}/sim/invocations", json={**wanted, "pressed": ["recount"]}, timeout=10)

@@ -1,4 +1,4 @@
-"""What the programs of others have been seen to send and to answer: taken, and refused only with `strict`."""
+"""Requests and answers known from third-party programs: accepted, and rejected only with `strict`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def app() -> Iterator[TinyApp]:
 
 @pytest.fixture
 def plain(lenient: Simulator, app: TinyApp) -> Iterator[Caller]:
-    """A caller that names no version."""
+    """A caller that states no version."""
     lenient.register(app.url)
     lenient.enable("tiny", notifications=True)
     with Caller(lenient) as caller:
@@ -50,19 +50,19 @@ def styled(**style: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [None, "1.5", "1.6", "1.12", "banana"])
-def test_calls_need_no_version_or_any(plain: Caller, version: str | None) -> None:
+def test_calls_may_state_any_or_no_version(plain: Caller, version: str | None) -> None:
     headers = {} if version is None else {"X-Sectra-ApiVersion": version}
     assert plain.get("/info", headers=headers).status_code == 200
     account: dict[str, Any] = {"data": {"grant_type": "client_credentials"}, "auth": ("slidehook", "slidehook")}
     assert plain.post("/token?applicationId=tiny", headers=headers, **account).json()["tokenType"] == "Bearer"
 
 
-def test_a_token_is_needed_all_the_same(plain: Caller) -> None:
+def test_a_token_is_required_nevertheless(plain: Caller) -> None:
     del plain.headers["Authorization"]
     assert plain.get("/info").status_code == 401
 
 
-def test_a_path_may_end_with_a_slash(plain: Caller) -> None:
+def test_a_path_may_have_a_trailing_slash(plain: Caller) -> None:
     stored = plain.post(f"{RESULTS}/", json=result())
     assert stored.status_code == 201
     assert plain.put(f"{RESULTS}/1/", json=stored.json()).status_code == 200
@@ -70,7 +70,7 @@ def test_a_path_may_end_with_a_slash(plain: Caller) -> None:
 
 
 @pytest.mark.parametrize("flag", ["true", "True", "TRUE"])
-def test_identifying_fields_may_be_asked_for_in_capitals(plain: Caller, flag: str) -> None:
+def test_include_phi_is_case_insensitive(plain: Caller, flag: str) -> None:
     assert plain.get(f"/slides/immuno/info?includePHI={flag}").json()["accessionNumber"] == "SAMPLE-0001"
     assert "accessionNumber" not in plain.get("/slides/immuno/info?includePHI=False").json()
 
@@ -112,7 +112,7 @@ def test_a_result_may_have_null_or_nothing(
 @pytest.mark.parametrize(
     "wrong", [{"slideId": "none"}, {"data": {}}, styled(strokeStyle="red"), {"displayProperties": {"a": [1]}}]
 )
-def test_what_nobody_sends_is_refused_as_before(plain: Caller, wrong: dict[str, Any]) -> None:
+def test_requests_that_no_program_sends_stay_refused(plain: Caller, wrong: dict[str, Any]) -> None:
     assert plain.post(RESULTS, json=result() | wrong).status_code == 400
 
 
@@ -132,7 +132,7 @@ def test_results_can_be_stored_by_hooks(plain: Caller) -> None:
     assert plain.get(f"{HOOKS}/1").json() == changed.json() == plain.get(f"{RESULTS}/1").json()
 
 
-def test_an_app_need_not_tell_its_versions(sample_slides: Path, app: TinyApp) -> None:
+def test_an_app_may_omit_its_versions(sample_slides: Path, app: TinyApp) -> None:
     app.headers = {}
     app._flask.view_functions["_info"] = lambda: ("no such page", 404)
     with Simulator(sample_slides) as sim:
@@ -144,14 +144,14 @@ def test_an_app_need_not_tell_its_versions(sample_slides: Path, app: TinyApp) ->
         sim.register(app.url)
 
 
-def test_a_strict_simulator_asks_for_info(sample_slides: Path, app: TinyApp) -> None:
+def test_a_strict_simulator_requires_info(sample_slides: Path, app: TinyApp) -> None:
     app._flask.view_functions["_info"] = lambda: ("no such page", 404)
     with Simulator(sample_slides, Options(strict=True)) as sim, pytest.raises(BadAppAnswer, match="/info"):
         sim.register(app.url)
 
 
 @pytest.mark.parametrize("body", ["", "{}", "[]", '{"slideId": "", "data": {}}'])
-def test_cancel_delete_and_notifications_may_be_answered_with_little(
+def test_cancel_delete_and_notifications_accept_minimal_answers(
     plain: Caller, lenient: Simulator, app: TinyApp, body: str
 ) -> None:
     lenient.invoke("tiny", "immuno")
@@ -167,9 +167,14 @@ def test_an_answer_to_create_must_be_json_as_before(plain: Caller, lenient: Simu
     assert lenient.invoke("tiny", "immuno").fault == "The app's answer is not JSON."
 
 
-def test_an_application_can_be_read(plain: Caller) -> None:
-    told = {"applicationId": "tiny", "displayName": "Tiny", "manufacturer": "slidehook", "context": {"mode": "fast"}}
-    assert plain.get("/applications/tiny").json() == told
+def test_an_apps_registration_can_be_read(plain: Caller) -> None:
+    expected = {
+        "applicationId": "tiny",
+        "displayName": "Tiny",
+        "manufacturer": "slidehook",
+        "context": {"mode": "fast"},
+    }
+    assert plain.get("/applications/tiny").json() == expected
     assert plain.get("/applications/other").status_code == 404
 
 
@@ -188,7 +193,7 @@ def test_an_external_launch_application_gets_the_case(plain: Caller, lenient: Si
 
 
 @pytest.mark.parametrize("version", SOFTWARE_VERSIONS)
-def test_every_version_up_to_1_11_can_be_played(sample_slides: Path, version: str) -> None:
+def test_every_version_up_to_1_11_can_be_simulated(sample_slides: Path, version: str) -> None:
     with Simulator(sample_slides, Options(api_version=version)) as sim, Caller(sim) as api:
         assert api.get("/info").json()["apiVersion"] == version
     assert "1.11" in SOFTWARE_VERSIONS
@@ -202,7 +207,7 @@ def test_every_version_up_to_1_11_can_be_played(sample_slides: Path, version: st
         ("GET", "/slides/immuno/info?includePHI=True", 200),
     ],
 )
-def test_a_strict_simulator_takes_no_such_paths(
+def test_a_strict_simulator_rejects_such_paths(
     api: Caller, tiny: TinyApp, method: str, path: str, status: int
 ) -> None:
     answer = api.request(method, path, json=result() if method == "POST" else None)
@@ -228,7 +233,7 @@ def test_the_command_is_lenient_unless_told_otherwise(
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         callback = requests.get(f"{url}/sim/healthz", timeout=10).json()["callbackUrl"]
-        # Without a token: 401 shows that the missing version was no matter.
+        # Without a token, the 401 shows that the missing version is accepted.
         answer = requests.get(f"{callback}/info", timeout=10)
         process.terminate()
     assert answer.status_code == (401 if status == 200 else status)

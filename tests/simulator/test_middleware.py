@@ -25,13 +25,13 @@ def test_the_first_rule_with_uses_left_wins() -> None:
     assert faults.all() == []
 
 
-def test_a_senseless_rule_is_refused() -> None:
+def test_an_invalid_rule_is_refused() -> None:
     for path, count in (("(", 1), ("x", 0)):
         with pytest.raises(Malformed):
             Fault(path, "close", count=count)
 
 
-def test_status_brings_its_headers_and_is_used_up(api: Caller, sim: Simulator) -> None:
+def test_status_sends_its_headers_and_is_used_up(api: Caller, sim: Simulator) -> None:
     sim.add_fault("/info$", "status", status=429, headers={"Retry-After": "7"}, method="GET")
     answer = api.get("/info")
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
@@ -49,7 +49,7 @@ def test_close_ends_the_connection_before_any_answer(api: Caller, sim: Simulator
 
 @pytest.mark.parametrize("slide", ["immuno", "immuno-dicom"])
 @pytest.mark.parametrize("after", [0, 1000, 300_000])
-def test_cut_sends_less_than_was_promised(api: Caller, sim: Simulator, slide: str, after: int) -> None:
+def test_cut_sends_less_than_the_stated_length(api: Caller, sim: Simulator, slide: str, after: int) -> None:
     sim.add_fault("/files$", "cut", after_bytes=after)
     with api.get(f"/slides/{slide}/files", stream=True) as answer:
         assert int(answer.headers["Content-Length"]) > after
@@ -65,14 +65,14 @@ def read_until_broken(answer: requests.Response) -> int:
     return size
 
 
-def test_a_cut_answer_has_been_carried_out(api: Caller, sim: Simulator, tiny: TinyApp) -> None:
+def test_a_call_with_a_cut_answer_is_executed(api: Caller, sim: Simulator, tiny: TinyApp) -> None:
     sim.add_fault("/results$", "cut", method="POST")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         api.post("/applications/tiny/results", json=result())
     assert len(sim.results()) == 1
 
 
-def test_stall_holds_the_rest_back(api: Caller, sim: Simulator) -> None:
+def test_stall_delays_the_rest(api: Caller, sim: Simulator) -> None:
     sim.add_fault("/files$", "stall", after_bytes=1000, seconds=60)
     with api.get(FILES, stream=True, timeout=0.3) as answer:
         assert len(answer.raw.read(1000)) == 1000
@@ -85,7 +85,7 @@ def test_a_short_stall_is_survived(api: Caller, sim: Simulator, sample_slides: P
     assert api.get(FILES).content == (sample_slides / "immuno.tiff").read_bytes()
 
 
-def test_delay_answers_rightly_in_the_end(api: Caller, sim: Simulator) -> None:
+def test_delay_finally_answers_normally(api: Caller, sim: Simulator) -> None:
     sim.add_fault("/info$", "delay", seconds=0.15)
     started = time.perf_counter()
     assert api.get("/info").json()["apiVersion"] == "1.10"
@@ -98,7 +98,7 @@ def test_html_looks_like_success(api: Caller, sim: Simulator) -> None:
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
 
 
-def test_short_is_well_formed_but_lacks_the_end(api: Caller, sim: Simulator, sample_slides: Path) -> None:
+def test_short_is_well_formed_but_truncated(api: Caller, sim: Simulator, sample_slides: Path) -> None:
     sim.add_fault("/files$", "short", count=2, after_bytes=500)
     assert api.get(FILES).content == (sample_slides / "immuno.tiff").read_bytes()[:500]
     parts = read_multipart(api.get("/slides/immuno-dicom/files"))
@@ -112,7 +112,7 @@ def test_short_halves_other_answers(api: Caller, sim: Simulator) -> None:
     assert api.get("/images/immuno_files/13/9_9.jpg").content == whole[: len(whole) // 2]
 
 
-def test_headers_replace_an_answers_own_or_take_them_away(api: Caller, sim: Simulator) -> None:
+def test_headers_replace_or_remove_an_answers_own(api: Caller, sim: Simulator) -> None:
     sim.add_fault("/info$", "headers", headers={"x-sectra-apiversion": "", "X-Sectra-SoftwareVersion": "9.9"})
     answer = api.get("/info")
     assert answer.json()["apiVersion"] == "1.10"
@@ -141,7 +141,7 @@ def test_parts_changes_the_names_of_several_files_and_the_boundary(api: Caller, 
     assert b'filename="level-2.dcm"' in heads[3]
 
 
-def test_a_fault_may_be_asked_for_over_http(sim: Simulator) -> None:
+def test_a_fault_can_be_added_over_http(sim: Simulator) -> None:
     rule = {"path": "/files$", "kind": "parts", "dispositions": ["attachment"], "boundary": "b"}
     assert requests.post(f"{sim.url}/sim/faults", json=rule, timeout=5).status_code == 201
     (fault,) = sim.faults()

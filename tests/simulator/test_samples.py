@@ -13,7 +13,7 @@ from slidehook.simulator.dicom_sample import make_dicom
 from slidehook.simulator.samples import main, make_label, make_tiff, sample_folder
 
 
-def test_the_tiff_is_a_pyramid_of_the_right_scale(sample_slides: Path) -> None:
+def test_the_tiff_is_a_pyramid_with_the_stated_pixel_size(sample_slides: Path) -> None:
     with openslide.OpenSlide(sample_slides / "immuno.tiff") as slide:
         assert slide.dimensions == (6144, 4608)
         assert slide.level_count >= 4
@@ -40,7 +40,7 @@ def test_any_dicom_instance_opens_the_whole_series(sample_slides: Path, name: st
         assert slide.read_region((900, 700), 0, (64, 64)).size == (64, 64)
 
 
-def test_samples_are_the_same_each_time(tmp_path: Path) -> None:
+def test_samples_are_reproducible(tmp_path: Path) -> None:
     for number in "12":
         make_tiff(tmp_path / f"{number}.tiff", width=700, height=500)
         make_dicom(tmp_path / number, width=600, height=400)
@@ -50,7 +50,7 @@ def test_samples_are_the_same_each_time(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "1.tiff", "2.tiff"}
 
 
-def test_a_whole_sample_folder_is_left_alone(sample_slides: Path) -> None:
+def test_a_complete_sample_folder_stays_unchanged(sample_slides: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in sample_slides.rglob("*")}
     sample_folder(sample_slides)
     assert {path: path.stat().st_mtime_ns for path in sample_slides.rglob("*")} == before
@@ -62,6 +62,6 @@ def test_the_label_is_a_jpeg(tmp_path: Path) -> None:
         assert picture.format == "JPEG"
 
 
-def test_the_command_names_the_folder_that_it_filled(sample_slides: Path) -> None:
+def test_the_command_prints_its_folder(sample_slides: Path) -> None:
     done = CliRunner().invoke(main, [str(sample_slides)])
     assert (done.exit_code, done.output.strip()) == (0, str(sample_slides))

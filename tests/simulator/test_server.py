@@ -47,7 +47,7 @@ def test_stopping_ends_stalled_and_idle_connections(sample_slides: Path) -> None
             idle.get("/info")
 
 
-def test_an_outage_loses_nothing(sample_slides: Path) -> None:
+def test_a_restart_keeps_the_state(sample_slides: Path) -> None:
     with Simulator(sample_slides) as sim:
         url, token = sim.callback_url, sim.token()
         headers = {"X-Sectra-ApiVersion": "1.10", "Authorization": f"Bearer {token}"}
@@ -58,7 +58,7 @@ def test_an_outage_loses_nothing(sample_slides: Path) -> None:
         assert requests.get(f"{url}/info", headers=headers, timeout=5).status_code == 200
 
 
-def test_a_caller_that_hangs_up_within_its_body_does_no_harm(sim: Simulator, api: Caller) -> None:
+def test_a_caller_that_disconnects_within_its_body_is_harmless(sim: Simulator, api: Caller) -> None:
     with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=5) as connection:
         connection.sendall(b"POST /sim/apps HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
         connection.shutdown(socket.SHUT_WR)
@@ -66,7 +66,7 @@ def test_a_caller_that_hangs_up_within_its_body_does_no_harm(sim: Simulator, api
     assert api.get("/info").status_code == 200
 
 
-def test_each_call_can_be_slowed_down(sample_slides: Path) -> None:
+def test_each_call_can_be_delayed(sample_slides: Path) -> None:
     with Simulator(sample_slides, Options(delay_s=0.1)) as sim, Caller(sim) as api:
         api.get("/info")
         assert sim.calls()[0].seconds >= 0.1
@@ -90,7 +90,7 @@ def test_a_taken_port_and_a_missing_folder_are_errors(sim: Simulator, tmp_path: 
         {"patch": "418"},
     ],
 )
-def test_senseless_options_are_refused(wrong: dict[str, object]) -> None:
+def test_invalid_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):
         Options(**wrong)  # type: ignore[arg-type]
 
@@ -102,7 +102,7 @@ def test_versions_are_compared_as_numbers() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_serves_until_it_is_told_to_end(sample_slides: Path, number: signal.Signals) -> None:
+def test_the_command_serves_until_a_signal(sample_slides: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "slidehook.simulator", "--slides", str(sample_slides), "--api-version", "1.9"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -114,7 +114,7 @@ def test_the_command_serves_until_it_is_told_to_end(sample_slides: Path, number:
     assert (process.returncode, errors) == (0, "")
 
 
-def test_the_command_explains_itself_and_its_errors(sim: Simulator, sample_slides: Path) -> None:
+def test_the_command_has_help_and_readable_errors(sim: Simulator, sample_slides: Path) -> None:
     assert "--update-methods" in CliRunner().invoke(main, ["--help"]).output
     port = sim.url.rpartition(":")[2]
     failed = CliRunner().invoke(main, ["--slides", str(sample_slides), "--port", port])

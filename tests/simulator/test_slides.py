@@ -19,14 +19,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_files_and_folders_are_slides_named_after_them(sample_slides: Path) -> None:
+def test_files_and_folders_are_slides_with_their_names(sample_slides: Path) -> None:
     slides = SlideFolder(sample_slides).all()
     assert [slide.id for slide in slides] == ["immuno", "immuno-dicom"]
     assert [file.name for file in slides[0].files] == ["immuno.tiff"]
     assert len(slides[1].files) == 4
 
 
-def test_a_slide_dropped_into_the_folder_appears_at_once(folder: Path) -> None:
+def test_a_slide_copied_to_the_folder_appears_at_once(folder: Path) -> None:
     slides = SlideFolder(folder)
     with pytest.raises(NotFound):
         slides.get("two")
@@ -35,7 +35,7 @@ def test_a_slide_dropped_into_the_folder_appears_at_once(folder: Path) -> None:
     assert not slides.exists("one")
 
 
-def test_a_file_that_becomes_whole_later_becomes_a_slide_then(folder: Path) -> None:
+def test_a_file_becomes_a_slide_once_it_is_complete(folder: Path) -> None:
     content = (folder / "one.tiff").read_bytes()
     (folder / "late.tiff").write_bytes(content[:4])
     slides = SlideFolder(folder)
@@ -44,7 +44,7 @@ def test_a_file_that_becomes_whole_later_becomes_a_slide_then(folder: Path) -> N
     assert slides.exists("late")
 
 
-def test_the_json_beside_a_slide_overrides_its_record(folder: Path) -> None:
+def test_the_json_file_of_a_slide_overrides_its_record(folder: Path) -> None:
     beside = {"isStreamable": False, "micronsPerPixel": None, "id": "other", "accessionNumber": "A"}
     (folder / "one.json").write_text(json.dumps(beside))
     records = ImageRecords(Pictures())
@@ -58,24 +58,24 @@ def test_the_json_beside_a_slide_overrides_its_record(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"imageSize": 3}'])
-def test_a_wrong_json_beside_a_slide_is_named(folder: Path, text: str) -> None:
+def test_an_invalid_json_file_of_a_slide_is_named(folder: Path, text: str) -> None:
     (folder / "one.json").write_text(text)
     with pytest.raises(SlideDamaged, match=r"one\.json"):
         ImageRecords(Pictures()).record(SlideFolder(folder).get("one"), phi=False)
 
 
-def test_a_slide_replaced_on_disk_is_opened_anew(folder: Path) -> None:
+def test_a_slide_replaced_on_disk_is_reopened(folder: Path) -> None:
     pictures, slides = Pictures(), SlideFolder(folder)
     assert pictures.opened(slides.get("one")).image.dimensions == (700, 500)
     make_tiff(folder / "one.tiff", width=600, height=500)
     assert pictures.opened(slides.get("one")).image.dimensions == (600, 500)
 
 
-def test_without_a_label_there_is_none(folder: Path) -> None:
+def test_a_slide_without_a_label_returns_none(folder: Path) -> None:
     assert Pictures().label(SlideFolder(folder).get("one")) is None
 
 
-def test_the_label_within_a_slide_is_used_when_none_lies_beside_it(sample_slides: Path, tmp_path: Path) -> None:
+def test_the_label_inside_a_slide_is_used_without_a_label_file(sample_slides: Path, tmp_path: Path) -> None:
     shutil.copytree(sample_slides / "immuno-dicom", tmp_path / "d")
     label = Pictures().label(SlideFolder(tmp_path).get("d"))
     assert label is not None

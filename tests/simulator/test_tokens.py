@@ -6,7 +6,7 @@ from slidehook.simulator.errors import Unauthorized
 from slidehook.simulator.tokens import Tokens
 
 
-def test_a_token_is_good_for_its_lifetime() -> None:
+def test_a_token_is_valid_for_its_lifetime() -> None:
     now = [100.0]
     tokens = Tokens(60, clock=lambda: now[0])
     header = f"Bearer {tokens.issue()}"
@@ -17,7 +17,7 @@ def test_a_token_is_good_for_its_lifetime() -> None:
         tokens.check(header)
 
 
-def test_a_token_for_an_app_and_a_slide_is_good_for_them_only() -> None:
+def test_a_token_for_an_app_and_a_slide_is_valid_only_for_them() -> None:
     tokens = Tokens(60)
     header = f"Bearer {tokens.issue('app', 'S-1')}"
     tokens.check(header, "app", "S-1")
@@ -28,7 +28,7 @@ def test_a_token_for_an_app_and_a_slide_is_good_for_them_only() -> None:
     tokens.check(f"Bearer {tokens.issue()}", "other", "S-2")
 
 
-def test_tokens_given_after_an_expiry_are_good() -> None:
+def test_tokens_issued_after_an_expiry_are_valid() -> None:
     tokens = Tokens(60)
     old = tokens.issue()
     assert tokens.expire_all() == 1

@@ -1,4 +1,4 @@
-"""The smallest app that can be registered: a real Flask server whose answers a test may change."""
+"""The smallest app that can be registered: a real Flask server with replaceable answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSIONS = {"X-Sectra-ApiVersion": "1.8", "X-Sectra-SoftwareVersion": "3.4"}
 
 
 def result(slide_id: str = "immuno", **changes: Any) -> dict[str, Any]:
-    """A right result, with top-level fields changed."""
+    """A valid result, with top-level fields changed."""
     square = [{"x": 0.1, "y": 0.1}, {"x": 0.2, "y": 0.1}, {"x": 0.2, "y": 0.2}]
     item = {"style": {"strokeStyle": "#0078D4", "size": 2}, "polygons": [{"points": square}], "labels": []}
     return {
@@ -27,7 +27,7 @@ def result(slide_id: str = "immuno", **changes: Any) -> dict[str, Any]:
 
 
 class TinyApp:
-    """`answer` is what the next invocations get; None makes the app store a result and answer that."""
+    """`answer` is the answer to the next invocations; with None the app stores a result and returns that."""
 
     def __init__(self) -> None:
         self.answer: tuple[int, Any] | None = (200, {})

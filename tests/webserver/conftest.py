@@ -1,4 +1,4 @@
-"""A webserver with three apps, over a queue in `tmp_path`, and a little DPAT."""
+"""A webserver with three apps and a queue in `tmp_path`, and a little DPAT."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["dpat"]
 
 @pytest.fixture
 def make_site(dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
-    """Make webservers with settings of the test's own."""
-    # Its loggers would keep the standard error of the first test that they write in.
+    """Create webservers with the test's settings."""
+    # Otherwise its loggers would keep the standard error of the first test that logs.
     monkeypatch.setattr("webserver.application.set_up_logging", lambda: None)
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr("webserver.application.atexit", SimpleNamespace(register=at_exit.append))

@@ -1,4 +1,4 @@
-"""A webserver over a real queue, and what a DPAT would send to it."""
+"""A webserver with a real queue, and requests as DPAT would send them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Areas(TissueArea):
 
 
 class Site:
-    """The webserver of `flask`, its queue, and the DPAT that it answers to."""
+    """The webserver of `flask`, its queue, and its DPAT."""
 
     def __init__(self, flask: Flask, queue_dir: Path, dpat: LittleDpat) -> None:
         self.flask = flask
@@ -58,7 +58,7 @@ class Site:
         self.queue = FileQueue(queue_dir, "work")
 
     def body(self, **changes: Any) -> dict[str, Any]:
-        """A right `create`; a field changed to Ellipsis is left out."""
+        """A valid `create`; a field changed to Ellipsis is left out."""
         body = {
             "action": "create",
             "applicationId": "tissue-area",
@@ -80,7 +80,7 @@ class Site:
         return self.post("/apps/tissue-area/imagenotification", **{**old, **changes})
 
     def jobs(self) -> list[Job]:
-        """Claim what can be claimed, first to last."""
+        """Claim all claimable jobs, in order."""
         source = FileSource(self.queue, max_attempts=3)
         try:
             return [claim.job for claim in iter(source.claim, None)]
@@ -88,11 +88,11 @@ class Site:
             source.close()
 
     def files(self) -> list[Path]:
-        """Every file of a job that is not ended, whatever its state."""
+        """All files of jobs that have not ended."""
         return [path for path in files_below(self.queue.layout.root) if self._is_job(path)]
 
     def held(self) -> int:
-        """How many jobs are held or claimed."""
+        """The number of jobs that are held or claimed."""
         return len(list(self.queue.layout.names(JobState.ACTIVE)))
 
     def _is_job(self, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Only the DPATs that the site names are ever called."""
+"""Only the configured DPATs are ever called."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TRICKS = [
 
 @pytest.mark.parametrize("url", TRICKS)
 @pytest.mark.parametrize("kind", ["create", "modify", "delete", "cancel", "notification"])
-def test_a_callback_elsewhere_is_forbidden_whatever_is_asked(
+def test_a_callback_url_elsewhere_is_forbidden_for_every_request(
     make_site: Callable[..., Site], kind: str, url: str
 ) -> None:
     site = make_site(dpat_urls=NAMED)
@@ -49,7 +49,7 @@ def test_a_callback_elsewhere_is_forbidden_whatever_is_asked(
     assert not site.files()
 
 
-def test_a_refused_callback_is_in_the_log_without_its_secrets(
+def test_a_refused_callback_url_is_logged_without_secrets(
     make_site: Callable[..., Site], capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = make_site(dpat_urls=NAMED)

@@ -1,4 +1,4 @@
-"""What a user draws is checked before anything is queued."""
+"""A user's regions are checked before anything is queued."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def error(answer: TestResponse) -> str:
     return str(answer.json["error"])
 
 
-def test_what_was_drawn_is_queued_as_it_was_drawn(site: Site) -> None:
+def test_a_users_region_is_queued_unchanged(site: Site) -> None:
     drawn = {"points": [*SQUARE, SQUARE[0], {"x": -0.1, "y": 0.15}]}
     assert draw(site, drawn).status_code == 200
     (job,) = site.jobs()
@@ -51,7 +51,7 @@ def test_what_was_drawn_is_queued_as_it_was_drawn(site: Site) -> None:
         ([[]], "input.content.polygons.0"),
     ],
 )
-def test_what_is_no_region_is_refused_before_anyone_is_called(site: Site, polygons: Any, reason: str) -> None:
+def test_an_invalid_region_is_refused_before_any_call(site: Site, polygons: Any, reason: str) -> None:
     answer = draw(site, *polygons)
     assert answer.status_code == 400
     assert reason in error(answer)
@@ -63,7 +63,7 @@ def test_what_is_no_region_is_refused_before_anyone_is_called(site: Site, polygo
     "corners",
     [((1.1, 0.1), (1.2, 0.1), (1.2, 0.2)), ((0.1, 0.6), (0.2, 0.6), (0.2, 0.9)), ((-1, -1), (0, 0), (-1, 0))],
 )
-def test_what_lies_outside_this_slide_is_refused_and_not_queued(site: Site, corners: Any) -> None:
+def test_a_region_outside_the_slide_is_refused_and_not_queued(site: Site, corners: Any) -> None:
     answer = draw(site, points(*corners))
     assert answer.status_code == 400
     assert error(answer) == "The region lies outside the slide."
@@ -71,7 +71,7 @@ def test_what_lies_outside_this_slide_is_refused_and_not_queued(site: Site, corn
     assert not site.files()
 
 
-def test_on_a_slide_whose_size_is_not_known_the_worker_decides(site: Site) -> None:
+def test_on_a_slide_of_unknown_size_the_worker_checks_the_region(site: Site) -> None:
     del site.dpat.record["imageSize"]
     assert draw(site, points((0.1, 0.6), (0.2, 0.6), (0.2, 0.9))).status_code == 200
     assert len(site.jobs()) == 1
@@ -86,7 +86,7 @@ def test_a_tag_of_the_apps_is_queued(site: Site, content: Any) -> None:
 @pytest.mark.parametrize(
     "content", [{"tags": ["fat"], "tagIndex": 0}, {"tags": ["tumour", "stroma"], "tagIndex": 2}, {"tagIndex": -1}]
 )
-def test_another_tag_is_refused_before_anyone_is_called(site: Site, content: Any) -> None:
+def test_an_unknown_tag_is_refused_before_any_call(site: Site, content: Any) -> None:
     answer = tag(site, **content)
     assert answer.status_code == 400
     assert "tag" in error(answer)

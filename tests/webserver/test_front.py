@@ -15,7 +15,7 @@ ROUTE = "/apps/tissue-area"
 MOST_BYTES = {ROUTE: most_body_bytes(TissueArea.most_record_bytes()), f"{ROUTE}/imagenotification": PLAIN_BODY_BYTES}
 
 
-def test_the_registration_says_what_dpat_needs_to_know(site: Site) -> None:
+def test_the_registration_contains_all_that_dpat_needs(site: Site) -> None:
     answer = site.web.get(ROUTE, headers={"Host": "analysis.hospital:5006"})
     assert answer.status_code == 200
     assert answer.json == {
@@ -28,7 +28,7 @@ def test_the_registration_says_what_dpat_needs_to_know(site: Site) -> None:
     }
 
 
-def test_the_registration_asks_the_user_for_what_the_app_takes(site: Site) -> None:
+def test_the_registration_states_the_apps_input(site: Site) -> None:
     tagged, areas = site.web.get("/apps/tagged").json, site.web.get("/apps/areas").json
     assert tagged is not None
     assert tagged["inputTemplate"] == {"type": "taggedPolygon", "content": {"tags": ["tumour", "stroma"]}}
@@ -39,7 +39,7 @@ def test_the_registration_asks_the_user_for_what_the_app_takes(site: Site) -> No
 @pytest.mark.parametrize(
     ("hops", "url"), [(0, "http://inside:5006/apps/tissue-area"), (1, "https://outside.hospital/apps/tissue-area")]
 )
-def test_a_forwarded_host_is_believed_only_of_a_trusted_proxy(
+def test_a_forwarded_host_is_trusted_only_from_a_trusted_proxy(
     make_site: Callable[..., Site], hops: int, url: str
 ) -> None:
     site = make_site(trusted_proxies=hops)
@@ -49,7 +49,7 @@ def test_a_forwarded_host_is_believed_only_of_a_trusted_proxy(
     assert answer["url"] == url
 
 
-def test_of_more_forwarded_hosts_than_proxies_the_last_is_believed(make_site: Callable[..., Site]) -> None:
+def test_of_more_forwarded_hosts_than_proxies_the_last_is_used(make_site: Callable[..., Site]) -> None:
     site = make_site(trusted_proxies=1)
     answer = site.web.get(ROUTE, headers={"Host": "inside", "X-Forwarded-Host": "evil, outside"}).json
     assert answer is not None
@@ -60,7 +60,7 @@ def test_of_more_forwarded_hosts_than_proxies_the_last_is_believed(make_site: Ca
     "host",
     ["dpat_analysis:5006", "analysis", "Analysis.Hospital.:80", "192.0.2.7:5006", "[2001:db8::7]:5006", "[::1]", "_"],
 )
-def test_the_registered_address_is_the_one_that_its_caller_used(site: Site, host: str) -> None:
+def test_the_registered_url_is_the_one_that_its_caller_used(site: Site, host: str) -> None:
     answer = site.web.get(ROUTE, headers={"Host": host})
     assert (answer.status_code, (answer.json or {})["url"]) == (200, f"http://{host}{ROUTE}")
     listed = site.web.get("/", headers={"Host": host, "Accept": "application/json"})
@@ -72,7 +72,7 @@ NO_HOSTS += ["::1", "h\u00f6st", "<b>", "a,b", "x" * 64, "x." * 127 + "x"]
 
 
 @pytest.mark.parametrize("host", NO_HOSTS)
-def test_a_host_that_is_none_is_refused_where_it_would_be_repeated(site: Site, host: str) -> None:
+def test_an_invalid_host_is_refused_where_it_would_be_echoed(site: Site, host: str) -> None:
     for path in (ROUTE, "/"):
         answer = site.web.get(path, headers={"Host": host}, environ_overrides={"HTTP_HOST": host})
         assert answer.status_code == 400
@@ -80,7 +80,7 @@ def test_a_host_that_is_none_is_refused_where_it_would_be_repeated(site: Site, h
         assert len(host) <= 1 or host not in (answer.json or {})["error"]
 
 
-def test_a_forwarded_host_that_is_none_is_refused_as_well(make_site: Callable[..., Site]) -> None:
+def test_an_invalid_forwarded_host_is_refused_as_well(make_site: Callable[..., Site]) -> None:
     site = make_site(trusted_proxies=1)
     answer = site.web.get(ROUTE, headers={"Host": "inside", "X-Forwarded-Host": "out side"})
     assert answer.status_code == 400
@@ -99,14 +99,14 @@ def test_a_forwarded_host_that_is_none_is_refused_as_well(make_site: Callable[..
         ("//", "/"),
     ],
 )
-def test_a_slash_too_many_changes_no_answer(site: Site, written: str, path: str) -> None:
+def test_an_extra_slash_changes_no_answer(site: Site, written: str, path: str) -> None:
     given = {"base_url": "http://analysis", "environ_overrides": {"PATH_INFO": written, "RAW_URI": written}}
     answer = site.web.get("/", **given)
     assert (answer.status_code, answer.json) == (200, site.web.get(path, base_url="http://analysis").json)
 
 
 @pytest.mark.parametrize("doubled", ["/", "//imagenotification", "/imagenotification/"])
-def test_a_post_with_a_slash_too_many_does_the_same(site: Site, doubled: str) -> None:
+def test_a_post_with_an_extra_slash_does_the_same(site: Site, doubled: str) -> None:
     if "image" in doubled:
         old = {"action": ..., "input": ..., "imageInfo": {"id": "S-1", **site.dpat.record}}
         answer = site.post(ROUTE + doubled, **old)
@@ -123,11 +123,11 @@ def test_an_encoded_slash_is_no_slash(site: Site, written: str) -> None:
     assert site.web.get(written).status_code == 404
 
 
-def test_an_encoded_slash_in_the_query_is_no_part_of_the_path(site: Site) -> None:
+def test_an_encoded_slash_in_the_query_is_allowed(site: Site) -> None:
     assert site.web.get(f"{ROUTE}/info?from=%2Fpage").status_code == 200
 
 
-def test_info_tells_both_versions(site: Site) -> None:
+def test_info_returns_both_versions(site: Site) -> None:
     assert site.web.get(f"{ROUTE}/info").json == {"apiVersion": "1.10", "softwareVersion": SOFTWARE_VERSION}
 
 
@@ -146,7 +146,7 @@ def test_info_tells_both_versions(site: Site) -> None:
         ("POST", ROUTE, b" " * (MOST_BYTES[ROUTE] + 1), 413),
     ],
 )
-def test_every_answer_bears_both_versions_and_an_error_one_sentence(
+def test_every_answer_has_both_version_headers_and_an_error_one_sentence(
     site: Site, method: str, path: str, body: bytes, status: int
 ) -> None:
     answer = site.web.open(path, method=method, data=body)
@@ -199,19 +199,19 @@ def test_health_fails_when_the_queue_is_gone(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", MOST_BYTES)
-def test_a_body_that_is_too_large_is_refused_also_when_its_length_is_not_told(site: Site, path: str) -> None:
+def test_a_body_that_is_too_large_is_refused_even_without_a_length(site: Site, path: str) -> None:
     body = b'{"context": {"a": "' + b"x" * MOST_BYTES[path] + b'"}}'
     refused = site.web.post(path, data=body)
     assert (refused.status_code, refused.json) == (
         413,
         {"error": f"The body is larger than {MOST_BYTES[path] // MIB} MiB."},
     )
-    # As gunicorn hands over a body that comes in chunks.
+    # As gunicorn passes on a chunked body.
     chunked = site.web.post(
         path, input_stream=io.BytesIO(body), environ_overrides={"wsgi.input_terminated": True}, content_length=None
     )
     assert chunked.status_code == 413
-    padded = b"{}" + b" " * (MOST_BYTES[path] - 1)  # of which the first bytes alone are JSON
+    padded = b"{}" + b" " * (MOST_BYTES[path] - 1)  # only the first bytes are JSON
     for size, status in ((len(padded), 413), (len(padded) - 1, 400)):
         stream = io.BytesIO(padded[:size])
         answer = site.web.post(
@@ -222,7 +222,7 @@ def test_a_body_that_is_too_large_is_refused_also_when_its_length_is_not_told(si
     assert not site.dpat.calls
 
 
-def test_a_fault_of_our_own_is_a_500_without_details_and_its_cause_is_logged(
+def test_an_internal_error_is_a_500_without_details_and_is_logged(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def faulty(_: object) -> None:
@@ -249,7 +249,7 @@ def test_a_fault_of_our_own_is_a_500_without_details_and_its_cause_is_logged(
     ],
 )
 @pytest.mark.parametrize("path", [ROUTE, f"{ROUTE}/info", "/nothing"])
-def test_an_answer_names_the_lower_of_our_version_and_the_callers(
+def test_an_answer_states_the_lower_of_our_version_and_the_callers(
     site: Site, path: str, callers: str, answered: str
 ) -> None:
     answer = site.web.get(path, headers={"X-Sectra-ApiVersion": callers})
@@ -259,7 +259,7 @@ def test_an_answer_names_the_lower_of_our_version_and_the_callers(
 
 
 @pytest.mark.parametrize(("callers", "spoken"), [("1.8", "1.8"), ("1.11", "1.10"), (None, "1.5")])
-def test_dpat_is_called_back_in_the_version_that_it_named(site: Site, callers: str | None, spoken: str) -> None:
+def test_calls_to_dpat_state_the_version_of_its_request(site: Site, callers: str | None, spoken: str) -> None:
     headers = {} if callers is None else {"X-Sectra-ApiVersion": callers}
     site.web.post(ROUTE, json=site.body(), headers=headers)
     assert [call.headers["X-Sectra-ApiVersion"] for call in site.dpat.calls] == [spoken, "1.10", "1.10"]

@@ -1,4 +1,4 @@
-"""Some thousand spoiled bodies at the door: each gets a clear refusal, and nothing is queued."""
+"""Some thousand corrupted bodies: each is refused with a clear message, and nothing is queued."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slidehook.jobs.files.source import FileSource
 from tests.webserver.site import SQUARE, Site
 
 RAW = "\u0001raw:"
-"""What begins a text that stands for JSON which no Python value is written as."""
+"""The prefix of a text that stands for raw JSON which no Python value serializes to."""
 STORED: dict[str, Any] = {
     "id": 1,
     "versionId": "v1",
@@ -179,7 +179,7 @@ QUICK = settings(
 
 
 def places(value: Any) -> list[tuple[Any, ...]]:
-    """Give the way to each value in a body."""
+    """Yield the path of each value in a body."""
     inside: list[tuple[Any, Any]] = []
     if isinstance(value, dict):
         inside = list(value.items())
@@ -189,7 +189,7 @@ def places(value: Any) -> list[tuple[Any, ...]]:
 
 
 def put(value: Any, way: tuple[Any, ...], new: Any) -> Any:
-    """Give a body with another value at a place; Ellipsis takes it out."""
+    """Return a body with another value at a path; Ellipsis removes it."""
     if not way:
         return new
     copy = value.copy()
@@ -201,7 +201,7 @@ def put(value: Any, way: tuple[Any, ...], new: Any) -> Any:
 
 
 def written(body: Any) -> bytes:
-    """Write a body as JSON, or nearly."""
+    """Serialize a body as JSON, possibly invalid JSON."""
     text = json.dumps(body)
     raw = re.compile(re.escape(json.dumps(RAW)[:-1]) + r'((?:[^"\\]|\\.)*)"')
     return raw.sub(lambda match: json.loads(f'"{match[1]}"'), text).encode("utf-8", "surrogatepass")
@@ -209,7 +209,7 @@ def written(body: Any) -> bytes:
 
 @st.composite
 def spoiled(draw: st.DrawFn, kind: str) -> bytes:
-    """Give a body in which one or two values are replaced or missing, or bytes are spoiled."""
+    """Return a body in which one or two values are replaced or missing, or bytes are corrupted."""
     body: Any = CALLS[kind][1] | {
         "applicationId": CALLS[kind][0].split("/")[2],
         "slideId": "S-1",
@@ -236,7 +236,7 @@ def spoiled(draw: st.DrawFn, kind: str) -> bytes:
 
 
 def refusal(answer: TestResponse) -> str:
-    """Look that a refusal is one sentence of ours, and give it."""
+    """Check that a refusal is one sentence of ours, and return it."""
     assert list(answer.json or {}) == ["error"], answer.text
     text: str = (answer.json or {})["error"]
     assert text.endswith(".")
@@ -247,7 +247,7 @@ def refusal(answer: TestResponse) -> str:
 
 
 @pytest.mark.parametrize("kind", CALLS)
-def test_what_is_spoiled_is_refused_and_queues_nothing(make_site: Callable[..., Site], kind: str) -> None:
+def test_a_corrupted_request_is_refused_and_queues_nothing(make_site: Callable[..., Site], kind: str) -> None:
     site = make_site(dpat_urls="https://dpat.example/v1")
     path = CALLS[kind][0]
     waiting, active = (site.queue.layout.root / name for name in ("waiting", "active"))
@@ -269,7 +269,7 @@ def test_what_is_spoiled_is_refused_and_queues_nothing(make_site: Callable[..., 
 
 
 @pytest.mark.parametrize("kind", CALLS)
-def test_what_is_spoiled_behind_a_right_callback_never_meets_a_fault_of_ours(site: Site, kind: str) -> None:
+def test_a_corrupted_request_with_a_valid_callback_causes_no_internal_error(site: Site, kind: str) -> None:
     path = CALLS[kind][0]
     callback = json.dumps(site.dpat.url).encode()
 
@@ -281,7 +281,7 @@ def test_what_is_spoiled_behind_a_right_callback_never_meets_a_fault_of_ours(sit
         if answer.status_code != 200:
             refusal(answer)
         if answer.status_code == 502:
-            assert "DPAT answered 4" in answer.text  # such as to a result's number that it has not
+            assert "DPAT answered 4" in answer.text  # for example to an unknown result id
 
     with capture_logs() as logged:
         knock()
@@ -290,7 +290,7 @@ def test_what_is_spoiled_behind_a_right_callback_never_meets_a_fault_of_ours(sit
 
 
 def jobs_can_be_read(site: Site) -> bool:
-    """Claim what is queued, which reads it; say whether nothing had to be set aside as damaged."""
+    """Claim, and thereby parse, all queued jobs; return whether none was damaged."""
     source = FileSource(site.queue, max_attempts=3)
     for _ in iter(source.claim, None):
         pass
@@ -300,9 +300,7 @@ def jobs_can_be_read(site: Site) -> bool:
 
 @pytest.mark.parametrize("raw", [*NUMBERS, *TEXTS, *DEEP])
 @pytest.mark.parametrize("kind", ["create", "modify", "notification"])
-def test_whatever_an_apps_context_is_it_is_refused_or_reaches_dpat_and_the_job(
-    site: Site, kind: str, raw: str
-) -> None:
+def test_any_context_is_refused_or_reaches_dpat_and_the_job(site: Site, kind: str, raw: str) -> None:
     site.dpat.results[1] = dict(STORED)
     path, changes = CALLS[kind]
     context = {"a": RAW + raw}
@@ -320,7 +318,7 @@ def test_whatever_an_apps_context_is_it_is_refused_or_reaches_dpat_and_the_job(
 
 @pytest.mark.parametrize("slide_id", PATHLIKE)
 @pytest.mark.parametrize("kind", ["create", "notification"])
-def test_a_slide_id_is_one_part_of_an_address_and_never_a_files_name(site: Site, kind: str, slide_id: str) -> None:
+def test_a_slide_id_is_one_url_segment_and_never_a_file_name(site: Site, kind: str, slide_id: str) -> None:
     path, changes = CALLS[kind]
     answer = site.post(path, **changes, slideId=slide_id)
     if len(slide_id) > 512 or slide_id in {".", ".."}:

@@ -1,4 +1,4 @@
-"""What `/healthz` says of the queue, and what asking costs."""
+"""The health check of the queue, and its cost."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def queue(tmp_path: Path) -> Path:
     return tmp_path / "queue"
 
 
-def test_a_queue_that_takes_a_job_is_left_as_it_was(queue: Path) -> None:
+def test_the_check_leaves_a_working_queue_unchanged(queue: Path) -> None:
     before = files_below(queue)
     check_puttable(queue)
     assert files_below(queue) == before
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_queue_that_lacks_a_folder_takes_no_job(queue: Path, name: str) -> None:
+def test_a_queue_that_lacks_a_folder_is_unhealthy(queue: Path, name: str) -> None:
     (queue / name).rmdir()
     with pytest.raises(QueueError, match=f"SLIDEHOOK_QUEUE_DIR: no job can be put .*{queue}"):
         check_puttable(queue)
 
 
-def test_a_queue_that_is_away_is_not_made_anew(queue: Path) -> None:
+def test_a_missing_queue_is_not_created_again(queue: Path) -> None:
     shutil.rmtree(queue)
     with pytest.raises(QueueError, match="No such file or directory"):
         check_puttable(queue)
     assert not queue.exists()
 
 
-def test_a_queue_that_may_not_be_written_takes_no_job(queue: Path) -> None:
+def test_a_read_only_queue_is_unhealthy(queue: Path) -> None:
     (queue / "active").chmod(0o500)
     if os.access(queue / "active", os.W_OK):
         pytest.skip("this user may write everywhere")
@@ -55,7 +55,7 @@ def test_a_queue_that_may_not_be_written_takes_no_job(queue: Path) -> None:
 
 
 class Hanging:
-    """A share that answers when it is told to."""
+    """A share that responds on the test's command."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -73,13 +73,13 @@ def hanging() -> Iterator[Hanging]:
     hanging.answers.set()
 
 
-def test_a_queue_that_hangs_makes_nobody_wait_for_long(hanging: Hanging) -> None:
+def test_a_queue_that_hangs_delays_no_caller_for_long(hanging: Hanging) -> None:
     health = Health(hanging)
     began = time.monotonic()
     for _ in range(3):
         with pytest.raises(QueueError, match="does not respond"):
             health.check()
-    assert time.monotonic() - began < 10  # on a busy machine; a look takes 1.5 s, and only the first is waited for
+    assert time.monotonic() - began < 10  # on a busy machine; only the first call waits, up to 1.5 s
     assert hanging.looks == 1
     hanging.answers.set()
     until = time.monotonic() + 30
@@ -92,7 +92,7 @@ def test_a_queue_that_hangs_makes_nobody_wait_for_long(hanging: Hanging) -> None
     pytest.fail("the queue answers again, and nobody says so")
 
 
-def test_any_number_of_callers_cost_one_look(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_callers_cause_one_check(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "FRESH_S", 600.0)
     monkeypatch.setattr(health, "TIMEOUT_S", 60.0)
     asked = Health(hanging)

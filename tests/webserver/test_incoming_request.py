@@ -1,4 +1,4 @@
-"""How much of a request is waited for."""
+"""The detection of a request's end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fields(*lines: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("request_", [GET, b"\r\n" + GET, SIZED, CHUNKED, TRAILED])
-def test_a_request_is_whole_with_its_last_byte_and_not_before(request_: bytes) -> None:
+def test_a_request_is_complete_exactly_with_its_last_byte(request_: bytes) -> None:
     request = IncomingRequest(MOST)
     for number in range(len(request_)):
         assert not request.complete, request_[:number]
@@ -47,7 +47,7 @@ def test_a_request_is_whole_with_its_last_byte_and_not_before(request_: bytes) -
         b"GET / HTTP/1.0\n\n",
     ],
 )  # fmt: skip
-def test_what_will_be_refused_is_not_waited_for(request_: bytes) -> None:
+def test_a_request_that_will_be_refused_is_not_waited_for(request_: bytes) -> None:
     request = IncomingRequest(MOST, request_)
     assert (request.complete, request.truncated) == (True, True)
 
@@ -62,7 +62,7 @@ def test_chunks_are_waited_for_as_long_as_they_are_not_too_large(chunks: bytes) 
     assert not IncomingRequest(MOST, fields(b"Transfer-Encoding: chunked") + b"3e8\r\n" + b"x" * 1000).complete
 
 
-def test_a_head_without_an_end_is_too_large_at_last() -> None:
+def test_an_endless_head_is_finally_too_large() -> None:
     request = IncomingRequest(MOST, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 10_000)
     assert not request.complete
     assert not request.head_is_too_large
@@ -81,10 +81,10 @@ def test_a_head_without_an_end_is_too_large_at_last() -> None:
         (b"GET /apps/healthz HTTP/1.1", False),
     ],
 )
-def test_the_question_for_health_is_known_by_its_first_line(line: bytes, asks: bool) -> None:
+def test_a_health_check_is_recognized_by_its_first_line(line: bytes, asks: bool) -> None:
     assert IncomingRequest(MOST, line + b"\r\n\r\n").is_health_check is asks
 
 
-def test_the_client_that_waits_for_a_word_before_its_body_is_known() -> None:
+def test_a_client_that_expects_100_continue_is_recognized() -> None:
     assert IncomingRequest(MOST, fields(b"Expect: 100-Continue", b"Content-Length: 5")).wants_continue
     assert not IncomingRequest(MOST, SIZED).wants_continue

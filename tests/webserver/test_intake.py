@@ -19,7 +19,7 @@ POLYGON = {"polygon": {"points": SQUARE}, "tags": ["tumour", "stroma"], "tagInde
 NO_TOKEN = {"url": "http://127.0.0.1:1"}
 
 
-def test_a_create_answers_the_stored_result_as_dpat_answered_it(site: Site) -> None:
+def test_a_create_returns_the_stored_result_as_dpat_sent_it(site: Site) -> None:
     answer = site.post()
     assert answer.status_code == 200
     assert answer.json == site.dpat.results[1]
@@ -29,7 +29,7 @@ def test_a_create_answers_the_stored_result_as_dpat_answered_it(site: Site) -> N
     assert answer.json["data"]["context"]["mode"] == "fast"
 
 
-def test_a_created_job_holds_what_its_worker_needs(site: Site) -> None:
+def test_a_created_job_contains_what_its_worker_needs(site: Site) -> None:
     site.post(slideId="../S 1/?")
     (job,) = site.jobs()
     assert (job.app_id, job.slide_id, job.origin) == ("tissue-area", "../S 1/?", "user")
@@ -55,7 +55,7 @@ def test_the_job_is_durable_but_held_while_dpat_stores_the_result(site: Site) ->
     assert len(site.jobs()) == 1
 
 
-def test_the_worker_learns_which_result_the_slide_shows(site: Site) -> None:
+def test_the_job_contains_the_id_of_the_stored_result(site: Site) -> None:
     site.post()
     source = FileSource(site.queue, max_attempts=3)
     claim = source.claim()
@@ -84,7 +84,7 @@ def test_an_older_result_is_found_and_updated(site: Site) -> None:
     assert len(site.dpat.results) == 1
 
 
-def test_the_same_request_again_joins_the_work_and_brings_its_newer_token(site: Site) -> None:
+def test_a_repeated_request_joins_the_job_and_adds_its_newer_token(site: Site) -> None:
     first = site.post()
     again = site.post(callbackInfo={"url": site.dpat.url, "token": "the-newer-token"})
     assert again.status_code == 200
@@ -98,7 +98,7 @@ def test_the_same_request_again_joins_the_work_and_brings_its_newer_token(site: 
     source.close()
 
 
-def test_the_same_address_of_dpat_spelt_otherwise_is_the_same_work(site: Site) -> None:
+def test_an_equivalent_callback_url_is_the_same_work(site: Site) -> None:
     first = site.post()
     url = site.dpat.url.replace("http://", "HTTP://").replace("/v1", "/./v1/")
     again = site.post(callbackInfo={"url": url, "token": "the-newer-token"})
@@ -107,7 +107,7 @@ def test_the_same_address_of_dpat_spelt_otherwise_is_the_same_work(site: Site) -
     assert job.callback_url == site.dpat.url
 
 
-def test_another_input_on_the_same_slide_is_other_work_with_a_result_of_its_own(site: Site) -> None:
+def test_another_input_on_the_same_slide_is_other_work_with_its_own_result(site: Site) -> None:
     for x in (0.05, 0.06):
         areas = {"polygons": [{"points": [*SQUARE, {"x": x, "y": 0.15}]}]}
         answer = site.post("/apps/areas", applicationId="areas", input={"type": "multiArea", "content": areas})
@@ -118,7 +118,7 @@ def test_another_input_on_the_same_slide_is_other_work_with_a_result_of_its_own(
 
 @pytest.fixture
 def joins(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set when a request waits for what becomes of the same work that is held for another."""
+    """Set when a request waits for the same work held by another request."""
     asked, is_held = threading.Event(), FileQueue.is_held
 
     def asks(queue: FileQueue, job_id: str) -> bool:
@@ -130,7 +130,7 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return asked
 
 
-def test_two_at_once_are_one_job_and_both_get_the_result(
+def test_two_concurrent_requests_are_one_job_and_both_get_the_result(
     make_site: Callable[..., Site], joins: threading.Event
 ) -> None:
     site = make_site(read_timeout="10s")
@@ -157,7 +157,7 @@ def test_two_at_once_are_one_job_and_both_get_the_result(
 
 
 @pytest.mark.parametrize("second", ["create", "notification"])
-def test_a_request_that_joined_work_which_was_taken_back_stands_on_its_own(
+def test_a_request_that_joined_a_withdrawn_job_gets_its_own(
     make_site: Callable[..., Site], joins: threading.Event, second: str
 ) -> None:
     site = make_site(read_timeout="10s")
@@ -200,7 +200,7 @@ def test_a_request_that_joined_work_which_was_taken_back_stands_on_its_own(
         ({"callbackInfo": {"url": "file:///etc/passwd", "token": "t"}}, 403, "http"),
     ],
 )
-def test_what_is_not_a_right_create_is_refused_before_anyone_is_called(
+def test_an_invalid_create_is_refused_before_any_call(
     site: Site, changes: dict[str, Any], status: int, word: str
 ) -> None:
     answer = site.post(**changes)
@@ -212,15 +212,13 @@ def test_what_is_not_a_right_create_is_refused_before_anyone_is_called(
 
 @pytest.mark.parametrize("path", ["/apps/tissue-area", "/apps/tissue-area/imagenotification"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"a=b"])
-def test_what_is_no_json_object_is_refused(site: Site, path: str, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(site: Site, path: str, body: bytes) -> None:
     assert site.post(path, body=body).status_code == 400
     assert not site.files()
 
 
 @pytest.mark.parametrize("action", ["modify", "cancel", "create"])
-def test_a_callback_url_that_is_not_allowed_is_not_called_whatever_the_action(
-    make_site: Callable[..., Site], action: str
-) -> None:
+def test_a_forbidden_callback_url_is_never_called_for_any_action(make_site: Callable[..., Site], action: str) -> None:
     site = make_site(dpat_urls="https://dpat.example/v1")
     stored = {"id": 1, "versionId": "v1", **RESULT} if action == "modify" else {"type": "wholeSlide"}
     answer = site.post(action=action, input=stored)
@@ -228,7 +226,7 @@ def test_a_callback_url_that_is_not_allowed_is_not_called_whatever_the_action(
     assert not site.dpat.calls
 
 
-def test_a_notification_with_a_callback_url_that_is_not_allowed_is_refused(make_site: Callable[..., Site]) -> None:
+def test_a_notification_with_a_forbidden_callback_url_is_refused(make_site: Callable[..., Site]) -> None:
     site = make_site(dpat_urls="https://dpat.example/v1")
     assert site.notify().status_code == 403
     assert not site.files()
@@ -239,7 +237,7 @@ def test_a_notification_with_a_callback_url_that_is_not_allowed_is_refused(make_
     [(Reply(503), 502), (Reply(401), 502), (Reply(404), 502), (Reply(422), 502), (Reply(body=b"<"), 502)],
 )
 @pytest.mark.parametrize("call", [("GET", "/slides/S-1/info"), ("GET", f"{RESULTS}/slide/S-1"), ("POST", RESULTS)])
-def test_a_create_that_dpat_fails_is_not_queued_unless_its_slide_may_say_so(
+def test_a_create_that_dpat_fails_is_queued_only_if_its_result_may_be_stored(
     site: Site, call: tuple[str, str], reply: Reply, status: int
 ) -> None:
     site.dpat.answer(*call, reply)
@@ -247,12 +245,12 @@ def test_a_create_that_dpat_fails_is_not_queued_unless_its_slide_may_say_so(
     assert answer.status_code == status
     assert answer.json is not None
     assert answer.json["error"].startswith("DPAT")
-    # DPAT may have stored "queued" and not said so: then a worker must bring that result to an end.
+    # DPAT may have stored "queued" without answering: then a worker must finish that result.
     unclear = call[0] == "POST" and (reply.status == 503 or reply.body == b"<")
     assert bool(site.files()) is unclear
 
 
-def test_a_create_that_dpat_may_have_stored_but_not_answered_in_time_stays_for_a_worker(site: Site) -> None:
+def test_a_create_that_timed_out_at_dpat_stays_queued(site: Site) -> None:
     go_on = threading.Event()
 
     def late(_: Call) -> Reply:
@@ -266,13 +264,13 @@ def test_a_create_that_dpat_may_have_stored_but_not_answered_in_time_stays_for_a
     assert site.files()
 
 
-def test_a_create_while_dpat_is_away_is_not_queued(site: Site) -> None:
+def test_a_create_while_dpat_is_unavailable_is_not_queued(site: Site) -> None:
     answer = site.post(callbackInfo={"url": "http://127.0.0.1:9", "token": "t"})
     assert answer.status_code == 502
     assert not site.files()
 
 
-def test_a_create_that_meets_a_fault_of_our_own_is_not_left_held(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_create_that_meets_an_internal_error_is_not_left_held(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def faulty(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -281,7 +279,7 @@ def test_a_create_that_meets_a_fault_of_our_own_is_not_left_held(site: Site, mon
     assert not site.files()
 
 
-def test_a_job_whose_result_can_not_be_noted_is_queued_since_its_slide_says_so(
+def test_a_job_whose_result_can_not_be_noted_is_queued_nevertheless(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -305,12 +303,12 @@ RESULT: dict[str, Any] = {
 
 @pytest.fixture
 def shown(site: Site) -> dict[str, Any]:
-    """A result that the slide has."""
+    """A result on the slide."""
     site.dpat.results[1] = RESULT | {"id": 1, "versionId": "v4", "onlyDpatKnows": 1}
     return site.dpat.results[1]
 
 
-def test_a_modified_result_is_stored_and_answered_as_stored(site: Site, shown: dict[str, Any]) -> None:
+def test_a_modified_result_is_stored_and_returned_as_stored(site: Site, shown: dict[str, Any]) -> None:
     answer = site.post(action="modify", input={**shown, "displayResult": "13 %"})
     assert answer.status_code == 200
     assert answer.json is not None
@@ -319,26 +317,26 @@ def test_a_modified_result_is_stored_and_answered_as_stored(site: Site, shown: d
     assert not site.files()
 
 
-def test_a_modified_result_that_is_gone_is_a_502_and_not_made_anew(site: Site, shown: dict[str, Any]) -> None:
+def test_modifying_a_deleted_result_is_a_502_and_does_not_create_it_again(site: Site, shown: dict[str, Any]) -> None:
     site.dpat.results.clear()
     assert site.post(action="modify", input=shown).status_code == 502
     assert not site.dpat.results
 
 
-def test_a_deletion_stands_without_a_call(site: Site, shown: dict[str, Any]) -> None:
+def test_a_deletion_needs_no_call(site: Site, shown: dict[str, Any]) -> None:
     answer = site.post(action="delete", input=shown)
     assert (answer.status_code, answer.json) == (200, {})
     assert not site.dpat.calls
 
 
 @pytest.mark.parametrize("action", ["modify", "delete"])
-def test_a_result_that_was_never_stored_can_not_be_changed(site: Site, action: str) -> None:
+def test_a_result_that_was_never_stored_can_not_be_modified(site: Site, action: str) -> None:
     answer = site.post(action=action, input=RESULT)
     assert answer.status_code == 400
     assert "input.id" in answer.text
 
 
-def test_a_cancelled_job_ends_and_its_slide_says_so(site: Site) -> None:
+def test_a_cancelled_job_ends_and_its_slide_shows_it(site: Site) -> None:
     site.post()
     answer = site.post(action="cancel", input=...)
     assert (answer.status_code, answer.json) == (200, {})
@@ -348,7 +346,7 @@ def test_a_cancelled_job_ends_and_its_slide_says_so(site: Site) -> None:
 
 
 @pytest.mark.parametrize("token", ["another", "", None, ...])
-def test_a_cancellation_of_nothing_stops_nothing(site: Site, token: Any) -> None:
+def test_a_cancellation_of_an_unknown_job_stops_nothing(site: Site, token: Any) -> None:
     site.post()
     assert site.post(action="cancel", input=..., cancellationToken=token).status_code == 200
     assert len(site.jobs()) == 1
@@ -369,7 +367,7 @@ def test_an_imported_image_is_queued_by_old_and_new_servers(site: Site, changes:
     assert [call.method for call in site.dpat.calls] == ["GET", "POST"]
 
 
-def test_a_notification_without_an_image_record_has_it_fetched(site: Site) -> None:
+def test_the_image_record_missing_from_a_notification_is_fetched(site: Site) -> None:
     assert site.notify(imageInfo=None).status_code == 200
     assert site.dpat.calls[0].path == "/slides/S-1/info"
     assert len(site.jobs()) == 1
@@ -383,7 +381,7 @@ def test_the_same_notification_again_is_one_job(site: Site) -> None:
 @pytest.mark.parametrize(
     "info", [{"id": "S-1"}, {"id": "S-1", "staining": None}, {"id": "S-1", "staining": {"displayName": "PAS"}}]
 )
-def test_an_image_that_the_app_does_not_accept_costs_nothing(site: Site, info: dict[str, Any]) -> None:
+def test_an_image_that_the_app_does_not_accept_causes_no_call_and_no_job(site: Site, info: dict[str, Any]) -> None:
     answer = site.notify(imageInfo=info)
     assert (answer.status_code, answer.json) == (200, {})
     assert not site.dpat.calls
@@ -391,7 +389,7 @@ def test_an_image_that_the_app_does_not_accept_costs_nothing(site: Site, info: d
 
 
 @pytest.mark.parametrize("app", ["tagged", "areas"])
-def test_an_app_that_needs_a_region_is_not_given_imported_images(site: Site, app: str) -> None:
+def test_an_app_that_needs_a_region_gets_no_imported_images(site: Site, app: str) -> None:
     info = {"id": "S-1", "staining": {"displayName": "HE"}}
     answer = site.post(f"/apps/{app}/imagenotification", applicationId=app, action=..., input=..., imageInfo=info)
     assert answer.status_code == 200
@@ -405,7 +403,7 @@ def test_an_app_whose_accepts_fails_gets_the_image(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("reply", "status"), [(Reply(503), 502), (Reply(429), 502)])
-def test_an_imported_image_stays_queued_when_dpat_can_not_store_its_result_now(
+def test_an_imported_image_stays_queued_if_dpat_can_not_store_its_result(
     site: Site, reply: Reply, status: int
 ) -> None:
     site.dpat.answer("POST", RESULTS, reply)
@@ -414,7 +412,7 @@ def test_an_imported_image_stays_queued_when_dpat_can_not_store_its_result_now(
     assert job.slide_id == "S-1"
 
 
-def test_an_imported_image_stays_queued_while_dpat_is_away(site: Site) -> None:
+def test_an_imported_image_stays_queued_while_dpat_is_unavailable(site: Site) -> None:
     assert site.notify(callbackInfo={"url": "http://127.0.0.1:9", "token": "t"}).status_code == 502
     assert len(site.jobs()) == 1
 
@@ -422,7 +420,7 @@ def test_an_imported_image_stays_queued_while_dpat_is_away(site: Site) -> None:
 def test_an_imported_image_stays_queued_while_somebody_else_keeps_changing_the_result(site: Site) -> None:
     stored = site.post().json
     assert stored is not None
-    for path in site.files():  # as if that work had ended long ago
+    for path in site.files():  # as if that job had ended long ago
         path.unlink()
     for method in ("PATCH", "PUT"):
         site.dpat.answer(method, f"{RESULTS}/{stored['id']}", Reply(409))
@@ -439,7 +437,7 @@ def test_an_imported_image_that_dpat_refuses_is_not_queued(site: Site, status: i
     assert not site.files()
 
 
-def test_identifying_fields_are_neither_asked_for_nor_kept(site: Site) -> None:
+def test_identifying_fields_are_neither_requested_nor_stored(site: Site) -> None:
     site.notify(imageInfo={"id": "S-1", "staining": {"displayName": "HE"}, "accessionNumber": "A-1234567"})
     site.dpat.record["accessionNumber"] = "A-1234567"
     site.post(slideId="S-2")
@@ -448,7 +446,7 @@ def test_identifying_fields_are_neither_asked_for_nor_kept(site: Site) -> None:
     assert all(b"A-1234567" not in path.read_bytes() for path in site.files())
 
 
-def test_identifying_fields_are_kept_where_the_site_wants_them(make_site: Callable[..., Site]) -> None:
+def test_identifying_fields_are_stored_if_configured(make_site: Callable[..., Site]) -> None:
     site = make_site(store_phi=True)
     site.dpat.record["accessionNumber"] = "A-1234567"
     site.post()
@@ -458,14 +456,14 @@ def test_identifying_fields_are_kept_where_the_site_wants_them(make_site: Callab
     assert job.image_info.accession_number == "A-1234567"
 
 
-def test_tokens_lie_in_files_that_nobody_else_may_read(site: Site) -> None:
+def test_tokens_are_stored_only_in_private_files(site: Site) -> None:
     site.post()
     holding = [path for path in site.files() if b"the-token" in path.read_bytes()]
     assert holding
     assert {path.stat().st_mode & 0o777 for path in holding} == {0o600}
 
 
-def test_a_request_that_joined_is_not_acknowledged_while_its_job_may_be_taken_back(
+def test_a_joined_request_is_not_acknowledged_while_its_job_may_be_withdrawn(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webserver.intake.JOINED_WAIT_S", 0.2)
@@ -501,19 +499,19 @@ def test_a_request_that_joined_is_not_acknowledged_while_its_job_may_be_taken_ba
         },
     ],
 )
-def test_a_deletion_stands_whatever_the_result_held(site: Site, deleted: dict[str, Any]) -> None:
+def test_a_deletion_succeeds_whatever_the_result_contains(site: Site, deleted: dict[str, Any]) -> None:
     answer = site.post(action="delete", input=deleted)
     assert (answer.status_code, answer.json) == (200, {})
 
 
-def test_odd_results_of_others_on_the_slide_block_nothing(site: Site) -> None:
+def test_invalid_foreign_results_on_the_slide_block_nothing(site: Site) -> None:
     odd = [{"id": 9, "slideId": "S-1"}, None, {"versionId": "v1"}, [1]]
     site.dpat.answer("GET", f"{RESULTS}/slide/S-1", Reply(body=odd))
     assert site.post().status_code == 200
     assert len(site.jobs()) == 1
 
 
-def test_what_others_keep_in_the_result_on_the_slide_survives_a_new_analysis(site: Site) -> None:
+def test_foreign_fields_of_a_result_survive_a_new_analysis(site: Site) -> None:
     kept = {"attachments": [{"name": "a.csv", "state": "stored", "newer": 1}], "newer": {"a": 1}}
     site.dpat.results[1] = {**RESULT, **kept, "id": 1, "versionId": "v4", "data": {**RESULT["data"], "newer": 2}}
     assert site.post().status_code == 200

@@ -1,4 +1,4 @@
-"""A user's change to a result, as the app answers it."""
+"""A user's change of a result, and the app's answer."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ RESULT: dict[str, Any] = {
 
 
 MARK = os.environ.setdefault("RECOUNT_MARK", f"recount-{os.getpid()}")
-"""What an app that hangs starts bears this; a child has it from its parent."""
+"""Marks the processes started by an app that hangs; children inherit it."""
 
 
 ACCOUNT: dict[str, Any] = {"dpat_user": "image-analysis", "dpat_password": "secret"}
 
 
 class Recount(App):
-    """Does on a change what the result's text says, else counts."""
+    """On a change it does what the result's text demands, by default it counts."""
 
     id = "recount"
     name = "Recount"
@@ -123,7 +123,7 @@ class Recount(App):
         return Result("x", {"n": float("nan")})
 
     def do_spoil(self, result: Result) -> Result:
-        """Fail when half has been done."""
+        """Fail halfway."""
         assert result.gallery is not None
         result.gallery.patches.clear()
         result.properties.clear()
@@ -158,7 +158,7 @@ def site(dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 def modify(site: Site, *, text: str = "50 % positive", **changes: Any) -> Any:
-    """Send the result as a user left it: the second patch among the positive, the button pressed."""
+    """Send the result as edited by a user: the second patch moved to the positive ones, the button pressed."""
     body = copy.deepcopy(RESULT) | {"displayResult": text} | changes
     content = body["data"]["result"]["content"]
     content["patches"][1]["tag"] = 0
@@ -171,7 +171,7 @@ def content(site: Site) -> dict[str, Any]:
     return found
 
 
-def test_the_apps_answer_is_stored_and_answered_as_stored(site: Site) -> None:
+def test_the_apps_answer_is_stored_and_returned_as_stored(site: Site) -> None:
     answer = modify(site)
     stored = site.dpat.results[1]
     assert (answer.status_code, answer.json) == (200, stored)
@@ -182,7 +182,7 @@ def test_the_apps_answer_is_stored_and_answered_as_stored(site: Site) -> None:
     assert [each["state"] for each in content(site)["actions"]] == [0]
 
 
-def test_a_change_by_other_code_than_the_analysis_says_so(site: Site) -> None:
+def test_a_change_by_other_code_than_the_analysis_is_marked(site: Site) -> None:
     def row(before: str) -> Any:
         answer = modify(site, displayProperties={"Positive (%)": 50, "App fingerprint": before})
         site.dpat.results[1] = copy.deepcopy(RESULT)
@@ -197,7 +197,7 @@ def test_a_change_by_other_code_than_the_analysis_says_so(site: Site) -> None:
     assert row("aaaaaaaaaaaa, changed by bbbbbbbbbbbb") == f"aaaaaaaaaaaa, changed by {now}"
 
 
-def test_what_the_app_knows_nothing_of_is_stored_as_it_was(site: Site) -> None:
+def test_fields_unknown_to_the_app_are_stored_unchanged(site: Site) -> None:
     modify(site)
     stored = site.dpat.results[1]
     assert (stored["attachments"], stored["data"]["context"]) == (RESULT["attachments"], RESULT["data"]["context"])
@@ -206,7 +206,7 @@ def test_what_the_app_knows_nothing_of_is_stored_as_it_was(site: Site) -> None:
     assert [each["position"] for each in content(site)["patches"]] == [each["position"] for each in before["patches"]]
 
 
-def test_whole_numbers_go_back_without_a_point_however_they_came(site: Site) -> None:
+def test_whole_numbers_are_sent_without_a_decimal_point(site: Site) -> None:
     body = copy.deepcopy(RESULT)
     body["id"] = 1.0
     shown = body["data"]["result"]["content"]
@@ -220,7 +220,7 @@ def test_whole_numbers_go_back_without_a_point_however_they_came(site: Site) -> 
     assert not list(floats(update.json)), update.json
 
 
-def test_a_change_costs_three_calls(site: Site) -> None:
+def test_a_change_needs_three_calls(site: Site) -> None:
     modify(site)
     assert [(call.method, call.path) for call in site.dpat.calls] == [
         ("GET", "/applications/recount/results/1"),
@@ -235,7 +235,7 @@ def test_an_app_may_answer_with_something_new(site: Site) -> None:
     assert content(site)["patches"] == [{"tag": 0, "position": {"x": 0.1, "y": 0.05}, "sortKeyValue": 0}]
 
 
-def test_an_answer_with_more_shapes_than_dpat_can_show_is_cut_as_an_analysis_is(site: Site) -> None:
+def test_an_answer_with_too_many_shapes_is_reduced_as_an_analysis_is(site: Site) -> None:
     assert modify(site, text="many").json["displayProperties"] == {"Shapes shown": "2 of 3 (largest)"}
 
 
@@ -252,9 +252,7 @@ def test_an_answer_with_more_shapes_than_dpat_can_show_is_cut_as_an_analysis_is(
         ("crash", "the app ended its process instead of answering the change"),
     ],
 )
-def test_an_authors_fault_costs_nobody_their_change_and_leaves_no_old_number(
-    site: Site, text: str, reason: str
-) -> None:
+def test_a_fault_of_the_app_keeps_the_users_change_and_no_old_number(site: Site, text: str, reason: str) -> None:
     answer = modify(site, text=text)
     assert (answer.status_code, answer.json) == (200, site.dpat.results[1])
     stored = site.dpat.results[1]
@@ -267,11 +265,9 @@ def test_an_authors_fault_costs_nobody_their_change_and_leaves_no_old_number(
     assert [each["state"] for each in content(site)["actions"]] == [0]
 
 
-def test_an_app_that_hangs_keeps_no_user_waiting_and_leaves_neither_a_thread_nor_a_process(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_app_that_hangs_is_killed_in_time_without_leftovers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modifying, "MODIFY_S", 1.0)
-    for each in multiprocessing.active_children():  # those that wait for the next change
+    for each in multiprocessing.active_children():  # the idle ones
         each.kill()
         each.join(10)
     before = left()
@@ -287,13 +283,13 @@ def test_an_app_that_hangs_keeps_no_user_waiting_and_leaves_neither_a_thread_nor
 
 
 def left() -> set[object]:
-    """Give the threads and the child processes that there are, but for the threads that serve DPAT's answers."""
+    """Return all threads and child processes, except the threads that serve DPAT's answers."""
     threads = [each for each in threading.enumerate() if "process_request" not in each.name]
     return {*threads, *multiprocessing.active_children()}
 
 
 def started_by_the_app() -> list[str]:
-    """Give the command lines of what an app that hangs has started."""
+    """Return the command lines of the processes started by an app that hangs."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -301,14 +297,14 @@ def started_by_the_app() -> list[str]:
     return [each for each in found if MARK in each]
 
 
-def test_an_app_that_answers_changes_needs_no_account_and_its_process_is_used_again(site: Site) -> None:
+def test_an_apps_process_does_not_get_the_account_and_is_reused(site: Site) -> None:
     answers = [modify(site, text="remember", versionId=f"v{number}").json for number in (4, 5)]
     first, again = [answer["displayResult"].split(", ") for answer in answers]
     assert first[:2] == again[:2] == ["1", "None"]
     assert first[2] == again[2] != str(os.getpid())
 
 
-def test_a_change_after_a_failed_one_is_answered_as_if_nothing_had_been(site: Site) -> None:
+def test_a_change_after_a_failed_one_is_answered_normally(site: Site) -> None:
     failed = modify(site, text="fail").json
     properties = failed["displayProperties"]
     assert modify(site, versionId="v5", text="x", displayProperties=properties).status_code == 200
@@ -317,13 +313,13 @@ def test_a_change_after_a_failed_one_is_answered_as_if_nothing_had_been(site: Si
     }  # fmt: skip
 
 
-def test_without_the_slides_extent_the_app_can_not_be_asked(site: Site) -> None:
+def test_without_the_slides_size_the_change_fails_visibly(site: Site) -> None:
     del site.dpat.record["imageSize"]
     assert modify(site).status_code == 200
     assert site.dpat.results[1]["displayResult"] == "update failed: DPAT does not state the slide's size"
 
 
-def test_progress_and_failures_do_not_come_to_the_app(site: Site) -> None:
+def test_progress_and_failures_are_not_passed_to_the_app(site: Site) -> None:
     data = {"context": {}, "result": {"type": "primitive", "content": []}}
     body = RESULT | {"displayResult": "fail", "displayProperties": {"Status": "cancelled"}, "data": data}
     site.dpat.results[1] = copy.deepcopy(body)
@@ -334,7 +330,7 @@ def test_progress_and_failures_do_not_come_to_the_app(site: Site) -> None:
 
 
 def move(site: Site, number: int, tag: int, version: str = "v4") -> Any:
-    """Move one patch, as a user who looks at that version."""
+    """Move one patch, as a user who sees that version."""
     body = copy.deepcopy(RESULT) | {"versionId": version}
     body["data"]["result"]["content"]["patches"][number]["tag"] = tag
     return site.post("/apps/recount", applicationId="recount", action="modify", input=body)
@@ -354,7 +350,7 @@ def test_two_users_who_change_one_gallery_do_not_undo_each_other(site: Site) -> 
     assert (second.json["displayResult"], second.json["versionId"]) == ("50 % positive", "v6")
 
 
-def test_a_change_that_meets_another_on_its_way_is_merged_and_counted_anew(site: Site) -> None:
+def test_concurrent_changes_are_merged_and_recounted(site: Site) -> None:
     def faster(call: Call) -> Reply:
         content(site)["patches"][0]["tag"] = 1
         site.dpat.results[1] |= {"versionId": "v5", "displayResult": "0 % positive"}
@@ -365,7 +361,7 @@ def test_a_change_that_meets_another_on_its_way_is_merged_and_counted_anew(site:
     assert tags(site) == [1, 0]
 
 
-def test_a_change_of_a_version_that_nobody_knows_any_more_is_refused_and_undoes_nothing(site: Site) -> None:
+def test_a_change_of_an_unknown_version_is_refused_and_undoes_nothing(site: Site) -> None:
     site.dpat.results[1]["versionId"] = "v8"
     before = copy.deepcopy(site.dpat.results[1])
     answer = modify(site)
@@ -374,7 +370,7 @@ def test_a_change_of_a_version_that_nobody_knows_any_more_is_refused_and_undoes_
     assert site.dpat.results[1] == before
 
 
-def test_a_change_of_what_is_being_analysed_anew_is_refused(site: Site) -> None:
+def test_a_change_during_a_new_analysis_is_refused(site: Site) -> None:
     assert move(site, 0, 1).status_code == 200
     progress = {"Status": "analysis queued", "Progress (%)": 0}
     queued = {"context": {}, "result": {"type": "primitive", "content": []}}
@@ -383,7 +379,7 @@ def test_a_change_of_what_is_being_analysed_anew_is_refused(site: Site) -> None:
     assert site.dpat.results[1]["data"] == queued
 
 
-def test_what_nobody_here_knows_of_a_stored_result_survives_though_it_was_not_sent(site: Site) -> None:
+def test_unknown_fields_of_a_stored_result_survive_even_if_not_sent(site: Site) -> None:
     stored = site.dpat.results[1]
     stored["newer"] = {"a": None}
     stored["data"]["newer"] = 1
@@ -398,7 +394,7 @@ def test_what_nobody_here_knows_of_a_stored_result_survives_though_it_was_not_se
     assert (shown["newer"], shown["patches"][0]["newer"]) == ([1], "x")
 
 
-def test_a_change_that_makes_no_sense_is_refused(site: Site) -> None:
+def test_an_invalid_change_is_refused(site: Site) -> None:
     body = copy.deepcopy(RESULT)
     body["data"]["result"]["content"]["patches"][0]["tag"] = 7
     answer = site.post("/apps/recount", applicationId="recount", action="modify", input=body)
@@ -407,7 +403,7 @@ def test_a_change_that_makes_no_sense_is_refused(site: Site) -> None:
     assert site.dpat.results[1] == RESULT
 
 
-def test_a_change_while_dpat_is_away_is_an_error_and_nothing_is_stored(site: Site) -> None:
+def test_a_change_while_dpat_is_unavailable_is_an_error(site: Site) -> None:
     site.dpat.answer("GET", "/slides/S-1/info", Reply(503))
     assert modify(site).status_code == 502
     assert site.dpat.results[1] == RESULT
@@ -427,7 +423,7 @@ def test_an_app_may_set_the_slides_quality(site: Site) -> None:
 
 
 @pytest.mark.parametrize("known", [None, {"status": "NotSet"}])
-def test_without_quality_control_at_dpat_the_result_is_stored_all_the_same(site: Site, known: Any) -> None:
+def test_without_quality_control_in_dpat_the_result_is_stored_nevertheless(site: Site, known: Any) -> None:
     site.dpat.record["qualityControl"] = known
     assert modify(site, text="reject").json["displayResult"] == "rejected"
     assert not site.dpat.made("PUT")
@@ -440,7 +436,7 @@ def test_an_older_dpat_is_not_asked_to_set_the_quality(site: Site) -> None:
     assert not site.dpat.made("PUT")
 
 
-def test_a_quality_that_somebody_set_meanwhile_stands(site: Site) -> None:
+def test_a_quality_that_somebody_set_meanwhile_is_kept(site: Site) -> None:
     site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q1"}
 
     def conflict(_: Call) -> Reply:
@@ -452,7 +448,7 @@ def test_a_quality_that_somebody_set_meanwhile_stands(site: Site) -> None:
     assert len(site.dpat.made("PUT")) == 1
 
 
-def test_a_quality_whose_version_alone_has_changed_is_set_on_the_new_one(site: Site) -> None:
+def test_a_quality_with_only_a_changed_version_is_set(site: Site) -> None:
     site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q1"}
 
     def conflict(_: Call) -> Reply:
@@ -465,7 +461,7 @@ def test_a_quality_whose_version_alone_has_changed_is_set_on_the_new_one(site: S
 
 
 @pytest.mark.parametrize("reply", [Reply(403), Reply(500), Reply(400), Reply(404)])
-def test_a_quality_that_dpat_does_not_take_takes_no_result_away(site: Site, reply: Reply) -> None:
+def test_a_quality_that_dpat_rejects_does_not_lose_the_result(site: Site, reply: Reply) -> None:
     site.dpat.record["qualityControl"] = {"status": "NotSet", "versionId": "q1"}
     site.dpat.answer("PUT", "/slides/S-1/qualityControl", reply)
     answer = modify(site, text="reject")

@@ -1,4 +1,4 @@
-"""The description of the webserver's own routes is true, and what is made from it finds no fault."""
+"""The description of the webserver's routes is correct, and requests generated from it cause no error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_every_route_is_described_and_nothing_else(site: Site, description: dict
     assert {(path, method) for path, methods in description["paths"].items() for method in methods} == there
 
 
-def test_the_registry_knows_which_addresses_are_taken(site: Site) -> None:
+def test_the_registry_reserves_every_route(site: Site) -> None:
     there = {rule.rule for rule in site.flask.url_map.iter_rules()}
     routes = ("/apps/tissue-area", "/apps/tagged", "/apps/areas")
     assert there == SITE_PATHS | {route + path for route in routes for path in APP_PATHS}
@@ -56,7 +56,7 @@ def test_it_is_an_openapi_3_1_description(description: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", CALLS)
-def test_what_dpat_sends_is_as_described(site: Site, description: dict[str, Any], kind: str) -> None:
+def test_dpats_requests_match_the_description(site: Site, description: dict[str, Any], kind: str) -> None:
     path, changes = CALLS[kind]
     schema = description["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     validator = jsonschema_rs.Draft202012Validator({**schema, "components": description["components"]})
@@ -67,7 +67,7 @@ def test_what_dpat_sends_is_as_described(site: Site, description: dict[str, Any]
 @pytest.mark.parametrize(
     ("path", "answers"), [("/apps/tissue-area", "Registration"), ("/apps/tagged/info", "VersionInfo")]
 )
-def test_what_is_answered_is_as_described(site: Site, description: dict[str, Any], path: str, answers: str) -> None:
+def test_responses_match_the_description(site: Site, description: dict[str, Any], path: str, answers: str) -> None:
     schema = description["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert schema["$ref"].endswith(answers)
     jsonschema_rs.validate({**schema, "components": description["components"]}, site.web.get(path).json)
@@ -75,7 +75,7 @@ def test_what_is_answered_is_as_described(site: Site, description: dict[str, Any
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("path", ["/apps/areas", "/apps/tissue-area/imagenotification"])
-def test_bodies_made_from_the_description_find_no_fault(
+def test_bodies_generated_from_the_description_cause_no_internal_error(
     make_site: Callable[..., Site], path: str, mode: GenerationMode
 ) -> None:
     site = make_site(dpat_urls="https://dpat.example/v1")
@@ -92,7 +92,7 @@ def test_bodies_made_from_the_description_find_no_fault(
     @given(case=operation.as_strategy(generation_mode=mode))
     def knock(case: Case[Any]) -> None:
         if isinstance(case.body, dict) and "applicationId" in case.body:
-            case.body["applicationId"] = path.split("/")[2]  # else nothing comes further than that
+            case.body["applicationId"] = path.split("/")[2]  # otherwise every request would fail here
         answer = case.call()
         case.validate_response(answer, checks=CHECKS)
         assert answer.status_code in {400, 403}
@@ -107,7 +107,7 @@ def test_bodies_made_from_the_description_find_no_fault(
 @pytest.mark.parametrize(
     ("method", "path", "allow"), [("DELETE", "/apps/tissue-area", "POST"), ("POST", "/healthz", "GET")]
 )
-def test_a_method_that_a_route_does_not_take_is_answered_with_those_that_it_does(
+def test_an_unsupported_method_is_answered_with_the_supported_ones(
     site: Site, method: str, path: str, allow: str
 ) -> None:
     answer = site.web.open(path, method=method)

@@ -32,7 +32,7 @@ def claimed(source: FileSource) -> FileClaim:
 
 
 def stranger(site: Site) -> dict[str, str]:
-    """How somebody calls who knows DPAT's address, and has made up a token."""
+    """The request of a caller who knows DPAT's URL and has made up a token."""
     return {"url": site.dpat.url, "token": "worthless"}
 
 
@@ -42,14 +42,14 @@ def cancel(site: Site) -> None:
 
 
 def ended(site: Site) -> int:
-    """How many jobs have ended as cancelled."""
+    """The number of jobs that have ended as cancelled."""
     return len(files_below(site.queue.layout.root / JobState.CANCELLED))
 
 
 # --- cancel
 
 
-def test_the_slide_is_told_with_the_token_that_comes_with_the_cancel(site: Site) -> None:
+def test_cancelled_is_stored_with_the_token_of_the_cancel(site: Site) -> None:
     site.post()
     site.dpat.calls.clear()
     cancel(site)
@@ -60,7 +60,7 @@ def test_the_slide_is_told_with_the_token_that_comes_with_the_cancel(site: Site)
 
 
 @pytest.mark.parametrize("reply", [Reply(503), Reply(401), Reply(409), Reply(500), Reply(422)])
-def test_a_cancel_that_dpat_can_not_be_told_of_now_is_left_to_a_worker(
+def test_a_cancel_that_dpat_can_not_store_now_is_left_to_a_worker(
     site: Site, source: FileSource, reply: Reply
 ) -> None:
     site.post()
@@ -78,9 +78,7 @@ AREAS = {"applicationId": "areas"}
 
 
 @pytest.mark.parametrize("reply", [Reply(401), Reply(403), Reply(404), Reply(503)])
-def test_a_cancel_of_a_caller_whom_dpat_does_not_accept_stops_nothing(
-    site: Site, source: FileSource, reply: Reply
-) -> None:
+def test_a_cancel_with_a_token_that_dpat_rejects_stops_nothing(site: Site, source: FileSource, reply: Reply) -> None:
     site.post()
     site.dpat.answer("GET", LIST, reply)
     assert site.post(action="cancel", input=..., callbackInfo=stranger(site)).status_code == 502
@@ -106,7 +104,7 @@ def test_a_guessed_cancellation_token_stops_no_job_of_another_slide_app_or_dpat(
 
 
 @pytest.mark.parametrize("stored_by_now", [False, True])
-def test_a_slide_that_shows_nothing_of_the_job_gets_nothing_by_its_cancel(
+def test_a_cancel_creates_no_result_on_a_slide_without_one(
     site: Site, source: FileSource, monkeypatch: pytest.MonkeyPatch, stored_by_now: bool
 ) -> None:
     site.dpat.answer("POST", "/applications/tissue-area/results", Reply(503))
@@ -121,7 +119,7 @@ def test_a_slide_that_shows_nothing_of_the_job_gets_nothing_by_its_cancel(
     assert stored_by_now or claimed(source).cancel_wanted(), "a worker looks again, when DPAT must have stored it"
 
 
-def test_a_result_that_the_user_has_deleted_meanwhile_stays_so(site: Site) -> None:
+def test_a_result_deleted_meanwhile_stays_deleted(site: Site) -> None:
     site.post()
     site.dpat.results.clear()
     cancel(site)
@@ -129,9 +127,7 @@ def test_a_result_that_the_user_has_deleted_meanwhile_stays_so(site: Site) -> No
     assert ended(site) == 1
 
 
-def test_a_running_jobs_worker_is_told_and_dpat_is_asked_about_the_caller_only(
-    site: Site, source: FileSource
-) -> None:
+def test_cancelling_a_running_job_calls_dpat_only_to_check_the_token(site: Site, source: FileSource) -> None:
     site.post()
     claim = claimed(source)
     site.dpat.calls.clear()
@@ -150,7 +146,7 @@ def delete(site: Site, number: int, **changes: Any) -> None:
     del site.dpat.results[number]
 
 
-def test_a_queued_job_ends_and_the_same_request_again_is_another_job(site: Site, source: FileSource) -> None:
+def test_after_a_cancel_a_repeated_request_is_a_new_job(site: Site, source: FileSource) -> None:
     site.post()
     site.dpat.calls.clear()
     delete(site, 1)
@@ -163,7 +159,7 @@ def test_a_queued_job_ends_and_the_same_request_again_is_another_job(site: Site,
     assert not claimed(source).result_deleted()
 
 
-def test_a_running_job_is_stopped_and_the_same_request_again_does_not_join_it(site: Site, source: FileSource) -> None:
+def test_a_repeated_request_does_not_join_a_job_being_stopped(site: Site, source: FileSource) -> None:
     site.post()
     running = claimed(source)
     delete(site, 1)
@@ -189,7 +185,7 @@ def test_a_forged_deletion_stops_nothing(site: Site, source: FileSource, reply: 
     assert ended(site) == 0
 
 
-def test_of_several_regions_on_a_slide_only_the_deleted_ones_job_is_stopped(site: Site) -> None:
+def test_only_the_job_of_the_deleted_region_is_stopped(site: Site) -> None:
     for x in (0.05, 0.06):
         areas = {"polygons": [{"points": [*SQUARE, {"x": x, "y": 0.15}]}]}
         answer = site.post("/apps/areas", applicationId="areas", input={"type": "multiArea", "content": areas})
@@ -200,7 +196,7 @@ def test_of_several_regions_on_a_slide_only_the_deleted_ones_job_is_stopped(site
     assert left.input.type == "multiArea"
 
 
-def test_a_result_of_another_dpat_with_the_same_number_is_another(
+def test_equal_result_ids_of_different_dpats_are_different_results(
     make_site: Callable[..., Site], site: Site, source: FileSource
 ) -> None:
     site.post()
@@ -211,7 +207,7 @@ def test_a_result_of_another_dpat_with_the_same_number_is_another(
     assert not claimed(source).result_deleted()
 
 
-def test_a_cancel_leaves_what_an_earlier_analysis_found(site: Site, source: FileSource) -> None:
+def test_a_cancel_keeps_the_result_of_an_earlier_analysis(site: Site, source: FileSource) -> None:
     site.post()
     claimed(source).finish(JobState.DONE)
     site.dpat.results[1]["displayResult"] = "12 %"

@@ -1,4 +1,4 @@
-"""A record of DPAT's with a field that can't be read: the slide is queued all the same."""
+"""An unreadable field in a record of DPAT: the slide is still queued."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STRANGE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("strange", STRANGE, ids=str)
 @pytest.mark.parametrize("imported", [False, True], ids=["asked for", "imported"])
-def test_a_field_that_can_not_be_read_costs_no_slide_and_is_warned_of_once(
+def test_an_unreadable_field_loses_no_slide_and_is_logged_once(
     site: Site, imported: bool, strange: dict[str, Any]
 ) -> None:
     site.dpat.record = IMAGE | strange
@@ -46,7 +46,7 @@ def test_a_field_that_can_not_be_read_costs_no_slide_and_is_warned_of_once(
     assert [each["fields"].removeprefix("imageInfo.").split(".")[0] for each in warnings] == list(strange)
 
 
-def test_a_byte_order_mark_before_a_request_is_no_fault(site: Site) -> None:
+def test_a_byte_order_mark_before_a_request_is_accepted(site: Site) -> None:
     answer = site.post("/apps/tissue-area", body=codecs.BOM_UTF8 + json.dumps(site.body()).encode())
     assert answer.status_code == 200, answer.text
     assert len(site.jobs()) == 1
@@ -54,7 +54,7 @@ def test_a_byte_order_mark_before_a_request_is_no_fault(site: Site) -> None:
 
 @pytest.mark.parametrize("width", [2**32, 10**400], ids=["2^32", "10^400"])
 @pytest.mark.parametrize("imported", [False, True], ids=["asked for", "imported"])
-def test_a_size_that_no_slide_has_is_refused_in_one_sentence(site: Site, imported: bool, width: int) -> None:
+def test_an_impossible_image_size_is_refused_in_one_sentence(site: Site, imported: bool, width: int) -> None:
     strange = IMAGE | {"imageSize": {"width": width, "height": 1000}}
     site.dpat.record = strange
     path = "/apps/tissue-area/imagenotification" if imported else "/apps/tissue-area"

@@ -1,4 +1,4 @@
-"""No sentence about an answer holds words of it: of its body, its headers or its status line."""
+"""No message about an answer contains text from its body, its headers or its status line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _sender(content: bytes) -> Callable[[Send], None]:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 407, 409, 500, 503])
-def test_no_sentence_holds_words_of_an_answer(call: str, status: int, record: ResultRecord) -> None:
+def test_no_message_contains_text_from_an_answer(call: str, status: int, record: ResultRecord) -> None:
     said = []
     for text in BODIES if status == 200 else BODIES[:1]:
         head = f"HTTP/1.1 {status} {WORD}\r\n{HEADERS}{VERSION}Content-Length: {len(text)}\r\n\r\n"

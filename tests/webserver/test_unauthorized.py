@@ -1,4 +1,4 @@
-"""Whoever DPAT does not know changes nobody's work, however right the rest of what they send is."""
+"""A caller whose token DPAT rejects changes no job, even if the request is otherwise valid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MANY = 100
 
 @pytest.fixture
 def site(site: Site) -> Site:
-    """A webserver whose DPAT takes every token but one."""
+    """A webserver whose DPAT accepts every token but one."""
 
     def answer(call: Call) -> Reply:
         known = call.headers["Authorization"] != f"Bearer {WORTHLESS}"
@@ -55,7 +55,7 @@ NEW_FILES = {"action": "newImageFiles", "input": {"type": "wholeSlide"}}
 
 
 def unchanged(site: Site, claim: FileClaim) -> None:
-    """Fail unless the job is as its user left it, and can't be cancelled by the stranger's token."""
+    """Check that the job is unchanged and can't be cancelled by the stranger's token."""
     assert (claim.token(), claim.cancel_wanted(), claim.result_deleted()) == ("the-token", False, False)
     answer = site.post(action="cancel", input=..., cancellationToken="the-strangers")
     assert answer.status_code == 200
@@ -63,7 +63,7 @@ def unchanged(site: Site, claim: FileClaim) -> None:
 
 
 @pytest.mark.parametrize("ask", ["create", "notification", "new files"])
-def test_a_stranger_joins_no_job(site: Site, source: FileSource, ask: str) -> None:
+def test_an_unauthorized_caller_joins_no_job(site: Site, source: FileSource, ask: str) -> None:
     site.post()
     sent = {} if ask == "notification" else NEW_FILES
     answer = site.post(**stranger(site)) if ask == "create" else site.notify(**stranger(site), **sent)
@@ -71,7 +71,7 @@ def test_a_stranger_joins_no_job(site: Site, source: FileSource, ask: str) -> No
     unchanged(site, claimed(source))
 
 
-def test_a_stranger_wakes_no_job_that_waits_for_access(site: Site, source: FileSource) -> None:
+def test_an_unauthorized_caller_wakes_no_parked_job(site: Site, source: FileSource) -> None:
     site.post()
     claimed(source).park("no token is left")
     assert site.notify(**stranger(site)).status_code == 502
@@ -80,14 +80,14 @@ def test_a_stranger_wakes_no_job_that_waits_for_access(site: Site, source: FileS
     assert claimed(source).token() == "fresh"
 
 
-def test_a_strangers_own_request_leaves_nothing(site: Site, source: FileSource) -> None:
+def test_an_unauthorized_request_leaves_no_trace(site: Site, source: FileSource) -> None:
     assert site.notify(**stranger(site)).status_code == 502
     assert site.post(**stranger(site)).status_code == 502
     assert source.claim() is None
     assert site.files() == []
 
 
-def test_a_stranger_modifies_nobodys_result(site: Site) -> None:
+def test_an_unauthorized_caller_modifies_no_result(site: Site) -> None:
     stored = site.post().json
     changed = {**(stored or {}), "displayResult": "0 %"}
     assert site.post(action="modify", input=changed, **stranger(site)).status_code == 502
@@ -101,9 +101,7 @@ def test_a_result_of_another_slide_is_not_modified(site: Site) -> None:
     assert "another slide" in answer.text
 
 
-def test_what_came_with_a_notification_that_dpat_has_not_confirmed_is_not_believed(
-    site: Site, source: FileSource
-) -> None:
+def test_the_image_record_of_an_unconfirmed_notification_is_not_trusted(site: Site, source: FileSource) -> None:
     forged = {"id": "S-1", "staining": {"displayName": "HE"}, "micronsPerPixel": 9}
     site.dpat.answer("POST", "/applications/tissue-area/results", Reply(503))
     assert site.notify(imageInfo=forged).status_code == 502
@@ -111,12 +109,12 @@ def test_what_came_with_a_notification_that_dpat_has_not_confirmed_is_not_believ
 
     site.dpat.answer("POST", "/applications/tissue-area/results", site.dpat.usual)
     assert site.notify(imageInfo={**forged, "id": "S-2"}, slideId="S-2").status_code == 200
-    told = claimed(source).record.image_info
-    assert told is not None
-    assert told.microns_per_pixel == 9
+    image = claimed(source).record.image_info
+    assert image is not None
+    assert image.microns_per_pixel == 9
 
 
-def test_any_number_of_requests_grow_a_jobs_files_to_a_limit_only(site: Site, source: FileSource) -> None:
+def test_requests_grow_a_jobs_files_only_to_a_limit(site: Site, source: FileSource) -> None:
     site.post()
     for number in range(MANY):
         callback = {"url": site.dpat.url, "token": f"token-{number}"}
@@ -130,7 +128,7 @@ def test_any_number_of_requests_grow_a_jobs_files_to_a_limit_only(site: Site, so
     assert claim.cancel_wanted()
 
 
-def test_a_job_that_is_woken_and_parked_again_and_again_tells_it_once(site: Site, source: FileSource) -> None:
+def test_a_job_parked_repeatedly_reports_it_once(site: Site, source: FileSource) -> None:
     site.post()
     for number in range(5):
         claim = claimed(source)

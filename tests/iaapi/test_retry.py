@@ -40,19 +40,19 @@ def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
     assert parse_retry_after(value, date) == seconds
 
 
-def test_a_date_is_compared_with_our_clock_where_the_server_tells_no_time() -> None:
+def test_a_date_is_compared_with_our_clock_if_the_answer_has_no_date() -> None:
     assert 55 < parse_retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
 
 
 @pytest.mark.parametrize(
     "value", [None, "", "soon", "-5", "1.5", "1e9", "\u0663", "31 Feb 2024", "Tue, 05 Mar 99999999999"]
 )
-def test_a_retry_after_that_can_not_be_read_asks_for_nothing(value: str | None) -> None:
+def test_an_unreadable_retry_after_is_ignored(value: str | None) -> None:
     assert parse_retry_after(value, NOON) == 0
 
 
 class Server:
-    """Fails as often as said, then answers; `waits` are what its caller slept."""
+    """Fails a given number of times, then answers; `waits` are its caller's delays."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -75,14 +75,14 @@ def away(retry_after_s: float = 0.0) -> DpatUnavailable:
     return error
 
 
-def test_what_is_away_is_called_again_after_growing_waits() -> None:
+def test_an_unavailable_server_is_retried_with_growing_delays() -> None:
     server = Server(away(), away(), away())
     assert server.patience(4).call(server.answer) == "fine"
     bounds = [(0.1, 0.3), (0.2, 0.6), (0.4, 1.2)]
     assert all(low <= wait <= high for wait, (low, high) in zip(server.waits, bounds, strict=True))
 
 
-def test_no_more_tries_are_made_than_said_and_the_last_error_is_raised() -> None:
+def test_the_number_of_tries_is_limited_and_the_last_error_is_raised() -> None:
     last = away()
     server = Server(away(), last, away())
     with pytest.raises(DpatUnavailable) as caught:
@@ -92,21 +92,21 @@ def test_no_more_tries_are_made_than_said_and_the_last_error_is_raised() -> None
 
 
 @pytest.mark.parametrize("error", [NotFound("gone"), Conflict("changed"), ValueError("ours")])
-def test_what_a_second_try_would_not_change_is_raised_at_once(error: Exception) -> None:
+def test_a_permanent_error_is_raised_at_once(error: Exception) -> None:
     server = Server(error)
     with pytest.raises(type(error)):
         server.patience(5).call(server.answer)
     assert server.calls == 1
 
 
-def test_a_server_that_names_a_time_is_left_alone_until_then() -> None:
+def test_retry_after_delays_the_next_try() -> None:
     server = Server(away(7.0))
     assert server.patience(2).call(server.answer) == "fine"
     (wait,) = server.waits
     assert 7.0 < wait < 8.0
 
 
-def test_a_server_that_names_a_time_too_long_is_not_waited_for() -> None:
+def test_a_long_retry_after_is_not_waited_for() -> None:
     server = Server(away(MAX_RETRY_AFTER_S + 1))
     with pytest.raises(DpatUnavailable):
         server.patience(5).call(server.answer)
@@ -114,14 +114,14 @@ def test_a_server_that_names_a_time_too_long_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("asked_s", [0.0, 3.0, 19.0])
-def test_nothing_is_waited_for_beyond_the_end(asked_s: float) -> None:
+def test_no_delay_exceeds_the_deadline(asked_s: float) -> None:
     server = Server(away(asked_s))
     with pytest.raises(DpatUnavailable):
         server.patience(5, within_s=0.05).call(server.answer)
     assert server.waits == []
 
 
-def test_whoever_waits_can_break_off() -> None:
+def test_a_wait_can_be_interrupted() -> None:
     def leave(_: float) -> None:
         raise KeyboardInterrupt
 
@@ -132,17 +132,17 @@ def test_whoever_waits_can_break_off() -> None:
 
 
 @pytest.mark.parametrize(("within_s", "most_s"), [(0.05, 0.05), (math.inf, MAX_WAIT_S * 1.5)])
-def test_a_wait_between_two_conflicts_ends_with_the_patience(within_s: float, most_s: float) -> None:
+def test_a_wait_between_two_conflicts_ends_at_the_deadline(within_s: float, most_s: float) -> None:
     server = Server()
     server.patience(1, within_s).wait(50)
     assert 0 < server.waits[0] <= most_s
 
 
-def test_the_time_left_is_never_below_nothing() -> None:
+def test_the_remaining_time_is_never_negative() -> None:
     assert RetryPolicy(until=time.monotonic() - 5).left_s == 0
     assert RetryPolicy().left_s == math.inf
 
 
-def test_arguments_are_handed_on() -> None:
+def test_arguments_are_passed_on() -> None:
     add: Callable[..., int] = lambda a, *, b: a + b  # noqa: E731
     assert RetryPolicy().call(add, 1, b=2) == 3

@@ -22,7 +22,7 @@ SITE = ("https://dpat.example/SectraPathologyServer/external",)
         ("http://LOCALHOST/", "http://localhost"),
     ],
 )
-def test_without_prefixes_loopback_may_be_called(url: str, called: str) -> None:
+def test_without_prefixes_loopback_is_allowed(url: str, called: str) -> None:
     assert check_callback(url, ()) == called
 
 
@@ -46,7 +46,7 @@ def test_without_prefixes_loopback_may_be_called(url: str, called: str) -> None:
         "http://127.0.0.1:80@evil:80/v1",
     ],
 )
-def test_without_prefixes_nothing_else_may(url: str) -> None:
+def test_without_prefixes_only_loopback_is_allowed(url: str) -> None:
     with pytest.raises(CallbackNotAllowed):
         check_callback(url, ())
 
@@ -61,7 +61,7 @@ def test_without_prefixes_nothing_else_may(url: str) -> None:
         "https://dpat.example/SectraPathologyServer/external/a;b=c/v1",
     ],
 )
-def test_what_lies_below_a_prefix_may_be_called(url: str) -> None:
+def test_a_url_below_a_prefix_is_allowed(url: str) -> None:
     assert check_callback(url, SITE) == url.rstrip("/")
 
 
@@ -77,7 +77,7 @@ def test_what_lies_below_a_prefix_may_be_called(url: str) -> None:
         "https://dpat.example/%53ectra%50athology%53erver/external/v1",
     ],
 )
-def test_one_address_has_one_spelling(url: str) -> None:
+def test_equivalent_urls_are_normalized_to_one(url: str) -> None:
     assert check_callback(url, SITE) == "https://dpat.example/SectraPathologyServer/external/v1"
 
 
@@ -94,7 +94,7 @@ def test_one_address_has_one_spelling(url: str) -> None:
         ("/\ud800", "/%3F"),
     ],
 )
-def test_what_a_server_may_tell_apart_keeps_its_spelling(path: str, called: str) -> None:
+def test_urls_that_a_server_may_distinguish_stay_distinct(path: str, called: str) -> None:
     spelled = check_callback(f"http://127.0.0.1:1{path}", ())
     assert spelled == f"http://127.0.0.1:1{called}"
     assert check_callback(spelled, ()) == spelled
@@ -174,7 +174,7 @@ def test_what_a_server_may_tell_apart_keeps_its_spelling(path: str, called: str)
         "\x00",
     ],
 )
-def test_what_only_looks_like_it_lies_below_a_prefix_is_refused(url: str) -> None:
+def test_a_url_that_only_seems_to_be_below_a_prefix_is_refused(url: str) -> None:
     with pytest.raises(CallbackNotAllowed) as caught:
         check_callback(url, SITE)
     assert not url or url not in str(caught.value)
@@ -193,12 +193,12 @@ def test_a_prefix_of_a_whole_server_allows_all_its_paths_on_its_port_only() -> N
         check_callback("http://dpat:8080/any/path", ("http://dpat/",))
 
 
-def test_any_one_of_several_prefixes_is_enough() -> None:
+def test_a_match_with_one_of_several_prefixes_is_enough() -> None:
     assert check_callback("https://b/v1", ("https://a", "https://b"))
 
 
 @pytest.mark.parametrize("host", ["[2001:db8::1]", "[2001:DB8::1]"])
-def test_an_address_of_the_sixth_version_is_compared_whole(host: str) -> None:
+def test_an_ipv6_address_is_compared_as_a_whole(host: str) -> None:
     prefixes = ("https://[2001:db8::1]/v1",)
     assert check_callback(f"https://{host}/v1", prefixes)
     with pytest.raises(CallbackNotAllowed):
@@ -207,8 +207,8 @@ def test_an_address_of_the_sixth_version_is_compared_whole(host: str) -> None:
         check_callback("https://[2001:db8::1%25eth0]/v1", prefixes)
 
 
-def test_what_is_allowed_is_what_the_client_calls() -> None:
-    """The check reads an address with the standard library, the client with urllib3: they must mean one host."""
+def test_the_client_calls_the_host_that_was_checked() -> None:
+    """The check parses a URL with the standard library, the client with urllib3; both must find the same host."""
     for url in ("https://dpat.example/v1", "HTTPS://DPAT.Example:443//a/./v1", "https://[2001:DB8::1]/v1"):
         called = requests.Request("GET", check_callback(url, (url,)) + "/slides/1/info").prepare().url or ""
         read = urllib3.util.parse_url(called)

@@ -19,28 +19,28 @@ def test_work_is_done_in_order_in_one_other_thread() -> None:
 
         return do
 
-    with BackgroundWriter() as behind:
+    with BackgroundWriter() as writer:
         for number in range(100):
-            behind.do(work(number))
-        behind.finish()
+            writer.do(work(number))
+        writer.finish()
         assert done == list(range(100))
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 
 
-def test_no_more_work_waits_than_said() -> None:
+def test_the_queue_of_waiting_work_is_bounded() -> None:
     go_on = threading.Event()
     given: list[int] = []
     all_waiting = threading.Event()
 
     def give() -> None:
-        with BackgroundWriter() as behind:
+        with BackgroundWriter() as writer:
             for number in range(AHEAD + 5):
-                behind.do(go_on.wait)  # type: ignore[arg-type]
+                writer.do(go_on.wait)  # type: ignore[arg-type]
                 given.append(number)
                 if len(given) == AHEAD:
                     all_waiting.set()
-            behind.finish()
+            writer.finish()
 
     giver = threading.Thread(target=give)
     giver.start()
@@ -58,24 +58,24 @@ def fail() -> None:
     raise OSError("no room")
 
 
-def test_an_error_is_raised_where_the_caller_waits_and_the_rest_is_passed_over() -> None:
+def test_an_error_reaches_the_waiting_caller_and_later_work_is_skipped() -> None:
     after: list[int] = []
-    with BackgroundWriter() as behind, pytest.raises(OSError, match="no room"):  # noqa: PT012 - whichever of these waits first
-        behind.do(fail)
+    with BackgroundWriter() as writer, pytest.raises(OSError, match="no room"):  # noqa: PT012 - whichever of these waits first
+        writer.do(fail)
         for number in range(100):
-            behind.do(lambda number=number: after.append(number))  # type: ignore[misc]
-        behind.finish()
+            writer.do(lambda number=number: after.append(number))  # type: ignore[misc]
+        writer.finish()
     assert after == []
 
 
-def test_an_error_of_the_last_work_is_not_lost() -> None:
-    with BackgroundWriter() as behind:
-        behind.do(fail)
+def test_an_error_in_the_last_piece_of_work_is_raised() -> None:
+    with BackgroundWriter() as writer:
+        writer.do(fail)
         with pytest.raises(OSError, match="no room"):
-            behind.finish()
+            writer.finish()
 
 
-def test_when_the_caller_fails_the_thread_ends_and_what_waits_is_passed_over() -> None:
+def test_when_the_caller_fails_the_thread_ends_and_waiting_work_is_skipped() -> None:
     begun, go_on = threading.Event(), threading.Event()
     after: list[int] = []
 
@@ -83,9 +83,9 @@ def test_when_the_caller_fails_the_thread_ends_and_what_waits_is_passed_over() -
         begun.set()
         go_on.wait(10)
 
-    with pytest.raises(KeyError), BackgroundWriter() as behind:  # noqa: PT012 - the error is the test's own
-        behind.do(long)
-        behind.do(lambda: after.append(1))
+    with pytest.raises(KeyError), BackgroundWriter() as writer:  # noqa: PT012 - the error is the test's own
+        writer.do(long)
+        writer.do(lambda: after.append(1))
         begun.wait(10)
         threading.Timer(0.05, go_on.set).start()
         raise KeyError

@@ -23,7 +23,7 @@ from webserver.responses import STATUS, status_of
         (errors.SlideUnreadable, 500),
     ],
 )
-def test_an_error_has_the_status_of_its_nearest_class(kind: type[SlidehookError], status: int) -> None:
+def test_an_error_has_the_status_of_its_nearest_base_class(kind: type[SlidehookError], status: int) -> None:
     assert status_of(kind("no")) == status
 
 

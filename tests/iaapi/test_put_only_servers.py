@@ -34,7 +34,7 @@ def known(tmp_path: Path, clock: Clock) -> PutOnlyServer:
 
 
 def other(folder: Path, clock: Clock, url: str = URL) -> PutOnlyServer:
-    """What another process has."""
+    """The object of another process."""
     return PutOnlyServer(url, folder, clock=clock)
 
 
@@ -43,9 +43,7 @@ def test_nothing_is_known_at_first(known: PutOnlyServer, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_remembered_holds_for_all_processes_for_a_day(
-    known: PutOnlyServer, tmp_path: Path, clock: Clock
-) -> None:
+def test_an_entry_is_valid_in_all_processes_for_a_day(known: PutOnlyServer, tmp_path: Path, clock: Clock) -> None:
     known.remember()
     clock.now += VALID_S - 1
     assert known.is_put_only()
@@ -56,16 +54,14 @@ def test_what_is_remembered_holds_for_all_processes_for_a_day(
     assert not other(tmp_path, clock).is_put_only()
 
 
-def test_a_clock_that_is_set_back_makes_nothing_known_for_longer(
-    known: PutOnlyServer, tmp_path: Path, clock: Clock
-) -> None:
+def test_setting_the_clock_back_extends_no_entry(known: PutOnlyServer, tmp_path: Path, clock: Clock) -> None:
     known.remember()
     clock.now -= 10
     assert not known.is_put_only()
     assert not other(tmp_path, clock).is_put_only()
 
 
-def test_a_suspicion_is_a_processs_own_and_short(known: PutOnlyServer, tmp_path: Path, clock: Clock) -> None:
+def test_avoiding_patch_is_short_and_local_to_a_process(known: PutOnlyServer, tmp_path: Path, clock: Clock) -> None:
     known.avoid_patch()
     assert known.is_put_only()
     assert not other(tmp_path, clock).is_put_only()
@@ -73,7 +69,7 @@ def test_a_suspicion_is_a_processs_own_and_short(known: PutOnlyServer, tmp_path:
     assert not known.is_put_only()
 
 
-def test_what_is_forgotten_is_so_for_all(known: PutOnlyServer, tmp_path: Path, clock: Clock) -> None:
+def test_a_removed_entry_is_gone_in_all_processes(known: PutOnlyServer, tmp_path: Path, clock: Clock) -> None:
     known.remember()
     other(tmp_path, clock, "https://b/v1").remember()
     known.forget()
@@ -82,7 +78,7 @@ def test_what_is_forgotten_is_so_for_all(known: PutOnlyServer, tmp_path: Path, c
     assert other(tmp_path, clock, "https://b/v1").is_put_only()
 
 
-def test_the_file_is_private_whole_and_small(tmp_path: Path, clock: Clock) -> None:
+def test_the_file_is_private_complete_and_small(tmp_path: Path, clock: Clock) -> None:
     folder = tmp_path / "data"
     for number in range(MAX_SERVERS + 5):
         clock.now += 1
@@ -95,7 +91,7 @@ def test_the_file_is_private_whole_and_small(tmp_path: Path, clock: Clock) -> No
     assert f"https://dpat-{MAX_SERVERS + 4}/v1" in found
 
 
-def test_processes_that_write_at_once_leave_a_whole_file(tmp_path: Path, clock: Clock) -> None:
+def test_concurrent_writers_leave_a_complete_file(tmp_path: Path, clock: Clock) -> None:
     threads = [
         threading.Thread(target=other(tmp_path, clock, f"https://dpat-{number}/v1").remember) for number in range(8)
     ]
@@ -123,7 +119,7 @@ def test_processes_that_write_at_once_leave_a_whole_file(tmp_path: Path, clock: 
         json.dumps({URL: [1e9]}).encode(),
     ],
 )
-def test_a_damaged_file_says_nothing_and_is_replaced(
+def test_a_damaged_file_counts_as_empty_and_is_replaced(
     known: PutOnlyServer, tmp_path: Path, clock: Clock, content: bytes
 ) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
@@ -132,7 +128,7 @@ def test_a_damaged_file_says_nothing_and_is_replaced(
     assert other(tmp_path, clock).is_put_only()
 
 
-def test_a_folder_that_can_not_be_written_costs_the_memory_only_and_one_warning(tmp_path: Path, clock: Clock) -> None:
+def test_an_unwritable_folder_only_prevents_saving_and_logs_one_warning(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "data").write_bytes(b"")
     known = other(tmp_path / "data", clock)
     logged: list[Any]
