@@ -33,8 +33,8 @@ class Slide:
 
     `path` is the file that OpenSlide opens (its companions lie beside it), None when the app's `needs` ask for none.
     `tag` is the one that the user gave the region, for an app with tags. `pixels`: where they come from, when that is
-    neither `path` nor DPAT; closed with the slide. `told_by`: who says what stands in `info`. Close it, or use it in
-    `with`.
+    neither `path` nor `origin`; closed with the slide. `told_by`: who states `info`; default: the `origin`. Close it,
+    or use it in `with`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Slide:
         origin: SlideOrigin | None = None,
         pixels: PixelSource | None = None,
         dependency: Result | None = None,
-        told_by: str = "DPAT",
+        told_by: str = "",
     ) -> None:
         self.path = path
         self.info = info
@@ -60,7 +60,9 @@ class Slide:
         self._origin = origin
         self._open: OpenSlide | None = None
         self._pixels = pixels
-        self._told_by = told_by
+        if pixels is None and path is None and origin is not None and origin.is_at_hand:
+            self._pixels = origin.pixels(info)
+        self._told_by = told_by or (origin.title if origin is not None else "DPAT")
         self.dependency = dependency
         """The result of the app named in the app's `depends_on`, in this slide's level-0 pixels; None without one."""
         self.receipt = Receipt()

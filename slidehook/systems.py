@@ -140,6 +140,10 @@ class SlideOrigin(Protocol):
     def title(self) -> str:
         """The system's name in a sentence for a user, such as DPAT."""
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether the slide's files lie on this host, so that `pixels` reads those."""
+
     def info(self) -> ImageInfo:
         """Read the slide's image record; without identifying fields unless the site has set `STORE_PHI`."""
 

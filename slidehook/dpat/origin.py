@@ -23,6 +23,7 @@ class DpatOrigin:
     """
 
     title = "DPAT"
+    is_at_hand = False
 
     def __init__(self, client: DpatClient, ticket: OriginTicket, *, include_phi: bool = False) -> None:
         self._client = client

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openslide import OpenSlide, OpenSlideError
+from PIL import Image
 
 from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo, Input, Size
@@ -57,7 +58,7 @@ def local_bounds(path: Path) -> Bounds | None:
 
 @contextmanager
 def local_slide(
-    path: Path,
+    path: str | Path,
     *,
     needs: Collection[str] = frozenset({"files", "thumbnail"}),
     drawn: Input | None = None,
@@ -72,6 +73,7 @@ def local_slide(
     `tag` stand for what a user draws. `with_label`: give the label too, as where the site has set `STORE_PHI`.
     Raises SlideUnreadable.
     """
+    path = Path(path)
     file = local_file(path)
     with TemporaryDirectory(prefix="slidehook-") as folder, open_slide(file) as opened:
         slide = Slide(
@@ -111,12 +113,18 @@ def _thumbnail(opened: OpenSlide, file: Path, folder: Path) -> Path:
 
 
 def _label(opened: OpenSlide, folder: Path) -> Path | None:
+    picture = label_of(opened)
+    if picture is None:
+        return None
+    path = folder / "label.png"
+    picture.save(path)
+    return path
+
+
+def label_of(opened: OpenSlide) -> Image.Image | None:
+    """Read the label in a slide's file, RGB; None where there is none. Raises SlideUnreadable."""
     try:
         picture = opened.associated_images.get("label")
     except OpenSlideError as error:
         raise SlideUnreadable.said_by(error, "the slide's label") from error
-    if picture is None:
-        return None
-    path = folder / "label.png"
-    picture.convert("RGB").save(path)
-    return path
+    return None if picture is None else picture.convert("RGB")

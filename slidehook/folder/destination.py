@@ -1,0 +1,171 @@
+"""A folder that shows one job's result: what DPAT would get, all of it for QuPath, and a picture of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from pydantic import ValidationError
+
+from slidehook.app import App
+from slidehook.dpat.iaapi.models import ResultData, ResultRecord
+from slidehook.dpat.records import shown
+from slidehook.errors import CannotStore, SlideUnreadable
+from slidehook.folder.local_slide import local_file
+from slidehook.folder.overlay import NoPicture, overlay_png
+from slidehook.models import ImageInfo, Point
+from slidehook.pixels.bounds import origin_in_qupath
+from slidehook.private import private_folder, write_private
+from slidehook.results.budget import within_limits
+from slidehook.results.geojson import geojson_of
+from slidehook.results.sanitize import sanitize_result
+from slidehook.systems import Access, Cancelled, Done, Ending, Failed, Noted, Work
+
+RECORD, PICTURE, GEOJSON = "result.json", "overlay.png", "result.geojson"
+
+Report = Callable[[float, str], None]
+"""Shows how far a job is: 0…100, and a few words."""
+Warn = Callable[[str], None]
+"""Shows one sentence on what is missing beside a complete result."""
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+class FolderDestination:
+    """One job's files in a folder. See `slidehook.systems.ResultDestination`; raises CannotStore, too.
+
+    A folder holds one result: a later job replaces it. `slide` is drawn on, and so are the regions `drawn` by the
+    user, in result coordinates; without a slide there is no picture. `report` gets progress, `warn` what is amiss.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        work: Work,
+        app: App,
+        access: Access | None = None,
+        *,
+        slide: Path | None = None,
+        drawn: Sequence[Sequence[Point]] = (),
+        report: Report = _ignore,
+        warn: Warn = _ignore,
+    ) -> None:
+        self.folder = folder
+        """The folder."""
+        self._work = work
+        self._app = app
+        self._access = access or Access()
+        self._slide = slide
+        self._drawn = drawn
+        self._report = report
+        self._warn = warn
+        self._is_mine = True
+        self.record: ResultRecord | None = None
+        """What DPAT would have got, once the job is done."""
+        self.files: list[Path] = []
+        """The files that were written."""
+
+    def check(self) -> None:
+        """Raise CannotStore where the folder can't be made or written. It leaves nothing: the job may yet fail."""
+        made = [each for each in (self.folder, *self.folder.parents) if not each.exists()]
+        try:
+            private_folder(self.folder)
+            try:
+                with TemporaryFile(dir=self.folder):
+                    pass
+            finally:
+                for each in made:
+                    each.rmdir()
+        except OSError as error:
+            raise CannotStore(f"{self.folder} can't be written: {error.strerror}") from error
+
+    def resume(self, noted: Noted | None, since: float) -> None:
+        """Do nothing: an earlier attempt's files are found in the folder."""
+
+    def continued(self) -> FolderDestination:
+        """Return the same destination for new calls."""
+        return FolderDestination(
+            self.folder, self._work, self._app, self._access,
+            slide=self._slide, drawn=self._drawn, report=self._report, warn=self._warn,
+        )  # fmt: skip
+
+    def describe(self, info: ImageInfo) -> None:
+        """Ignore the record: the slide's extent comes with the result."""
+
+    def progress(self, percent: float, text: str) -> None:
+        """Report how far the job is; nothing is written."""
+        self._access.check()
+        self._report(percent, text)
+
+    def end(self, ending: Ending) -> None:
+        """Write the result; a failure is reported, a cancelled job leaves what is there."""
+        self._access.check()
+        match ending:
+            case Done():
+                self._write(ending)
+                self._is_mine = True
+            case Failed(reason):
+                self._is_mine = False
+                self._report(100, f"failed: {reason}")
+            case Cancelled():
+                if self.shown() is None:
+                    self._report(100, "cancelled")
+
+    def follow_up(self, done: Done) -> None:
+        """Draw the result on the slide. Whatever keeps it from being drawn costs the picture alone."""
+        self._access.check()
+        if self._slide is None or self.record is None:
+            return
+        path = self.folder / PICTURE
+        try:
+            content, amiss = overlay_png(local_file(self._slide), self.record, self._drawn)
+            if amiss:
+                self._warn(amiss)
+            self.files.insert(1, _replace(path, content))
+        except (NoPicture, SlideUnreadable) as error:
+            self._warn(f"The result is complete, but {path} could not be drawn: {error}.")
+        except OSError as error:
+            self._warn(f"The result is complete, but {path} can't be written: {error.strerror}.")
+
+    def shown(self) -> str | None:
+        """Return the text of the result in the folder; None without one, and after a failure."""
+        if not self._is_mine:
+            return None
+        try:
+            return ResultRecord.model_validate_json((self.folder / RECORD).read_bytes()).display_result
+        except (OSError, ValidationError):
+            return None
+
+    def _write(self, done: Done) -> None:
+        result = sanitize_result(done.result)
+        self.record = self._as_record(done)
+        record = json.dumps(self.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n"
+        geojson = geojson_of(result, self._app.name, origin=origin_in_qupath(done.bounds))
+        try:
+            private_folder(self.folder)
+            (self.folder / PICTURE).unlink(missing_ok=True)  # that of an earlier job shows another result
+            self.files = [_replace(self.folder / RECORD, record), _replace(self.folder / GEOJSON, geojson)]
+        except OSError as error:
+            raise CannotStore(f"{self.folder} can't be written: {error.strerror}") from error
+
+    def _as_record(self, done: Done) -> ResultRecord:
+        """Make what DPAT would be sent."""
+        result = within_limits(self._app, sanitize_result(done.result), mpp=done.mpp)
+        return ResultRecord(
+            slide_id=self._work.slide_id,
+            display_result=result.text,
+            display_properties={**result.properties},
+            application_version=self._app.version,
+            data=ResultData(result=shown(result, done.frame)),
+        )
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write_private(aside, content)
+    return aside.replace(path)

@@ -1,0 +1,1 @@
+"""What every system promises, tried on all of them."""
