@@ -22,6 +22,7 @@ from slidehook.running.app_process import AppProcess
 from slidehook.running.chain import Chain
 from slidehook.running.task import Analysis
 from slidehook.settings import Settings
+from slidehook.systems import OriginTicket
 from worker.claim_monitor import JobCancelled
 from worker.publisher import Publisher
 from worker.result_cache import CachedResult, keep, kept
@@ -122,8 +123,12 @@ class Attempt:
             log.info("progress", percent=round(shown), text=text)
             self._publisher.progress(shown, text)
 
+        job = self._job
         chain = Chain(
-            self._job,
+            OriginTicket("dpat", job.callback_url, job.slide_id, job.app_id),
+            job.input,
+            # What was found before an import may be of other files.
+            since=job.created_at if job.origin == "import" else 0.0,
             registry=self._registry,
             secrets=InterruptibleTokens(self._tokens, self._leaving),
             dependency_cache=self._workspace.dependency_cache,

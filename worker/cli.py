@@ -22,12 +22,13 @@ from slidehook.registry.registry import load_apps
 from slidehook.running.app_process import left_behind
 from slidehook.running.environment import take_from_environment
 from slidehook.running.orphans import end_left_behind
+from slidehook.running.process_tree import end_with
 from slidehook.settings import Settings, read_settings
 from slidehook.startup import cant_start
 from slidehook.streams import protect_output, write_out
 from worker.loop import Worker
 from worker.shutdown import Interruption, leave_signals
-from worker.supervisor import end_with, say_ready, supervise
+from worker.supervisor import say_ready, supervise
 from worker.workspace import Workspace
 
 

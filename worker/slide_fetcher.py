@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -16,6 +15,7 @@ from slidehook.dpat.iaapi.download import SLIDE
 from slidehook.dpat.pixels import why_no_tiles
 from slidehook.jobs.job import Job
 from slidehook.models import ImageInfo
+from slidehook.running.fetched_slide import FetchedSlide, needs_files
 from slidehook.settings import Settings
 from slidehook.slide import find_slide_file
 from worker.publisher import Publisher
@@ -26,24 +26,6 @@ DOWNLOAD, END = 20, 50
 """The percentages at which the steps begin, and at which all is there."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class FetchedSlide:
-    """What is here of a slide; None is what no app needs, or what there is not.
-
-    `thumbnail`: where the overview lies, or is to be made by the first app's process.
-    """
-
-    info: ImageInfo
-    path: Path | None = None
-    thumbnail: Path | None = None
-    label: Path | None = None
-
-
-def needs_files(app: App, info: ImageInfo) -> bool:
-    """Say whether an app needs a slide's files; so does one that wants tiles where DPAT can't give them."""
-    return "files" in app.needs or ("tiles" in app.needs and bool(why_no_tiles(info)))
 
 
 class SlideFetcher:
@@ -72,16 +54,18 @@ class SlideFetcher:
         Raises DiskFull before anything is fetched that would have to be stored where there is no room.
         """
         needs = {each for app in apps for each in app.needs}
-        if needs & {"thumbnail", "label", "files"} or any(needs_files(app, info) for app in apps):
+        has_tiles = not why_no_tiles(info)
+        wants_files = any(needs_files(app, has_tiles=has_tiles) for app in apps)
+        if needs & {"thumbnail", "label", "files"} or wants_files:
             self._workspace.check_room(SLIDE)
         thumbnail = self._workspace.job_folder(self._job.id) / "thumbnail.png" if "thumbnail" in needs else None
         picture = self._label() if self._store_phi and "label" in needs else None
         path = None
-        if any(needs_files(app, info) for app in apps):
+        if wants_files:
             if "files" not in needs:
                 log.info("downloaded, not read in tiles", reason=why_no_tiles(info))
             path = self._files()
-        return FetchedSlide(info, path, thumbnail, picture)
+        return FetchedSlide(info, path, thumbnail, picture, has_tiles)
 
     def _label(self) -> Path | None:
         with self._leaving.interruptible():

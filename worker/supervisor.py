@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -23,14 +22,6 @@ STARTS_MOST = 8
 """How often in a row a worker may end before it is ready."""
 YOUNG_S = 60.0
 """A worker that lived for longer, in seconds, is started again at once."""
-_PR_SET_PDEATHSIG = 1
-
-
-def end_with(parent: int, number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when its parent dies; exits if that is dead already."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:
-        sys.exit("who started this process is gone")
 
 
 def supervise(processes: int, leaving: Interruption, *, drain: bool) -> int:

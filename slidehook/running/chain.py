@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from slidehook.app import App
 from slidehook.errors import AppChanged, AppError, AppOutOfMemory, SlidehookError
-from slidehook.jobs.job import Job
-from slidehook.models import ImageInfo, WholeSlideInput
+from slidehook.models import ImageInfo, Input, WholeSlideInput
 from slidehook.registry.fingerprint import fingerprint_of
 from slidehook.registry.registry import Registry
 from slidehook.running.app_process import AppProcess
 from slidehook.running.dependency_cache import DependencyCache, dependency_key
+from slidehook.running.fetched_slide import FetchedSlide
 from slidehook.running.task import Analysis, Task
 from slidehook.settings import Settings
 from slidehook.systems import OriginTicket, Secrets
-from worker.slide_fetcher import FetchedSlide, needs_files
 
 log = structlog.get_logger()
 
@@ -30,15 +30,18 @@ class CodeChanged(SlidehookError):
 
 
 class Chain:
-    """The apps of a claimed job, in the order in which they are run; the last is the job's own.
+    """The apps of one job, in the order in which they are run; the last is the job's own.
 
-    `child` gives the process to run an app in, a new one when the last has ended. `progress` gets 0…100 and a few
-    words, `tick` is called about four times a second and may raise to stop it.
+    `ticket`: where the job's slide is. `drawn`: what the user drew. `child` returns the process to run an app in, a
+    new one when the last has ended. `progress` gets 0…100 and a few words, `tick` is called about four times a second
+    and may raise to stop it. `since`: what was found of the slide before this time (seconds since 1970) may be of
+    other files. Without `limited`, apps may take any time and memory.
     """
 
     def __init__(
         self,
-        job: Job,
+        ticket: OriginTicket,
+        drawn: Input,
         *,
         registry: Registry,
         secrets: Secrets,
@@ -47,10 +50,15 @@ class Chain:
         child: Callable[[], AppProcess],
         progress: Callable[[float, str], None],
         tick: Callable[[], None],
+        since: float = 0.0,
+        limited: bool = True,
     ) -> None:
-        self._job = job
+        self._ticket = ticket
+        self._drawn = drawn
+        self._since = since
+        self._limited = limited
         self._registry = registry
-        self._own = registry[job.app_id]
+        self._own = registry[ticket.app_id]
         self._apps = [*registry.before(self._own), self._own]
         self._wanted = {app.depends_on for app in registry.values()}
         self._secrets = secrets
@@ -62,10 +70,8 @@ class Chain:
 
     def left(self, info: ImageInfo) -> tuple[Sequence[App], Analysis | None]:
         """Give the apps that have yet to be run on a slide, and what the one before them has found."""
-        # What was found before an import may be of other files.
-        since = self._job.created_at if self._job.origin == "import" else 0.0
         for first in range(len(self._apps) - 1, 0, -1):
-            found = self._dependency_cache.find(self._key(info, self._apps[first - 1]), since=since)
+            found = self._dependency_cache.find(self._key(info, self._apps[first - 1]), since=self._since)
             if found is not None:
                 log.info("found before", app=self._apps[first - 1].id)
                 return self._apps[first:], found
@@ -107,20 +113,20 @@ class Chain:
         """Give an app what it has asked for, and nothing else that happens to be here."""
         return Task(
             app.id,
-            fetched.path if needs_files(app, fetched.info) else None,
+            fetched.path_for(app),
             fetched.info,
             fetched.thumbnail if "thumbnail" in app.needs else None,
             overview_from=fetched.path,
             label=fetched.label if "label" in app.needs else None,
-            drawn=self._job.input if app is self._own else WholeSlideInput(),
-            origin=OriginTicket("dpat", self._job.callback_url, self._job.slide_id, self._job.app_id),
+            drawn=self._drawn if app is self._own else WholeSlideInput(),
+            origin=self._ticket,
             secret=self._secrets.secret(),
             dependency=before.result if before else None,
             rests_on=before.rests_on if before else "",
         )
 
     def _analyse(self, app: App, task: Task, progress: Callable[[float, str], None]) -> Analysis:
-        timeout_s = app.timeout or self._settings.job_timeout.total_seconds()
+        timeout_s = (app.timeout or self._settings.job_timeout.total_seconds()) if self._limited else math.inf
         other_code = False
         while True:
             process = self._child()
@@ -128,7 +134,7 @@ class Chain:
                 found = process.analyse(
                     task,
                     timeout_s=timeout_s,
-                    memory_gb=app.memory_gb,
+                    memory_gb=app.memory_gb if self._limited else None,
                     progress=progress,
                     tick=self._tick,
                     another_token=self._secrets.instead_of,
@@ -162,4 +168,4 @@ class Chain:
         return fingerprint_of(self._apps[: self._apps.index(app) + 1])
 
     def _key(self, info: ImageInfo, app: App) -> str:
-        return dependency_key(self._job.callback_url, info, self._apps[: self._apps.index(app) + 1])
+        return dependency_key(self._ticket.address, info, self._apps[: self._apps.index(app) + 1])

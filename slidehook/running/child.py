@@ -22,13 +22,12 @@ from slidehook.running.child_output import flush_prints, print_into
 from slidehook.running.environment import begin_apps_process
 from slidehook.running.message_pipe import HungUp, Line
 from slidehook.running.overview import keep_overview
-from slidehook.running.process_tree import adopt_orphans
+from slidehook.running.process_tree import adopt_orphans, end_with
 from slidehook.running.run_app import certain_mpp, run_app
 from slidehook.running.task import Analysis, Fault, Task
 from slidehook.settings import Settings
 from slidehook.slide import Slide
 from slidehook.systems import Access, Systems
-from worker.supervisor import end_with
 
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 """The largest result that may be sent: some million points."""

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -15,7 +16,7 @@ CHECK_EVERY_S = 0.1
 """How often an app's memory is looked at, in seconds: in this time some 500 MiB can be filled."""
 
 
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Process(NamedTuple):
@@ -36,10 +37,20 @@ def adopt_orphans(*, on: bool = True) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
+def end_with(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its parent dies; exits if that is dead already."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        sys.exit("who started this process is gone")
+
+
 def members(group: int) -> list[int]:
-    """Give the processes of a process group, those whose parent has ended too, and what they have started."""
+    """Give the processes of a process group, those whose parent has ended too, and what they have started.
+
+    The process with the group's id is one of them, even if it belongs to another group.
+    """
     processes = _processes()
-    return _with_descendants([pid for pid, stat in processes.items() if stat.group == group], processes)
+    return _with_descendants([pid for pid, stat in processes.items() if group in (pid, stat.group)], processes)
 
 
 def family(pid: int, *, without: Collection[Process] = ()) -> list[int]:

@@ -13,10 +13,11 @@ from slidehook.result import Result
 from slidehook.running.app_process import AppProcess
 from slidehook.running.chain import Chain
 from slidehook.running.dependency_cache import DependencyCache
+from slidehook.running.fetched_slide import FetchedSlide
 from slidehook.settings import Settings
+from slidehook.systems import OriginTicket
 from tests.e2e.running import is_alive, wait_for
 from tests.packages import install
-from worker.slide_fetcher import FetchedSlide
 
 # Ground is what Middle rests on, and Middle what Top rests on. What a slide's id names, it does beside.
 APPS = """
@@ -157,7 +158,9 @@ class Site:
 
     def chain(self, registry: Registry, job: Job, app_id: str) -> Chain:
         return Chain(
-            job.model_copy(update={"app_id": app_id}),
+            OriginTicket("dpat", job.callback_url, job.slide_id, app_id),
+            job.input,
+            since=job.created_at if job.origin == "import" else 0.0,
             registry=registry,
             secrets=OneToken(),
             dependency_cache=self.dependency_cache,

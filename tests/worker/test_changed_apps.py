@@ -16,11 +16,12 @@ from slidehook.registry.registry import Registry, load_apps
 from slidehook.result import Result
 from slidehook.running.chain import Chain, CodeChanged
 from slidehook.running.dependency_cache import DependencyCache
+from slidehook.running.fetched_slide import FetchedSlide
 from slidehook.settings import Settings
+from slidehook.systems import OriginTicket
 from tests.packages import install
 from tests.worker.test_chain import Children, OneToken
 from worker.result_cache import CachedResult, keep, kept
-from worker.slide_fetcher import FetchedSlide
 from worker.workspace import Workspace
 
 # What a slide's id names is edited, by the app itself, before it goes on.
@@ -77,7 +78,9 @@ def child(folder: Path, settings: Settings) -> Iterator[Children]:
 def analyse(registry: Registry, job: Job, child: Children, folder: Path, slide_id: str) -> Result:
     settings = registry["shifting"].settings
     chain = Chain(
-        job.model_copy(update={"app_id": "shifting"}),
+        OriginTicket("dpat", job.callback_url, job.slide_id, "shifting"),
+        job.input,
+        since=job.created_at if job.origin == "import" else 0.0,
         registry=registry,
         secrets=OneToken(),
         dependency_cache=DependencyCache(folder / "outputs"),

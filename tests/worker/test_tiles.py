@@ -8,15 +8,16 @@ import pytest
 
 from slidehook.apps.wholeslide import WholeSlideDemo
 from slidehook.dpat.errors import DpatUnavailable, NotFound, TokenExpired
+from slidehook.dpat.pixels import why_no_tiles
 from slidehook.errors import SlidehookError
 from slidehook.models import ImageInfo, Size
 from slidehook.running.app_process import AppProcess
+from slidehook.running.fetched_slide import needs_files
 from slidehook.running.task import Task
 from slidehook.settings import Settings
 from slidehook.systems import OriginTicket
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from tests.packages import install
-from worker.slide_fetcher import needs_files
 
 APPS = """
 from slidehook import App, Result
@@ -105,4 +106,5 @@ def test_a_slide_is_downloaded_where_its_files_are_needed_or_dpat_has_no_tiles(
     needs: set[str], change: dict[str, object], wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(WholeSlideDemo, "needs", frozenset(needs))
-    assert needs_files(WholeSlideDemo(), INFO.model_copy(update=change)) is wanted
+    has_tiles = not why_no_tiles(INFO.model_copy(update=change))
+    assert needs_files(WholeSlideDemo(), has_tiles=has_tiles) is wanted

@@ -1,0 +1,33 @@
+"""What is on this host of one slide, for the apps of one job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slidehook.app import App
+from slidehook.models import ImageInfo
+
+
+@dataclass(frozen=True)
+class FetchedSlide:
+    """A slide's record and files; None for what no app needs, or what does not exist.
+
+    `thumbnail`: where the overview lies, or is to be made by the first app's process. `has_tiles`: whether the origin
+    of the slide gives it in tiles.
+    """
+
+    info: ImageInfo
+    path: Path | None = None
+    thumbnail: Path | None = None
+    label: Path | None = None
+    has_tiles: bool = True
+
+    def path_for(self, app: App) -> Path | None:
+        """Return the file that OpenSlide opens, for an app that needs it."""
+        return self.path if needs_files(app, has_tiles=self.has_tiles) else None
+
+
+def needs_files(app: App, *, has_tiles: bool) -> bool:
+    """Whether an app needs a slide's files; an app for tiles does, too, where the slide's origin gives none."""
+    return "files" in app.needs or ("tiles" in app.needs and not has_tiles)
