@@ -13,7 +13,7 @@ from slidehook.dpat.errors import Conflict, Malformed
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.models import ImageInfo, Modify, Stored, StoredResult
 from slidehook.dpat.iaapi.result_calls import CONFLICT_ROUNDS
-from slidehook.dpat.merging import laid_over, merged, same_kind
+from slidehook.dpat.merging import can_merge, overlay_our_fields, three_way_merge
 from slidehook.dpat.quality import set_quality
 from slidehook.result import Quality
 from webserver.result_versions import ResultVersions
@@ -40,11 +40,11 @@ def apply_change(app: App, client: DpatClient, call: Modify, versions: ResultVer
             base = newest.answer
             versions.save(server, app.id, base)
         base = base or versions.find(server, app.id, wanted.id, wanted.version_id)
-        if base is None or not same_kind(base, newest.answer):
+        if base is None or not can_merge(base, newest.answer):
             raise Conflict(CHANGED_MEANWHILE)
-        whole = merged(base, call.sent, newest.answer) | {"id": newest.id, "versionId": newest.version_id}
+        whole = three_way_merge(base, call.sent, newest.answer) | {"id": newest.id, "versionId": newest.version_id}
         changed, quality = answer(app, _record(whole), read_info)
-        body = laid_over(whole, changed.to_wire()) | {"id": newest.id, "versionId": newest.version_id}
+        body = overlay_our_fields(whole, changed.to_wire()) | {"id": newest.id, "versionId": newest.version_id}
         try:
             stored = client.replace_result(app.id, newest.id, body)
         except Conflict:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from slidehook.app import App
-from slidehook.dpat.changes import changed, failed_change, is_notice, result_of
+from slidehook.dpat.changes import apply_answer, failed_change, is_notice, result_of
 from slidehook.dpat.iaapi.models import ImageInfo, StoredResult
 from slidehook.dpat.stored_result import frame_of
 from slidehook.errors import SlidehookError
@@ -41,7 +41,7 @@ def answer_change(
     changed_result = result_of(record, frame)
     try:
         answer = within_limits(app, on_modify_caller.ask(app, changed_result, within_s=MODIFY_S))
-        stored = _with_fingerprint(app, changed(record, answer, frame, application_version=app.version))
+        stored = _with_fingerprint(app, apply_answer(record, answer, frame, application_version=app.version))
         check_size(app, stored)
     except SlidehookError as error:
         log.warning("on_modify failed", app=app.id, reason=in_words(error))

@@ -1,6 +1,6 @@
-"""A user's change to a stored result: as an app's Result, and back as the record that is stored.
+"""A user's change of a stored result: converts it to an app's Result, and the app's answer back to a record.
 
-What a Result does not model (context, attachments, a gallery's statuses, how a shape is filled) stays as it was.
+Fields that a Result does not model (context, attachments, a gallery's statuses, a shape's fill) are preserved.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from slidehook.results.receipt import NAMES
 from slidehook.results.sanitize import sanitize_result
 
 FAILED = "update failed"
-_OLD = " (before the change)"
-"""What the names of numbers bear that no longer hold."""
+_OUTDATED = " (before the change)"
+"""The suffix of the names of values that are outdated."""
 _R = TypeVar("_R")
 _V = TypeVar("_V")
 
 
 def is_notice(record: StoredResult) -> bool:
-    """Say whether a result is none of an app's but says that one is in progress, failed or cancelled."""
+    """Whether a record only reports that an analysis is in progress, failed or cancelled."""
     rows = record.display_properties.keys()
     return isinstance(record.data.result, Primitive) and STATUS in rows and rows <= {STATUS, PROGRESS}
 
 
 def result_of(record: StoredResult, frame: Frame) -> Result:
-    """Give a stored result, as the user changed it, in level-0 pixels; raises BadRequest when it makes no sense."""
-    found = record.data.result
+    """Convert a stored result, as changed by the user, to level-0 pixels; raises BadRequest when it is invalid."""
+    stored = record.data.result
     result = Result(record.display_result, _properties(record))
-    if isinstance(found, Primitive):
-        for item in found.content:
+    if isinstance(stored, Primitive):
+        for item in stored.content:
             result.shapes += _shapes(item, frame)
             result.texts += _texts(item, frame)
         return result
-    content = found.content
+    content = stored.content
     gallery = Gallery(
         [],
         [_patch(number, content, frame) for number in range(len(content.patches))],
@@ -51,17 +51,17 @@ def result_of(record: StoredResult, frame: Frame) -> Result:
         content.description or "",
         [Button(each.id, each.name or "", each.tooltip or "", each.state == 1) for each in content.actions or []],
     )
-    gallery.tags = list(content.tags)  # as many as DPAT has stored
+    gallery.tags = list(content.tags)  # assigned afterwards: no limit applies to stored tags
     polygons = [_shape(each, BLUE, frame) for each in content.polygons or []]
     result.gallery, result.shapes = gallery, without_region(gallery, polygons, frame)
     return result
 
 
-def changed(record: StoredResult, answer: Result, frame: Frame, *, application_version: str) -> StoredResult:
-    """Give what is to be stored of a user's change that an app has answered; every button is released.
+def apply_answer(record: StoredResult, answer: Result, frame: Frame, *, application_version: str) -> StoredResult:
+    """Return the record to store for a user's change and the app's answer; every button is released.
 
-    The receipt of the analysis stays in the table, also when the answer leaves it out. Raises AppError when the
-    app's answer can't be sent.
+    The receipt of the analysis stays in the table even if the answer omits it. Raises AppError when the app's answer
+    can't be sent.
     """
     answer = sanitize_result(answer)
     rows = _properties(record).items()
@@ -85,20 +85,20 @@ def changed(record: StoredResult, answer: Result, frame: Frame, *, application_v
 
 
 def failed_change(record: StoredResult, reason: str) -> StoredResult:
-    """Give a user's change whose update failed: nothing of it may pass for a number that still holds."""
+    """Return the record for a change whose update failed: every value is marked as outdated."""
     sentence = f"{FAILED}: {reason.rstrip('.')}"
-    old = {name if name in NAMES else f"{name}{_OLD}": value for name, value in _properties(record).items()}
+    old = {name if name in NAMES else f"{name}{_OUTDATED}": value for name, value in _properties(record).items()}
     update = {"display_result": sentence, "display_properties": {STATUS: sentence, **old}}
     return record.with_buttons_released().model_copy(update=update)
 
 
 def _properties(record: StoredResult) -> dict[str, str | int | float]:
-    """Give the table as the app made it, without what a failed update has put there."""
-    found = {name: value for name, value in record.display_properties.items() if value is not None}
-    if str(found.get(STATUS, "")).startswith(FAILED):
-        del found[STATUS]
-        return {name.removesuffix(_OLD): value for name, value in found.items()}
-    return found
+    """Return the app's table, without the marks of a failed update."""
+    rows = {name: value for name, value in record.display_properties.items() if value is not None}
+    if str(rows.get(STATUS, "")).startswith(FAILED):
+        del rows[STATUS]
+        return {name.removesuffix(_OUTDATED): value for name, value in rows.items()}
+    return rows
 
 
 def _shapes(item: Item, frame: Frame) -> list[Shape]:
@@ -115,8 +115,8 @@ def _shape(line: Polygon, colour: str, frame: Frame, *, closed: bool = True) -> 
 
 
 def _colour(item: Item) -> str:
-    told = item.style.stroke_style if item.style else None
-    return told if told is not None and is_colour(told) else BLUE
+    colour = item.style.stroke_style if item.style else None
+    return colour if colour is not None and is_colour(colour) else BLUE
 
 
 def _patch(number: int, content: PatchContent, frame: Frame) -> Patch:
@@ -126,20 +126,20 @@ def _patch(number: int, content: PatchContent, frame: Frame) -> Patch:
     return Patch(content.tags[found.tag], frame.to_pixel(found.position), found.sort_key_value)
 
 
-# --- back
+# --- from the app's answer to the record
 
 
 def _items(before: list[Item], answer: Result, frame: Frame) -> list[Item]:
-    """Keep what is still there in its own style, and add what is new."""
+    """Keep unchanged shapes and texts in their own style, and add the new ones."""
     shapes, texts = Counter(answer.shapes), Counter(answer.texts)
     kept = []
     for item in before:
         colour = _colour(item)
         lines = [_shape(each, colour, frame, closed=False) for each in item.polylines]
         update = {
-            "polygons": _still_there(item.polygons, [_shape(each, colour, frame) for each in item.polygons], shapes),
-            "polylines": _still_there(item.polylines, lines, shapes),
-            "labels": _still_there(item.labels, _texts(item, frame), texts),
+            "polygons": _keep_wanted(item.polygons, [_shape(each, colour, frame) for each in item.polygons], shapes),
+            "polylines": _keep_wanted(item.polylines, lines, shapes),
+            "labels": _keep_wanted(item.labels, _texts(item, frame), texts),
         }
         if any(update.values()):
             kept.append(item.model_copy(update=update))
@@ -147,8 +147,8 @@ def _items(before: list[Item], answer: Result, frame: Frame) -> list[Item]:
     return kept + items_of(new, frame)
 
 
-def _still_there(records: Sequence[_R], values: Sequence[_V], wanted: Counter[_V]) -> list[_R]:
-    """Give the records whose values are among the wanted ones, and count those down."""
+def _keep_wanted(records: Sequence[_R], values: Sequence[_V], wanted: Counter[_V]) -> list[_R]:
+    """Return the records whose values are in `wanted`, and decrement its counts."""
     kept = []
     for record, value in zip(records, values, strict=True):
         if wanted[value] > 0:
@@ -158,7 +158,7 @@ def _still_there(records: Sequence[_R], values: Sequence[_V], wanted: Counter[_V
 
 
 def _gallery(before: PatchContent, answer: Result, gallery: Gallery, frame: Frame) -> PatchContent:
-    """Put what an app can change into the gallery that was there; what has not moved keeps its exact place."""
+    """Apply the app's answer to the stored gallery; points that did not move keep their exact coordinates."""
     points = [point for each in before.polygons or [] for point in each.points]
     exact = {frame.to_pixel(point): point for point in [*points, *(each.position for each in before.patches)]}
 

@@ -1,4 +1,4 @@
-"""Fetches what an analysis needs: metadata, thumbnail, label, and the slide's files."""
+"""Fetches the thumbnail, the label and the files of a slide."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from slidehook.pixels.size import can_be_scanned
 from slidehook.pixels.source import Box
 
 MAX_THUMBNAIL_PIXELS = 4096
-"""The longest side of a thumbnail that is fetched from tiles."""
+"""The longest side of a thumbnail made from tiles."""
 MAX_THUMBNAIL_TILES = 256
-"""More calls than this a thumbnail is not worth; at 256-pixel tiles it is never reached."""
-MOST_LABEL_PX = (5000, 5000)
-"""How wide and high a label's picture may be."""
+"""The most tiles fetched for a thumbnail; with 256-pixel tiles it is never reached."""
+MAX_LABEL_PX = (5000, 5000)
+"""The largest width and height of a label's picture."""
 DOWNLOAD_TRIES = 3
 
 log = structlog.get_logger()
@@ -34,8 +34,7 @@ log = structlog.get_logger()
 def thumbnail_level(width: int, height: int, mpp: float | None) -> int:
     """Choose the Deep Zoom level nearest to `THUMBNAIL_MPP` µm per pixel (sizes in level-0 pixels).
 
-    Without a pixel size, or with one that no scanner makes: the level whose longer side is nearest to
-    `THUMBNAIL_PIXELS`.
+    Without a plausible pixel size it is the level whose longer side is nearest to `THUMBNAIL_PIXELS`.
     """
     top = max(0, math.ceil(math.log2(max(width, height))))
     if mpp is not None and can_be_scanned(mpp):
@@ -47,10 +46,10 @@ def thumbnail_level(width: int, height: int, mpp: float | None) -> int:
 
 
 def fetch_thumbnail(client: DpatClient, info: ImageInfo) -> Image.Image | None:
-    """Put a thumbnail (RGB, about 64 µm per pixel) together from DPAT's tiles.
+    """Assemble a thumbnail (RGB, about 64 µm per pixel) from DPAT's tiles.
 
-    None when DPAT can't give all of it: a thumbnail is a nicety, which can be made from the file as well. Raises
-    TokenExpired, which spoils more than a thumbnail.
+    Returns None when DPAT can't provide all of it, because a thumbnail can be made from the file as well. Raises
+    TokenExpired, which affects more than the thumbnail.
     """
     size, tile = info.image_size, info.tile_size
     if why_no_tiles(info) or size is None or tile is None:
@@ -71,11 +70,11 @@ def fetch_thumbnail(client: DpatClient, info: ImageInfo) -> Image.Image | None:
 
 
 def fetch_label(client: DpatClient, slide_id: str) -> bytes | None:
-    """Fetch the label's JPEG or PNG; None when DPAT has none or can't give a sound one. Raises TokenExpired."""
+    """Fetch the label's JPEG or PNG; None when DPAT has no label or returns an invalid one. Raises TokenExpired."""
     try:
         label = client.label(slide_id)
         if label is not None:
-            read_picture(label, "DPAT's label", most_px=MOST_LABEL_PX)
+            read_picture(label, "DPAT's label", max_px=MAX_LABEL_PX)
     except TokenExpired:
         raise
     except DpatError as error:
@@ -93,13 +92,13 @@ def fetch_files(
     room: Room = NO_RESERVE,
     keep_names: bool = True,
 ) -> list[Path]:
-    """Download the slide's files, whole or not at all, into a fresh folder for each try; see `save_files`."""
-    for left in reversed(range(DOWNLOAD_TRIES)):
+    """Download the slide's files completely or not at all, into a new folder per try; see `save_files`."""
+    for tries_left in reversed(range(DOWNLOAD_TRIES)):
         try:
             with client.files(slide_id) as response:
                 return save_files(response, make_folder(), received, room=room, keep_names=keep_names)
         except DownloadIncomplete as error:
-            if not left:
+            if not tries_left:
                 raise
             log.warning("download broke off, again", reason=str(error))
     raise AssertionError("the loop above returns or raises")

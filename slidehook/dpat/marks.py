@@ -1,8 +1,8 @@
-"""The words by which results of jobs are told apart from others, in their tables and contexts."""
+"""The keys that mark results of jobs, in their tables and contexts."""
 
 from __future__ import annotations
 
 STATUS, PROGRESS = "Status", "Progress (%)"
-"""The rows of the table beside a result that is not there yet, or never will be."""
+"""The only rows in the table of a result in progress, failed or cancelled."""
 JOB_MARK = "slidehookJob"
-"""The word of a result's context under which the job's id stands: so a result is found of which DPAT said nothing."""
+"""The key of the job's id in a result's context. It finds a result whose creation was never answered."""

@@ -1,6 +1,6 @@
-"""Stored results as JSON: what one user changed is put on a newer version, and what others keep in it stays.
+"""Merges stored results as JSON: a user's change is applied to a newer version, and foreign fields are preserved.
 
-Everything here works on results as DPAT answers them, so that fields which nobody here knows survive.
+All functions work on results exactly as DPAT returned them, so that unknown fields survive.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from slidehook.dpat.marks import JOB_MARK, PROGRESS, STATUS
 
 MISSING = object()
 DIGITS = 7
-"""To how many decimals two places are the same: of a slide's width that is 0.01 pixel, whatever writes the number."""
+"""The decimals to which two coordinates are compared: about 0.01 pixel of a slide's width."""
 
 
-def merged(base: Mapping[str, Any], users: Mapping[str, Any], newest: Mapping[str, Any]) -> dict[str, Any]:
-    """Give `newest` with what the user changed between `base` and `users`: a three-way merge.
+def three_way_merge(base: Mapping[str, Any], users: Mapping[str, Any], newest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `newest` with the user's changes between `base` and `users` applied: a three-way merge.
 
-    Fields that `users` lacks, or has as null, are unchanged. Where both changed the same thing, the user's change
-    is taken. The patches of a gallery are told apart by their place, so moves of different patches are all kept.
+    Fields that are missing or null in `users` count as unchanged. If both sides changed the same field, the user's
+    change wins. The patches of a gallery are identified by their position, so moves of different patches are kept.
     """
     versions = [dict(each) for each in (base, users, newest)]
     galleries = [each for each in map(_gallery, versions) if each is not None]
@@ -33,26 +33,26 @@ def merged(base: Mapping[str, Any], users: Mapping[str, Any], newest: Mapping[st
         versions = copy.deepcopy(versions)
         for content in map(_gallery, versions):
             _name_tags(content or {})
-    result: dict[str, Any] = _merged(*versions)
+    result: dict[str, Any] = _merge(*versions)
     if renumbered:
         _number_tags(_gallery(result) or {})
     return result
 
 
-def laid_over(stored: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a changed result of ours with all that the stored one holds beside our own fields, in its shapes too."""
-    found = merge_preserved(stored, ours)
+def overlay_our_fields(stored: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our changed result with all foreign fields of the stored one, including those of its shapes."""
+    combined = merge_preserved(stored, ours)
     before, after = _shown(stored), _shown(ours)
     if before is not None and after is not None and before.get("type") == after.get("type"):
         old, new = before.get("content"), after.get("content")
         if isinstance(old, dict) and isinstance(new, list):  # a single item
             old = [old]
-        found["data"]["result"] = {**before, **after, "content": _over(old, new)}
-    return found
+        combined["data"]["result"] = {**before, **after, "content": _overlay(old, new)}
+    return combined
 
 
-def same_kind(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Say whether two versions are of one analysis and show the same kind of thing, so that they can be merged."""
+def can_merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two versions come from one analysis and have the same kind of content, so that they can be merged."""
     return _kind(one) == _kind(other)
 
 
@@ -64,7 +64,7 @@ def _kind(result: Mapping[str, Any]) -> tuple[object, ...]:
     return job_id, shown and shown.get("type"), in_progress
 
 
-def _merged(base: Any, users: Any, newest: Any) -> Any:
+def _merge(base: Any, users: Any, newest: Any) -> Any:
     if users in (base, newest):
         return newest
     if isinstance(users, dict) and isinstance(newest, dict):
@@ -74,70 +74,70 @@ def _merged(base: Any, users: Any, newest: Any) -> Any:
             before, now = known.get(name, MISSING), newest.get(name, MISSING)
             if (now is MISSING and value == before) or (now is not MISSING and value is None):
                 continue  # somebody else removed it, or it was not sent
-            found[name] = value if now is MISSING else _merged(before, value, now)
+            found[name] = value if now is MISSING else _merge(before, value, now)
         return found
     if isinstance(users, list) and isinstance(newest, list):
-        return _merged_lists(base if isinstance(base, list) else [], users, newest)
+        return _merge_lists(base if isinstance(base, list) else [], users, newest)
     return users
 
 
-def _merged_lists(base: list[Any], users: list[Any], newest: list[Any]) -> list[Any]:
-    """Merge lists as sets of things: what the user added is added, what they removed goes, the rest is as newest."""
+def _merge_lists(base: list[Any], users: list[Any], newest: list[Any]) -> list[Any]:
+    """Merge lists as sets: add the user's additions, apply their removals, and otherwise keep `newest`."""
     before, theirs, now = _keyed(base), _keyed(users), _keyed(newest)
     found = []
     for key, value in now.items():
         if key in theirs:
-            found.append(_merged(before.get(key, MISSING), theirs[key], value))
+            found.append(_merge(before.get(key, MISSING), theirs[key], value))
         elif key not in before:
             found.append(value)
     return found + [value for key, value in theirs.items() if key not in now and key not in before]
 
 
-def _over(old: Any, new: Any) -> Any:
+def _overlay(old: Any, new: Any) -> Any:
     if old == new:
-        return new  # where the old one has 2.0 for 2, ours is right
+        return new  # ours wins if the numbers differ only in type, as 2 and 2.0
     if isinstance(old, dict) and isinstance(new, dict):
-        return {**old, **{name: _over(old.get(name), value) for name, value in new.items()}}
+        return {**old, **{name: _overlay(old.get(name), value) for name, value in new.items()}}
     if isinstance(old, list) and isinstance(new, list):
         known = _keyed(old)
-        return [_over(known.get(key), value) for key, value in _keyed(new).items()]
+        return [_overlay(known.get(key), value) for key, value in _keyed(new).items()]
     return new
 
 
 def _keyed(values: Sequence[Any]) -> dict[tuple[str, int], Any]:
-    """Give the things of a list by what tells them apart; equal ones are numbered."""
+    """Return the items of a list by identity; equal ones are numbered."""
     seen: Counter[str] = Counter()
     found = {}
     for value in values:
-        name = _name(value)
+        name = _identity(value)
         found[name, seen[name]] = value
         seen[name] += 1
     return found
 
 
-def _name(value: Any) -> str:
-    """Name a thing by what stays when a user changes it: a patch by its place, a button by its id."""
+def _identity(value: Any) -> str:
+    """Return an item's identity, which a user's change preserves: a patch's position, a button's id."""
     if isinstance(value, dict):
-        for told in ("position", "id", "points", "location", "name", "style"):
-            if value.get(told) is not None:
-                return f"{told} {json.dumps(_rough(value[told]), sort_keys=True)}"
+        for field in ("position", "id", "points", "location", "name", "style"):
+            if value.get(field) is not None:
+                return f"{field} {json.dumps(_rounded(value[field]), sort_keys=True)}"
         if "polygons" in value or "polylines" in value or "labels" in value:
             return "style"  # shapes without one
-    return json.dumps(_rough(value), sort_keys=True)
+    return json.dumps(_rounded(value), sort_keys=True)
 
 
-def _rough(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _rough(each) for name, each in value.items()}
+        return {name: _rounded(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_rough(each) for each in value]
+        return [_rounded(each) for each in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return round(float(value), DIGITS)
     return value
 
 
 def _shown(result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give what a result shows, if it says so in the usual place."""
+    """Return a result's shapes or gallery, or None."""
     data = result.get("data")
     shown = data.get("result") if isinstance(data, dict) else None
     return shown if isinstance(shown, dict) else None
@@ -150,7 +150,7 @@ def _gallery(result: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _name_tags(content: dict[str, Any]) -> None:
-    """Have patches name their tags, which may stand at another place of another version's list."""
+    """Replace patches' tag indices by tag names, because another version's list may have another order."""
     tags = content.get("tags") or []
     for patch in content.get("patches") or []:
         tag = patch.get("tag") if isinstance(patch, dict) else None

@@ -17,22 +17,22 @@ from slidehook.models import ImageInfo
 from slidehook.pixels.source import SLACK, Box, Pixels, is_rounding, resized
 
 CACHE_BYTES = 128 * 1024 * 1024
-"""How many bytes of decoded tiles are kept: some rows of a slide, so that neighbours need no second call."""
-MOST_TILES = 4096
-"""How many tiles one part may be put together from."""
+"""The size of the cache of decoded tiles: some rows of a slide, so that neighbouring reads need no second call."""
+MAX_TILES = 4096
+"""The most tiles per read."""
 ROUNDED_PX = 1
-"""By how many pixels a tile may be too small: not every server rounds half pixels at a slide's edge up."""
+"""How many pixels a tile may be too small: not every server rounds up half pixels at a slide's edge."""
 
 
 def why_no_tiles(info: ImageInfo) -> str:
-    """Say why DPAT can't give a slide in tiles, as its record tells; empty when it can."""
+    """Return why DPAT can't serve a slide's tiles, according to its record; empty when it can."""
     size, tile = info.image_size, info.tile_size
     if info.is_streamable is False:
-        return "DPAT can't give this slide in tiles"
+        return "DPAT can't serve this slide in tiles"
     if size is None or tile is None or min(size.width, size.height, tile.width, tile.height) <= 0:
-        return "DPAT does not say how large the slide and its tiles are"
+        return "DPAT does not state the size of the slide and of its tiles"
     if max(tile.width, tile.height) > MAX_TILE_SIDE_PX:
-        return f"DPAT's tiles are said to be larger than {MAX_TILE_SIDE_PX} pixels"
+        return f"DPAT's tiles are larger than {MAX_TILE_SIDE_PX} pixels"
     return ""
 
 
@@ -40,7 +40,7 @@ class DpatPixels:
     """The tiles of one slide. Deep Zoom: each level has half the pixels of the next, the last is full size."""
 
     def __init__(self, client: DpatClient, info: ImageInfo) -> None:
-        """Take what the record says; raises SlideUnreadable when that is that the slide can't be read in tiles."""
+        """Use the sizes from the record; raises SlideUnreadable when it rules out reading in tiles."""
         size, tile = info.image_size, info.tile_size
         if (reason := why_no_tiles(info)) or size is None or tile is None:
             raise SlideUnreadable(reason)
@@ -62,12 +62,12 @@ class DpatPixels:
 
     @property
     def stated_mpp(self) -> tuple[float, float] | None:
-        """None: tiles say nothing of their pixels' size."""
+        """None: tiles do not contain their pixel size."""
         return None
 
     @property
     def objective_power(self) -> float | None:
-        """None: tiles say nothing of the objective either."""
+        """None: tiles do not contain the objective's power."""
         return None
 
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
@@ -79,17 +79,17 @@ class DpatPixels:
         width, height = max(1, round(box.width / shrink)), max(1, round(box.height / shrink))
         if is_rounding((width, height), (columns, rows)):
             width, height = columns, rows
-        return resized(self._put_together(down, left, top, width, height), columns, rows)
+        return resized(self._assemble(down, left, top, width, height), columns, rows)
 
-    def _put_together(self, down: int, left: int, top: int, width: int, height: int) -> Pixels:
-        """Give a rectangle of a level, in its own pixels."""
+    def _assemble(self, down: int, left: int, top: int, width: int, height: int) -> Pixels:
+        """Return a rectangle of a level, in the level's own pixels."""
         across, along = self._tile
         level_width, level_height = (math.ceil(each / 2**down) for each in self._size)
         right, bottom = min(left + width, level_width), min(top + height, level_height)
         span = range(max(0, left) // across, math.ceil(max(0, right) / across))
         lines = range(max(0, top) // along, math.ceil(max(0, bottom) / along))
-        if len(span) * len(lines) > MOST_TILES:
-            raise SlideUnreadable(f"{width} x {height} pixels are too many to be read in tiles at once")
+        if len(span) * len(lines) > MAX_TILES:
+            raise SlideUnreadable(f"{width} x {height} pixels are too many for one read in tiles")
         part = np.full((height, width, 3), 255, np.uint8)
         for row in lines:
             for column in span:
@@ -108,7 +108,7 @@ class DpatPixels:
                 return known
             fetching = self._fetching.setdefault(key, threading.Lock())
         try:
-            with fetching:  # so that readers of neighbouring parts don't all fetch the tile that they share
+            with fetching:  # so that readers of neighbouring parts fetch a shared tile only once
                 with self._lock:
                     if (known := self._known(key)) is not None:
                         return known
@@ -139,18 +139,18 @@ class DpatPixels:
         if content is None:
             raise NotFound(f"DPAT has no tile {column}, {row} of level {level}.")
         what = f"DPAT's tile {column}, {row} of level {level}"
-        tile = np.asarray(read_picture(content, what, most_px=max_tile_px(self._announced)))
+        tile = np.asarray(read_picture(content, what, max_px=max_tile_px(self._announced)))
         down = 2 ** (self._top - level)
         width = min(self._tile[0], math.ceil(self._size[0] / down) - column * self._tile[0])
         height = min(self._tile[1], math.ceil(self._size[1] / down) - row * self._tile[1])
         if tile.shape[1] < width - ROUNDED_PX or tile.shape[0] < height - ROUNDED_PX:
-            # What it lacks would be white, and pass for glass.
-            told = f"{tile.shape[1]} x {tile.shape[0]} pixels where {width} x {height} belong"
-            raise Malformed(f"{what} has {told}.")
+            # The missing part would be white and look like glass.
+            sizes = f"{tile.shape[1]} x {tile.shape[0]} pixels instead of {width} x {height}"
+            raise Malformed(f"{what} has {sizes}.")
         return tile
 
     def close(self) -> None:
-        """Forget the tiles."""
+        """Drop the cached tiles."""
         with self._lock:
             self._cache.clear()
             self._cached_bytes = 0

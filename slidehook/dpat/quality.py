@@ -1,4 +1,4 @@
-"""Sets a slide's quality control at DPAT, as an app says; a nicety that takes no result away."""
+"""Sets a slide's quality control in DPAT for an app. A failure never affects the result."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ log = structlog.get_logger()
 
 
 def set_quality(client: DpatClient, app: App, info: ImageInfo, quality: Quality) -> None:
-    """Set the slide's quality control (IA-API 1.10); what hinders that is logged, and never raised.
+    """Set the slide's quality control (IA-API 1.10); a DpatError is logged and never raised.
 
-    `info` is the slide's record. When somebody else has set another status since it was read, that one stands.
+    `info` is the slide's record. If somebody else has set another status since it was read, that status is kept.
     """
     try:
         _set(client, app, info, quality)
@@ -29,19 +29,19 @@ def set_quality(client: DpatClient, app: App, info: ImageInfo, quality: Quality)
 
 
 def _set(client: DpatClient, app: App, info: ImageInfo, quality: Quality) -> None:
-    status, version_id = _known(info)
+    status, version_id = _current(info)
     try:
         client.set_quality(info.id, quality.value, version_id=version_id, application_version=app.version)
     except Conflict as conflict:
-        now, version_id = _known(client.slide_info(info.id))
+        now, version_id = _current(client.slide_info(info.id))
         if now != status:
             raise Conflict(f"somebody has set it to {now} meanwhile") from conflict
         client.set_quality(info.id, quality.value, version_id=version_id, application_version=app.version)
 
 
-def _known(info: ImageInfo) -> tuple[str | None, str | int]:
-    """Give the status and its version as a slide's record says."""
-    found = info.quality_control
-    if found is None or found.version_id is None:
-        raise UnsupportedByDpat("DPAT keeps no quality control of this slide")
-    return found.status, found.version_id
+def _current(info: ImageInfo) -> tuple[str | None, str | int]:
+    """Return the status and its version from a slide's record."""
+    control = info.quality_control
+    if control is None or control.version_id is None:
+        raise UnsupportedByDpat("DPAT has no quality control for this slide")
+    return control.status, control.version_id

@@ -1,4 +1,4 @@
-"""What DPAT keeps of an app's result: records made of Results."""
+"""Converts an app's Result to the records that DPAT stores."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from slidehook.models import Point, Polygon
 from slidehook.result import Gallery, Result, Shape
 
 Place = Callable[[PixelPoint], Point]
-"""Gives a pixel's place in result coordinates."""
+"""Converts a pixel's position to result coordinates."""
 LINE_SIZE = 2
-"""How thick an app's shapes are drawn."""
+"""The line width of an app's shapes."""
 
 
 def shown(result: Result, frame: Frame) -> Primitive | PatchCollection:
-    """Give what a result shows on the slide; `frame` is the extent that its pixels were counted in."""
+    """Return the shapes or the gallery of a result; `frame` is the extent of its pixel coordinates."""
     if result.gallery is None:
         return Primitive(content=items_of(result, frame))
     shapes = with_region(result.gallery, result.shapes, frame)
@@ -26,7 +26,7 @@ def shown(result: Result, frame: Frame) -> Primitive | PatchCollection:
 
 
 def items_of(result: Result, frame: Frame) -> list[Item]:
-    """Sort a result's shapes and texts by colour, in result coordinates."""
+    """Group a result's shapes and texts by colour, in result coordinates."""
     colours = dict.fromkeys([*(each.colour for each in result.shapes), *(each.colour for each in result.texts)])
     items = []
     for colour in colours:
@@ -47,7 +47,7 @@ def items_of(result: Result, frame: Frame) -> list[Item]:
 
 
 def gallery_content(gallery: Gallery, shapes: list[Shape], place: Place) -> PatchContent:
-    """Give a gallery and the polygons beside it, in result coordinates and with every button released."""
+    """Return a gallery with its polygons, in result coordinates and with every button released."""
     return PatchContent(
         description=gallery.description,
         polygons=[_line(each, place) for each in shapes],
@@ -58,7 +58,7 @@ def gallery_content(gallery: Gallery, shapes: list[Shape], place: Place) -> Patc
         tags=gallery.tags,
         patch_size=max(1, round(gallery.patch_size_px)),
         magnification=gallery.magnification,
-        # As every published gallery has it.
+        # As in every published gallery.
         statuses=Statuses(allow_verify=Status(value=True, message="")),
         actions=[Action(id=each.id, name=each.name, tooltip=each.tooltip) for each in gallery.buttons],
     )

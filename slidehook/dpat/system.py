@@ -11,7 +11,7 @@ from slidehook.dpat.destination import DpatDestination
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
 from slidehook.dpat.iaapi.models import Token
 from slidehook.dpat.origin import DpatOrigin
-from slidehook.dpat.tokens import Checked, ServiceAccount, WithAccount
+from slidehook.dpat.tokens import CheckedSecrets, ServiceAccount, WithAccount
 from slidehook.settings import Settings
 from slidehook.systems import Access, OriginTicket, Pause, Secrets, Work
 
@@ -45,7 +45,7 @@ class DpatSystem:
         secrets: Secrets = access.secrets
         if self._account is not None:
             secrets = WithAccount(secrets, self._account, url, app_id)
-        secrets = Checked(secrets, access.check)
+        secrets = CheckedSecrets(secrets, access.check)
 
         def client(within_s: float) -> DpatClient:
             return self._servers.at(url).client(secrets, tries=TRIES, within_s=within_s, sleep=self._pause)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidehook import Button, Gallery, Patch, PixelPoint, Result
-from slidehook.dpat.changes import changed, failed_change, is_notice, result_of
+from slidehook.dpat.changes import apply_answer, failed_change, is_notice, result_of
 from slidehook.dpat.iaapi.models import StoredResult
 from slidehook.dpat.stored_result import RecordMaker
 from slidehook.errors import AppError, BadRequest
@@ -120,13 +120,13 @@ def test_a_patch_with_a_tag_that_does_not_exist_is_refused(frame: Frame, tag: in
 
 
 def test_what_an_app_leaves_alone_is_stored_as_the_user_left_it(shapes: StoredResult, frame: Frame) -> None:
-    answer = changed(shapes, result_of(shapes, frame), frame, application_version="0.9")
+    answer = apply_answer(shapes, result_of(shapes, frame), frame, application_version="0.9")
     told = {name: value for name, value in STORED["displayProperties"].items() if value is not None}
     assert answer == shapes.model_copy(update={"display_properties": told})
 
 
 def test_a_gallery_that_is_left_alone_gets_its_buttons_released(gallery: StoredResult, frame: Frame) -> None:
-    answer = changed(gallery, result_of(gallery, frame), frame, application_version="0.9")
+    answer = apply_answer(gallery, result_of(gallery, frame), frame, application_version="0.9")
     assert answer.data == gallery.with_buttons_released().data
     assert answer.to_wire()["data"]["result"]["content"]["statuses"] == GALLERY["statuses"]
 
@@ -136,7 +136,7 @@ def test_what_a_result_does_not_model_survives_a_change(gallery: StoredResult, f
     assert result.gallery is not None
     result.gallery.patches[0] = Patch("positive", result.gallery.patches[0].at)
     result.text, result.properties["Positive (%)"] = "100 % positive", 100
-    answer = changed(gallery, result, frame, application_version="1.0").to_wire()
+    answer = apply_answer(gallery, result, frame, application_version="1.0").to_wire()
     assert (answer["id"], answer["versionId"], answer["slideId"]) == (7, "v3", "S-1")
     assert answer["attachments"] == STORED["attachments"]
     assert answer["data"]["context"] == {"mode": "fast"}
@@ -153,7 +153,7 @@ def test_shapes_that_are_still_there_keep_their_own_style(shapes: StoredResult, 
     result = result_of(shapes, frame)
     del result.shapes[0]
     result.label(PixelPoint(200, 200), "new", colour="#ABCDEF")
-    first, second, new = content(changed(shapes, result, frame, application_version="1"))
+    first, second, new = content(apply_answer(shapes, result, frame, application_version="1"))
     assert first["style"] == {"strokeStyle": "#112233", "fillStyle": "#445566", "size": 7}
     assert (first["polygons"], first["polylines"], first["labels"]) == ([], ITEMS[0]["polylines"], ITEMS[0]["labels"])
     assert second["polylines"] == ITEMS[1]["polylines"]
@@ -163,7 +163,7 @@ def test_shapes_that_are_still_there_keep_their_own_style(shapes: StoredResult, 
 def test_the_receipt_of_the_analysis_stays_when_the_answer_leaves_it_out(frame: Frame) -> None:
     table = {"Positive (%)": 40, "Analysed area (mm²)": 1.5, "Seconds": 3.2}
     record = stored("primitive", [], displayProperties=table)
-    answer = changed(record, Result("x", {"Positive (%)": 50, "Seconds": 1}), frame, application_version="1")
+    answer = apply_answer(record, Result("x", {"Positive (%)": 50, "Seconds": 1}), frame, application_version="1")
     assert answer.display_properties == {"Positive (%)": 50, "Seconds": 1, "Analysed area (mm²)": 1.5}
     failed = failed_change(record, "no").display_properties
     assert list(failed) == ["Status", "Positive (%) (before the change)", "Analysed area (mm²)", "Seconds"]
@@ -173,14 +173,14 @@ def test_the_receipt_of_the_analysis_stays_when_the_answer_leaves_it_out(frame: 
 def test_an_answer_of_another_kind_takes_the_place_of_the_whole(
     shapes: StoredResult, gallery: StoredResult, frame: Frame
 ) -> None:
-    answer = changed(shapes, Result("x", gallery=Gallery(["a"])), frame, application_version="1")
+    answer = apply_answer(shapes, Result("x", gallery=Gallery(["a"])), frame, application_version="1")
     assert answer.data.result.type == "patchCollection"
-    assert changed(gallery, Result("x"), frame, application_version="1").data.result.type == "primitive"
+    assert apply_answer(gallery, Result("x"), frame, application_version="1").data.result.type == "primitive"
 
 
 def test_an_answer_that_can_not_be_sent_is_the_apps_fault(gallery: StoredResult, frame: Frame) -> None:
     with pytest.raises(AppError, match="can't be sent"):
-        changed(gallery, Result("x", {"n": float("nan")}), frame, application_version="1")
+        apply_answer(gallery, Result("x", {"n": float("nan")}), frame, application_version="1")
 
 
 corners = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=5)
@@ -192,7 +192,7 @@ def test_any_shapes_come_back_exactly(polygons: list[Any], polylines: list[Any],
     frame = Frame(width, height)
     style = {"strokeStyle": "#112233"}
     record = stored("primitive", [{"style": style, "polygons": polygons, "polylines": polylines}])
-    answer = changed(record, result_of(record, frame), frame, application_version="1")
+    answer = apply_answer(record, result_of(record, frame), frame, application_version="1")
     assert content(answer) == (content(record) if polygons or polylines else [])
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidehook.dpat.iaapi.preserved_fields import merge_preserved
-from slidehook.dpat.merging import laid_over, merged, same_kind
+from slidehook.dpat.merging import can_merge, overlay_our_fields, three_way_merge
 
 GALLERY: dict[str, Any] = {
     "id": 1,
@@ -51,20 +51,20 @@ def tags(result: dict[str, Any]) -> list[str]:
 
 def test_the_moves_of_both_users_are_kept_and_so_is_what_the_app_said_last() -> None:
     newest = moved(0) | {"versionId": "v2", "displayResult": "25 %", "newest": 1}
-    found = merged(GALLERY, moved(2), newest)
+    found = three_way_merge(GALLERY, moved(2), newest)
     assert tags(found) == ["negative", "positive", "negative", "positive"]
     assert (found["displayResult"], found["versionId"], found["newest"]) == ("25 %", "v2", 1)
 
 
 def test_of_two_moves_of_one_patch_the_users_own_is_taken() -> None:
     base = moved(0)
-    assert tags(merged(base, moved(0, to=0), moved(0, 1)))[:2] == ["positive", "negative"]
+    assert tags(three_way_merge(base, moved(0, to=0), moved(0, 1)))[:2] == ["positive", "negative"]
 
 
 def test_a_pressed_button_is_pressed_on_the_newest() -> None:
     users = copy.deepcopy(GALLERY)
     content(users)["actions"][0]["state"] = 1
-    found = merged(GALLERY, users, moved(1))
+    found = three_way_merge(GALLERY, users, moved(1))
     assert [each["state"] for each in content(found)["actions"]] == [1, 0]
     assert tags(found)[1] == "negative"
 
@@ -73,7 +73,7 @@ def test_patches_are_told_apart_by_their_place_whatever_their_order_and_the_tags
     newest = copy.deepcopy(GALLERY)
     content(newest)["tags"] = ["artefact", "negative", "positive"]
     content(newest)["patches"] = [{**each, "tag": 2} for each in reversed(content(GALLERY)["patches"])][:3]
-    found = merged(GALLERY, moved(3, 0), newest)
+    found = three_way_merge(GALLERY, moved(3, 0), newest)
     assert tags(found) == ["negative", "positive", "positive"]
     assert [each["newer"] for each in content(found)["patches"]] == [3, 2, 1]
 
@@ -82,7 +82,7 @@ def test_a_place_written_with_fewer_digits_is_the_same_place() -> None:
     users = moved(2)
     for each in content(users)["patches"]:
         each["position"]["x"] = round(each["position"]["x"], 12)
-    assert tags(merged(GALLERY, users, moved(0))) == ["negative", "positive", "negative", "positive"]
+    assert tags(three_way_merge(GALLERY, users, moved(0))) == ["negative", "positive", "negative", "positive"]
 
 
 def square(x: float) -> dict[str, Any]:
@@ -97,14 +97,14 @@ def shapes(*lines: dict[str, Any]) -> dict[str, Any]:
 def test_shapes_that_either_user_added_or_removed_are_so() -> None:
     base = shapes(square(0), square(0.2), square(0.4))
     users, newest = shapes(square(0.2), square(0.4), square(0.6)), shapes(square(0), square(0.2), square(0.8))
-    found = merged(base, users, newest)
+    found = three_way_merge(base, users, newest)
     assert found == shapes(square(0.2), square(0.8), square(0.6))
 
 
 def test_fields_that_the_user_did_not_send_are_as_they_were() -> None:
     users = moved(1)
     del users["newer"], content(users)["newer"], content(users)["patches"][0]["newer"]
-    assert merged(GALLERY, users, GALLERY) == moved(1)
+    assert three_way_merge(GALLERY, users, GALLERY) == moved(1)
 
 
 values = st.recursive(
@@ -119,13 +119,13 @@ results = st.dictionaries(st.sampled_from(["a", "b", "data"]), values, max_size=
 
 @given(results, results)
 def test_what_the_user_left_alone_is_as_the_newest_has_it(base: dict[str, Any], newest: dict[str, Any]) -> None:
-    assert merged(base, base, newest) == newest
+    assert three_way_merge(base, base, newest) == newest
 
 
 @given(results, results, results)
 def test_any_results_can_be_merged(base: dict[str, Any], users: dict[str, Any], newest: dict[str, Any]) -> None:
     before = copy.deepcopy((base, users, newest))
-    merged(base, users, newest)
+    three_way_merge(base, users, newest)
     assert (base, users, newest) == before
 
 
@@ -143,7 +143,7 @@ def test_our_fields_are_laid_over_what_others_keep() -> None:
             },
         },
     }
-    found = laid_over(GALLERY, ours)
+    found = overlay_our_fields(GALLERY, ours)
     assert content(found)["patches"] == [{"tag": 1, "position": {"x": 2 / 7, "y": 0.25}, "newer": 2}]
     assert (content(found)["newer"], found["newer"]) == (1, GALLERY["newer"])
     assert found["displayProperties"] == {"Positive (%)": 75}
@@ -153,14 +153,14 @@ def test_our_fields_are_laid_over_what_others_keep() -> None:
 def test_a_stored_result_of_any_shape_can_be_replaced(odd: dict[str, Any]) -> None:
     ours = {"displayResult": "x", "data": {"context": {}, "result": {"type": "primitive", "content": []}}}
     assert merge_preserved(odd, ours) == {**odd, **ours}
-    assert laid_over(odd, ours)["data"] == ours["data"]
+    assert overlay_our_fields(odd, ours)["data"] == ours["data"]
 
 
 def test_another_analysis_is_of_another_kind() -> None:
     other = copy.deepcopy(GALLERY)
     other["data"]["context"] = {"slidehookJob": "k"}
     queued = GALLERY | {"displayProperties": {"Status": "queued", "Progress (%)": 0}}
-    assert same_kind(GALLERY, moved(1))
-    assert not same_kind(GALLERY, other)
-    assert not same_kind(GALLERY, queued)
-    assert not same_kind(GALLERY, GALLERY | {"data": {**GALLERY["data"], "result": {"type": "primitive"}}})
+    assert can_merge(GALLERY, moved(1))
+    assert not can_merge(GALLERY, other)
+    assert not can_merge(GALLERY, queued)
+    assert not can_merge(GALLERY, GALLERY | {"data": {**GALLERY["data"], "result": {"type": "primitive"}}})

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from slidehook.dpat.changes import changed, result_of
+from slidehook.dpat.changes import apply_answer, result_of
 from slidehook.dpat.iaapi.models import PatchCollection, StoredResult
-from slidehook.dpat.patch_region import region_round, with_region
+from slidehook.dpat.patch_region import region_around, with_region
 from slidehook.dpat.records import shown
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.result import BLUE, Gallery, Patch, Result, Shape
@@ -45,7 +45,7 @@ def test_patches_without_a_polygon_get_a_rectangle_round_them(frame: Frame) -> N
 
 
 def test_the_rectangle_stays_on_the_slide(frame: Frame) -> None:
-    region = region_round(gallery((10, 990)), frame)
+    region = region_around(gallery((10, 990)), frame)
     assert region.points == tuple(
         PixelPoint(x, y) for x, y in ((0, 890), (55, 890), (110, 890), (110, 1000), (0, 1000))
     )
@@ -72,7 +72,7 @@ def test_an_app_that_answers_a_change_does_not_see_the_rectangle_and_it_is_sent_
     assert polygons(record) == len(own) + 1
     asked = result_of(record, frame)
     assert len(asked.shapes) == len(own)
-    answer = changed(record, asked, frame, application_version="1")
+    answer = apply_answer(record, asked, frame, application_version="1")
     assert polygons(answer) == len(own) + 1
     assert len(result_of(answer, frame).shapes) == len(own)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slidehook.apps.wholeslide import WholeSlideDemo
-from slidehook.dpat.changes import changed, failed_change, result_of
+from slidehook.dpat.changes import apply_answer, failed_change, result_of
 from slidehook.dpat.iaapi.models import StoredResult
 from slidehook.dpat.stored_result import RecordMaker
 from slidehook.geometry import Frame, PixelPoint
@@ -112,7 +112,7 @@ def test_a_users_change_goes_back_with_whole_numbers_however_it_came(frame: Fram
     record = stored(kind, content)
     answers = [
         record.with_buttons_released(),
-        changed(record, result_of(record, frame), frame, application_version="1"),
+        apply_answer(record, result_of(record, frame), frame, application_version="1"),
         failed_change(record, "no"),
     ]
     for answer in answers:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from slidehook.dpat.errors import DpatRefused, DpatUnavailable, Malformed, NotFound, TokenExpired
 from slidehook.dpat.iaapi.client import DpatServer
 from slidehook.dpat.iaapi.models import ResultRecord, Token
-from slidehook.dpat.tokens import EARLY_S, NEW_S, OTHERS, REFUSAL_S, ServiceAccount
+from slidehook.dpat.tokens import EARLY_S, MAX_OTHER_TOKENS, NEW_S, REFUSAL_S, ServiceAccount
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 
 DPAT, APP = "https://dpat.example/v1", "tissue-area"
@@ -72,7 +72,7 @@ def test_the_number_of_other_tokens_is_limited(dpat: LittleDpat, server: DpatSer
     dpat.answer("GET", INFO, taking(dpat, "none"))
     with pytest.raises(TokenExpired, match="401"):
         server.client(FakeTokenSource(*(f"token-{number}" for number in range(9))), tries=5).slide_info("S-1")
-    assert len(dpat.calls) == 1 + OTHERS
+    assert len(dpat.calls) == 1 + MAX_OTHER_TOKENS
 
 
 def test_without_another_token_the_refusal_stands(dpat: LittleDpat, server: DpatServer) -> None:

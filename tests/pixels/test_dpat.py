@@ -162,10 +162,10 @@ def test_an_app_that_asks_for_tiles_reads_them_through_its_slide(sim: Simulator,
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"is_streamable": False}, "can't give this slide in tiles"),
-        ({"image_size": None}, "does not say how large"),
-        ({"tile_size": None}, "does not say how large"),
-        ({"tile_size": Size(width=0, height=256)}, "does not say how large"),
+        ({"is_streamable": False}, "can't serve this slide in tiles"),
+        ({"image_size": None}, "does not state the size"),
+        ({"tile_size": None}, "does not state the size"),
+        ({"tile_size": Size(width=0, height=256)}, "does not state the size"),
         ({"tile_size": Size(width=256, height=4097)}, "larger than 4096 pixels"),
     ],
 )

@@ -18,7 +18,7 @@ from slidehook.dpat.errors import DpatNotReached, DpatRefused, DpatUnavailable, 
 from slidehook.dpat.iaapi.framing import describe_call
 from slidehook.dpat.iaapi.http_transport import ApiCalls, raise_for_status
 from slidehook.dpat.iaapi.proxies import is_from_proxy, refuses_token
-from slidehook.dpat.tokens import OTHERS, WithoutOthers
+from slidehook.dpat.tokens import MAX_OTHER_TOKENS, SingleTokenAuth
 
 NO_SUCH_METHOD = frozenset({405, 501})
 OWN_FIELDS = ("displayResult", "displayProperties", "applicationVersion", "data")
@@ -81,8 +81,8 @@ class UpdateCalls(ApiCalls):
         A 401 or 403 may reject the method or the token. It rejects the token when a GET with it is rejected as well;
         then other tokens are tried. Raises TokenExpired when none is left.
         """
-        for _ in range(OTHERS + 1):
-            auth, left_s = WithoutOthers(self._auth), self._retry_policy.left_s
+        for _ in range(MAX_OTHER_TOKENS + 1):
+            auth, left_s = SingleTokenAuth(self._auth), self._retry_policy.left_s
             answer = self._transport.request(method, path, auth, left_s=left_s, json=body)
             if not refuses_token(answer):
                 break
