@@ -245,7 +245,7 @@ def test_a_tile_that_is_too_small_does_not_pass_for_glass(tile: tuple[int, int],
         reply = Reply(200, content.getvalue(), {"Content-Type": "image/jpeg"})
         dpat.answer("GET", f"/images/S-1_files/10/{column}_{row}.jpg", reply)
         server = DpatServer(dpat.url, Settings(_env_file=None))
-        expected = nullcontext() if sound else pytest.raises(Malformed, match="200 x 256 pixels where 256 x 256")
+        expected = nullcontext() if sound else pytest.raises(Malformed, match="200 x 256 pixels instead of 256 x 256")
         with server.session, expected:
             pixels = DpatPixels(server.client("the-token"), STREAMABLE)
             assert pixels.read(Box(column * 256, row * 256, 50, 50), 50, 50).max() < 255
