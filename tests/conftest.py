@@ -1,8 +1,9 @@
-"""What all tests share: the sample slides, made once a run, and how Hypothesis runs."""
+"""What all tests share: sample slides, how Hypothesis runs, and an environment that does not depend on the caller."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,34 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from slidehook.simulator.samples import sample_folder
+from tests.sweeping import watch_this_process
 
 # How fast a busy machine draws an example says nothing about the code.
 settings.register_profile("slidehook", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("slidehook")
+
+
+# These change what a program under test writes, and when.
+for _name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+    os.environ.pop(_name, None)
+
+
+def hear_ignored_signals() -> None:
+    """Let the programs under test have the default actions for signals that this process was started to ignore.
+
+    A shell starts a command so in the background or by `nohup`, and an ignored signal stays ignored in every program
+    that the command starts; one that is handled has its default action there. This process itself goes on.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+def pytest_configure() -> None:
+    hear_ignored_signals()
+    watch_this_process()
 
 
 @pytest.fixture(scope="session", autouse=True)
