@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 from flask import Blueprint, Response, jsonify
@@ -36,11 +37,15 @@ STORED: Json = {
 def openapi(registry: Registry) -> Blueprint:
     """Create the route `/openapi.json`."""
     routes = Blueprint("openapi", __name__)
-    description = describe(registry)
+
+    # Generated on the first request: it takes longer than all else that creates the site.
+    @cache
+    def description() -> Json:
+        return describe(registry)
 
     @routes.get("/openapi.json")
     def openapi_json() -> Response:
-        return jsonify(description)
+        return jsonify(description())
 
     return routes
 
@@ -120,6 +125,7 @@ def _ref(model: type[BaseModel]) -> Json:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
+@cache
 def _schemas() -> Json:
     models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = []
     models += [(model, "validation") for model in REQUEST_MODELS]
