@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from slidehook.simulator.samples import sample_folder
@@ -67,6 +68,16 @@ if any(os.environ.get(each) for name in ("http_proxy", "all_proxy") for each in 
 
 
 @pytest.fixture(scope="session")
-def sample_slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the slides `immuno` (TIFF) and `immuno-dicom` (DICOM); copy it before changing it."""
-    return sample_folder(tmp_path_factory.mktemp("slides"))
+def sample_slides(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder with the slides `immuno` (TIFF) and `immuno-dicom` (DICOM); copy it before changing it.
+
+    All processes of pytest-xdist share it: the first that needs it makes it.
+    """
+    if worker_id == "master":
+        return sample_folder(tmp_path_factory.mktemp("slides"))
+    of_the_run = tmp_path_factory.getbasetemp().parent
+    with FileLock(of_the_run / "slides.lock"):
+        if not (folder := of_the_run / "slides").exists():
+            (made := tmp_path_factory.mktemp("slides") / "new").mkdir()
+            sample_folder(made).rename(folder)
+    return folder

@@ -9,7 +9,6 @@ import pytest
 import shapely
 from openslide import OpenSlide
 from PIL import Image
-from scipy import ndimage
 
 from slidehook import AppError, Quality, Result, Slide
 from slidehook.apps.focus import CELL_PX, LEAST_TISSUE, TILE_CELLS, Focus, FocusParams, judging_mpp, structure
@@ -17,7 +16,18 @@ from slidehook.errors import PixelSizeUnknown
 from slidehook.models import ImageInfo
 from slidehook.pixels.source import Pixels
 from slidehook.running.run_app import run_app
-from tests.apps.slides import GLASS, Watched, documented, glass, restained, small_tissue, tiled, tissue, write_slide
+from tests.apps.slides import (
+    GLASS,
+    Watched,
+    documented,
+    gaussian,
+    glass,
+    restained,
+    small_tissue,
+    tiled,
+    tissue,
+    write_slide,
+)
 from tests.apps.test_tissue import marked, overlap
 
 MPP = 0.5
@@ -31,10 +41,7 @@ BLUR_UM = 1.5
 
 def blurred(pixels: Pixels, *, um: float, mpp: float = MPP) -> Pixels:
     """Blur like a lens that is out of focus: by a Gaussian of this standard deviation."""
-    soft: Pixels = np.stack(
-        [ndimage.gaussian_filter(pixels[..., channel].astype(np.float32), um / mpp) for channel in range(3)], axis=-1
-    ).astype(np.uint8)
-    return soft
+    return gaussian(pixels, um / mpp).clip(0, 255).astype(np.uint8)
 
 
 def section(texture: Pixels, *, blur_um: float = BLUR_UM, until: int = MIDDLE) -> Pixels:

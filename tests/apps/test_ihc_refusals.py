@@ -22,7 +22,7 @@ from slidehook.models import ImageInfo
 from slidehook.pixels.source import FilePixels, Pixels
 from slidehook.running.run_app import run_app
 from tests.apps.ihc_runs import INFO, SIDE_UM, WHOLE, analysed, areas, number, percent
-from tests.apps.slides import glass, tissue
+from tests.apps.slides import gaussian, glass, tissue
 from tests.apps.stained import DAB, EOSIN, GLASS, MPP, Nucleus, absorbed, compose, scatter
 
 TISSUE = [(0.0, 0.0), (0.9, 0.0), (0.9, 0.9), (0.0, 0.9)]
@@ -50,9 +50,7 @@ def test_a_region_without_nuclei_beside_one_with_some_has_no_percentage(section:
 
 
 def blurred(pixels: Pixels, sigma_um: float, *, mpp: float = MPP) -> Pixels:
-    sigma = sigma_um / mpp
-    soft: Pixels = np.rint(ndimage.gaussian_filter(pixels.astype(float), (sigma, sigma, 0))).astype(np.uint8)
-    return soft
+    return np.rint(gaussian(pixels, sigma_um / mpp)).clip(0, 255).astype(np.uint8)
 
 
 def clouds(strength: float, stain: Any) -> Pixels:
