@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
 import requests
+from pydantic_core import to_json
 
 from slidehook import App, Gallery, MultiArea, PixelPoint, Progress, Result, Slide, TaggedPolygon, WholeSlide
 from slidehook.dpat.stored_result import RecordMaker
@@ -131,7 +131,8 @@ def stored(dpat: Dpat, app: type[App], slide_id: str, result: Result) -> dict[st
 
 def pretty(body: dict[str, Any]) -> bytes:
     """Write a body as wordily as a server may."""
-    return json.dumps(body, indent=4).replace("\n", "\r\n").encode()
+    # Not by `json`, which indents in Python: ten times slower.
+    return to_json(body, indent=4).replace(b"\n", b"\r\n")
 
 
 def post(site: Site, app: type[App], raw: bytes) -> requests.Response:

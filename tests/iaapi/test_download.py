@@ -279,7 +279,6 @@ def test_an_empty_file_is_incomplete(dpat: LittleDpat, client: DpatClient, folde
         multipart(("a; filename=a.svs", b"A"), ("a; filename=a.svs", b"B")),
         multipart(("a; filename=a.svs", b"A"), ("a; filename=A.SVS", b"B")),
         multipart(("a; filename=a.svs", b"A"), ('a; filename="x/a.svs"', b"B")),
-        multipart(*[(f"a; filename={number}.dcm", b"A") for number in range(MAX_PARTS + 1)]),
         Reply(body=b"x" * 3_000_000, headers={"Content-Type": "multipart/related; boundary=b"}),
     ],
 )
@@ -288,6 +287,16 @@ def test_an_answer_without_a_slides_files_is_malformed(
 ) -> None:
     dpat.answer("GET", FILES, reply)
     refused(client, folder, Malformed)
+
+
+def test_more_parts_than_any_slide_has_are_malformed(
+    dpat: LittleDpat, client: DpatClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_PARTS == 10_000
+    monkeypatch.setattr("slidehook.dpat.iaapi.multipart.MAX_PARTS", 100)
+    reply = multipart(*[(f"a; filename={number}.dcm", b"A") for number in range(101)])
+    dpat.answer("GET", FILES, reply)
+    refused(client, folder, Malformed, "more than 100 parts")
 
 
 def test_a_stalled_download_times_out(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
