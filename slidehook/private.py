@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,4 +57,36 @@ def open_private(path: Path) -> BinaryIO:
 def write_private(path: Path, content: bytes) -> None:
     """Write a file, mode 0600 whatever the umask, over one that may be there. Raises OSError."""
     with open_private(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, fsync: bool = False) -> Iterator[BinaryIO]:
+    """Open a file beside `path` for writing, mode 0600; when the block ends it takes the place of `path`.
+
+    A reader finds the old file or the whole new one. If the block or the disk fails, the file beside is removed and
+    `path` stays as it was. `fsync`: the content is on the disk before it takes the place. Safe for several threads
+    and processes: the last one wins. Raises OSError.
+    """
+    # Part of the name only: a file system may allow 255 bytes, and `path` may use them all.
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".part", dir=path.parent)
+    aside = Path(name)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            with contextlib.suppress(OSError):  # a share may know no modes
+                os.fchmod(descriptor, PRIVATE_FILE)
+            yield file
+            file.flush()
+            if fsync:
+                os.fsync(descriptor)
+        aside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def replace_private(path: Path, content: bytes, *, fsync: bool = False) -> None:
+    """Give `path` this content, mode 0600: whole or not at all, as `replacing` does. Raises OSError."""
+    with replacing(path, fsync=fsync) as file:
         file.write(content)

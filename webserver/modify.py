@@ -15,6 +15,7 @@ from slidehook.dpat.iaapi.models import ImageInfo, Modify, Stored, StoredResult
 from slidehook.dpat.iaapi.result_calls import CONFLICT_ROUNDS
 from slidehook.dpat.merging import can_merge, overlay_our_fields, three_way_merge
 from slidehook.dpat.quality import set_quality
+from slidehook.models.first_fault import first_fault
 from slidehook.result import Quality
 from webserver.result_versions import ResultVersions
 
@@ -59,6 +60,4 @@ def _record(result: dict[str, Any]) -> StoredResult:
     try:
         return StoredResult.model_validate(result)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise Malformed(f"The stored result can't be changed: {where}: {fault['msg']}.") from error
+        raise Malformed(f"The stored result can't be changed: {first_fault(error)}.") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import structlog
 
 from slidehook.jobs.job import digest
-from slidehook.private import private_folder
+from slidehook.private import private_folder, replace_private
 
 MAX_TOTAL_BYTES = 256 * 1024 * 1024
 """The most that is stored on this host; the oldest versions are removed first."""
@@ -30,17 +29,12 @@ class ResultVersions:
     def save(self, server: str, app_id: str, answer: dict[str, Any]) -> None:
         """Save a stored result, as DPAT returned it, before its replacement. A full disk only prevents merging."""
         path = self._path(server, app_id, answer.get("id"), answer.get("versionId"))
-        aside = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.part")
         try:
             private_folder(self._folder)
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(json.dumps(answer))
-            aside.rename(path)
+            replace_private(path, json.dumps(answer).encode())
             self._evict()
         except OSError as error:
             log.warning("a result's version could not be saved for merging", reason=error.strerror or str(error))
-            with contextlib.suppress(OSError):
-                aside.unlink()
 
     def find(self, server: str, app_id: str, result_id: int | str, version_id: int | str) -> dict[str, Any] | None:
         """Return a version of a result, or None if it is not stored on this host."""

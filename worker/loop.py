@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable
 
 import structlog
 
+from slidehook.backoff import Backoff
 from slidehook.dpat.errors import Conflict, DpatError, DpatTimeout, DpatUnavailable, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
 from slidehook.dpat.system import service_account
@@ -41,15 +41,10 @@ QUALITY_S = 30.0
 """How long setting the slide's quality control may take, in seconds: the result stands already."""
 TELL_S, TELL_AGAIN_S = 1.0, 10.0
 """How long the slide of a job that is stopped may take to be told so, in seconds: at once, and at each later try."""
-RETRY_S = 5.0
-RETRY_MOST_S = 300.0
+RETRY_BACKOFF = Backoff(first_s=5.0, most_s=300.0)
+"""How long the job of a failed attempt waits."""
 
 log = structlog.get_logger()
-
-
-def retry_wait_s(attempt: int, chance: float) -> float:
-    """Say how long a failed attempt's job waits: growing with each, spread by `chance` (0…1)."""
-    return float(min(RETRY_S * 2 ** min(attempt - 1, 30), RETRY_MOST_S) * (0.5 + chance))
 
 
 def _on_the_side(what: str, do: Callable[[], None]) -> None:
@@ -301,9 +296,9 @@ class Worker:
     def _wait_s(self, claim: Claim, error: SlidehookError) -> float:
         """Say how long the job waits after this attempt: the longer, the more came before; and as DPAT asked."""
         tried = sum(isinstance(each, AttemptEnded) for each in claim.record.events) + 1
-        wait_s = retry_wait_s(tried, random.random())  # noqa: S311 - spreads load, guards nothing
+        wait_s = RETRY_BACKOFF.wait_s(tried)
         asked_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
-        return max(wait_s, min(asked_s, RETRY_MOST_S))
+        return max(wait_s, min(asked_s, RETRY_BACKOFF.most_s))
 
     def _give_up(self, claim: PatientClaim, publisher: Publisher, reason: str, began: float, trace: str = "") -> None:
         """End the job as failed, on the slide too unless DPAT can't be told."""

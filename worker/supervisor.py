@@ -12,12 +12,13 @@ from contextlib import suppress
 
 import structlog
 
+from slidehook.backoff import Backoff
 from slidehook.startup import CANT_START
 from worker.shutdown import Interruption, leave_signals
 
 LOOK_S = 0.2
-WAIT_S, WAIT_MOST_S = 0.5, 30.0
-"""How long a worker that dies young waits to be started again: at first, and at most; it doubles in between."""
+RESTART_BACKOFF = Backoff(first_s=0.5, most_s=30.0, spread=False)
+"""How long a worker that dies young waits to be started again."""
 STARTS_MOST = 8
 """How often in a row a worker may end before it is ready."""
 YOUNG_S = 60.0
@@ -35,11 +36,6 @@ def say_ready(fd: int | None) -> None:
         with suppress(BrokenPipeError):  # who wanted to know it is gone
             os.write(fd, b"1")
         os.close(fd)
-
-
-def wait_s(deaths: int) -> float:
-    """Say how long a worker waits to be started again that died young so many times in a row (1, 2, …)."""
-    return float(min(WAIT_S * 2 ** min(deaths - 1, 30), WAIT_MOST_S))
 
 
 class _Place:
@@ -78,7 +74,7 @@ class _Place:
         self.starts = 0 if was_ready else self.starts + 1
         self._deaths = 0 if was_ready and now - self._began > YOUNG_S else self._deaths + 1
         # The first death of one that worked costs no time: its job may be to blame.
-        self.due = now + (wait_s(self._deaths) if self.starts or self._deaths > 1 else 0.0)
+        self.due = now + (RESTART_BACKOFF.wait_s(self._deaths) if self.starts or self._deaths > 1 else 0.0)
 
 
 class _Supervisor:

@@ -17,7 +17,7 @@ from pathlib import Path
 from slidehook.disk import Room, is_lasting, reason_of, storing
 from slidehook.errors import CannotStore
 from slidehook.jobs.files.claimers import LivenessMonitor
-from slidehook.private import private_folder, write_private
+from slidehook.private import private_folder, replace_private
 from slidehook.running.dependency_cache import DependencyCache
 
 PROBE_BYTES = 64 * 1024
@@ -87,14 +87,8 @@ class Workspace:
     def keep(self, job_id: str, name: str, content: bytes) -> Path:
         """Write one of the job's small files: aside, then under its name."""
         path = self.job_folder(job_id) / name
-        aside = path.with_name(f"{name}.{os.getpid()}.part")
-        try:
-            with storing(name):
-                write_private(aside, content)
-                aside.rename(path)
-        except CannotStore:
-            aside.unlink(missing_ok=True)
-            raise
+        with storing(name):
+            replace_private(path, content)
         return path
 
     def kept(self, job_id: str, name: str) -> bytes | None:

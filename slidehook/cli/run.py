@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,7 +29,7 @@ from slidehook.folder.overlay import NoPicture, overlay_png
 from slidehook.geometry import Frame
 from slidehook.models import ImageInfo
 from slidehook.pixels.bounds import origin_in_qupath
-from slidehook.private import private_folder, write_private
+from slidehook.private import private_folder, replace_private
 from slidehook.registry.app_reference import AppFault, check_complete, find_app
 from slidehook.registry.dependencies import DependencyMissing
 from slidehook.registry.params import changed_params, read_assignments
@@ -247,9 +246,8 @@ def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    write_private(aside, content)
-    return aside.replace(path)
+    replace_private(path, content)
+    return path
 
 
 def _print(record: ResultRecord, files: list[Path]) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from slidehook.errors import IllegalTransition, JobDamaged
 from slidehook.models import ImageInfo, Input, WholeSlideInput
+from slidehook.models.first_fault import first_fault
 
 BLANK = "*"
 """What a token is overwritten with."""
@@ -201,8 +202,8 @@ def _was_cut_off(line: bytes) -> bool:
 
 
 def _damaged(error: ValidationError) -> JobDamaged:
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return JobDamaged(f"the job's file can't be read: {fault['loc']}: {fault['msg']}")
+    fault = first_fault(error)
+    return JobDamaged(f"the job's file can't be read: {fault.where or 'the job'}: {fault.reason}")
 
 
 def blank_token(content: bytes) -> tuple[int, bytes] | None:

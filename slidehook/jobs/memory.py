@@ -11,7 +11,6 @@ It does what the queue on disk does (one contract suite runs on both), without a
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from slidehook.jobs.contract import (
 from slidehook.jobs.files.admin import LIVE
 from slidehook.jobs.files.aliases import MOST_NAMES
 from slidehook.jobs.files.names import NEVER_NS
-from slidehook.jobs.files.source import backoff_s, death_of
+from slidehook.jobs.files.source import DEATH_BACKOFF, death_of
 from slidehook.jobs.files.stopping import DELETED
 from slidehook.jobs.job import (
     BLANK,
@@ -216,7 +215,7 @@ class MemoryQueue:
             dead = entry.owner
             entry.move(JobState.ACTIVE, owner=mine)
             self.note_attempt_ended(entry, death_of(dead), dead)
-            wait_s = backoff_s(entry.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
+            wait_s = DEATH_BACKOFF.wait_s(entry.attempt - 1)
             if wait_s > 0:
                 self.to_parked(entry, self.clock() + round(wait_s * 1e9))
             else:

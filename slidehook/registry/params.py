@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from slidehook.errors import SlidehookError
+from slidehook.models.first_fault import first_fault
 
 
 class ParamsInvalid(SlidehookError):
@@ -54,10 +55,7 @@ def changed_params(params: BaseModel, changes: Mapping[str, Any], *, source: str
     try:
         return model.model_validate(_merged(base, changes))
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        reason = fault["msg"][:1].lower() + fault["msg"][1:].rstrip(".")
-        raise ParamsInvalid(f"{source}: {where + ': ' if where else ''}{reason}") from error
+        raise ParamsInvalid(f"{source}: {first_fault(error)}") from error
 
 
 def read_assignments(lines: Iterable[str]) -> dict[str, Any]:

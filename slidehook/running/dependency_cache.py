@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from slidehook.app import App
 from slidehook.disk import storing
 from slidehook.errors import CannotStore
 from slidehook.models import ImageInfo
-from slidehook.private import private_folder, write_private
+from slidehook.private import private_folder, replace_private
 from slidehook.registry.fingerprint import fingerprint
 from slidehook.running.task import Analysis
 
@@ -53,16 +52,12 @@ class DependencyCache:
     def keep(self, key: str, found: Analysis) -> None:
         """Keep what was found; a disk that takes no file costs the next job some time, and nothing else."""
         path = self._path(key)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             with storing("what another app needs"):
                 private_folder(self._folder)
-                write_private(aside, _FOUND.dump_json(found, warnings=False))
-                aside.rename(path)
+                replace_private(path, _FOUND.dump_json(found, warnings=False))
         except CannotStore as error:
             log.warning("not kept for other apps", reason=str(error))
-            with contextlib.suppress(OSError):
-                aside.unlink()
 
     def drop_old(self, before: float) -> None:
         """Remove what was kept before a Unix time."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import structlog
 
 from slidehook.disk import storing
-from slidehook.errors import CannotStore
 from slidehook.models import ImageInfo
 from slidehook.pixels.overview import thumbnail_of
-from slidehook.private import open_private
+from slidehook.private import replacing
 from slidehook.slide import open_slide
 from slidehook.systems import SlideOrigin
 
@@ -34,13 +32,6 @@ def keep_overview(place: Path | None, info: ImageInfo, file: Path | None, origin
     if picture is None:
         return None
     log.info("overview made", source=source, size=f"{picture.width}x{picture.height}")
-    aside = place.with_name(f"{place.name}.{os.getpid()}.part")
-    try:
-        with storing(place.name):
-            with open_private(aside) as target:
-                picture.save(target, "PNG")
-            aside.rename(place)
-    except CannotStore:
-        aside.unlink(missing_ok=True)
-        raise
+    with storing(place.name), replacing(place) as target:
+        picture.save(target, "PNG")
     return place

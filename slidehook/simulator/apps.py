@@ -12,8 +12,9 @@ import requests
 from pydantic import ValidationError
 
 from slidehook.dpat.iaapi.models import Record, Registration, VersionInfo
+from slidehook.models.first_fault import first_fault
 from slidehook.simulator.direct import call
-from slidehook.simulator.errors import BadAppAnswer, Malformed, NotFound, first_fault
+from slidehook.simulator.errors import BadAppAnswer, Malformed, NotFound
 
 R = TypeVar("R", bound=Record)
 
@@ -134,7 +135,7 @@ def _get(url: str, headers: Mapping[str, str], timeout_s: float, model: type[R],
     try:
         return model.model_validate_json(answer.content)
     except ValidationError as error:
-        raise BadAppAnswer(f"The answer to GET {url} is wrong: {first_fault(error)}.") from error
+        raise BadAppAnswer(f"The answer to GET {url} is wrong: {first_fault(error).of()}.") from error
 
 
 def missing_headers(answer: requests.Response) -> list[str]:

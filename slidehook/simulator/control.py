@@ -9,8 +9,9 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
+from slidehook.models.first_fault import first_fault
 from slidehook.simulator.current_dpat import current_dpat
-from slidehook.simulator.errors import Malformed, first_fault
+from slidehook.simulator.errors import Malformed
 from slidehook.simulator.faults import Fault
 
 control = Blueprint("control", __name__)
@@ -56,7 +57,7 @@ def _body(model: type[B]) -> B:
     try:
         return model.model_validate(request.get_json())
     except ValidationError as error:
-        raise Malformed(f"The body is wrong: {first_fault(error)}.") from error
+        raise Malformed(f"The body is wrong: {first_fault(error).of()}.") from error
 
 
 @control.get("/healthz")
@@ -181,7 +182,7 @@ def add_fault() -> ResponseReturnValue:
     try:
         fault = FAULT.validate_python(body)
     except ValidationError as error:
-        raise Malformed(f"The fault is wrong: {first_fault(error)}.") from error
+        raise Malformed(f"The fault is wrong: {first_fault(error).of()}.") from error
     current_dpat().fault_list.add(fault)
     return jsonify(fault.to_json()), 201
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 
 class SimulatorError(Exception):
     """Base class. Its text is one sentence, sent as the answer's `message`."""
@@ -51,12 +49,3 @@ class BadAppAnswer(SimulatorError):
     """The app can't be reached, or its answer does not conform to the IA-API."""
 
     status = 502
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return a clause, without full stop, that names the first invalid field and the reason."""
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    reason = fault["msg"].rstrip(".")
-    reason = reason[:1].lower() + reason[1:]
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"the field {where!r}: {reason}" if where else reason

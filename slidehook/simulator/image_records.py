@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from slidehook.dpat.iaapi.models import ImageInfo
+from slidehook.models.first_fault import first_fault
 from slidehook.models.images import PHI_FIELDS
-from slidehook.simulator.errors import SlideDamaged, first_fault
+from slidehook.simulator.errors import SlideDamaged
 from slidehook.simulator.pictures import TILE_PX, Pictures
 from slidehook.simulator.slides import Slide
 
@@ -30,7 +31,7 @@ class ImageRecords:
         try:
             ImageInfo.model_validate(record)
         except ValidationError as error:
-            raise SlideDamaged(f"{slide.record_path.name} is wrong: {first_fault(error)}.") from error
+            raise SlideDamaged(f"{slide.record_path.name} is wrong: {first_fault(error).of()}.") from error
         return {key: value for key, value in record.items() if phi or key not in PHI_KEYS}
 
     def accession(self, slide: Slide) -> tuple[str | None, str | None]:

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from slidehook.dpat.iaapi.models import Item, PatchCollection, ResultRecord
-from slidehook.simulator.errors import Malformed, first_fault
+from slidehook.models.first_fault import first_fault
+from slidehook.simulator.errors import Malformed
 
 MAY_BE_MISSING = {"displayResult": "", "applicationVersion": ""}
 INTEGER_FIELDS = frozenset({"id", "versionId", "size", "tag", "state", "patchSize"})
@@ -32,7 +33,7 @@ def check_result(body: bytes, slide_exists: Callable[[str], bool], *, strict: bo
     try:
         result = ResultRecord.model_validate(given, strict=strict)
     except ValidationError as error:
-        raise Malformed(f"The result is wrong in {first_fault(error)}.") from error
+        raise Malformed(f"The result is wrong in {first_fault(error).of()}.") from error
     if strict and "displayProperties" not in content:
         raise Malformed("The result lacks the field 'displayProperties'.")
     if not slide_exists(result.slide_id):

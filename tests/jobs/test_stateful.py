@@ -30,7 +30,7 @@ from slidehook.jobs.contract import Cancelled
 from slidehook.jobs.files.admin import FileQueueAdmin, JobNotFound
 from slidehook.jobs.files.names import NEVER_NS, JobName
 from slidehook.jobs.files.queue import FileHold, FileQueue
-from slidehook.jobs.files.source import BACK_OFF_S, FileClaim, FileSource
+from slidehook.jobs.files.source import DEATH_BACKOFF, FileClaim, FileSource
 from slidehook.jobs.job import ENDED, Ended, Job, JobState, ResultNoted, digest, parse_record
 from tests.jobs.making import NS, make_job
 
@@ -309,7 +309,7 @@ class QueueMachine(RuleBasedStateMachine):
             names = [JobName.parse(JobState.PARKED, each.name) for each in (self.root / "parked").iterdir()]
             (known.wake_ns,) = [name.wake_ns for name in names if name is not None and name.job_id == known.job.id]
             assert known.wake_ns is not None
-            about_s = BACK_OFF_S * 2 ** (known.attempt - 2)
+            about_s = DEATH_BACKOFF.first_s * 2 ** (known.attempt - 2)
             assert 0.5 * about_s <= (known.wake_ns - self.now_ns) / NS <= 1.5 * about_s
             self.seen["backs off"] += 1
 

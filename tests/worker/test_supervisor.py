@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from slidehook.backoff import Backoff
 from slidehook.startup import CANT_START
 from worker import supervisor
 from worker.shutdown import Interruption
-from worker.supervisor import STARTS_MOST, WAIT_MOST_S, _Supervisor, wait_s
+from worker.supervisor import RESTART_BACKOFF, STARTS_MOST, _Supervisor
 
 NOTE = """
 import os, sys, time
@@ -46,7 +47,7 @@ class Workers:
 @pytest.fixture
 def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     monkeypatch.setattr(supervisor, "LOOK_S", 0.01)
-    monkeypatch.setattr(supervisor, "WAIT_S", 0.02)
+    monkeypatch.setattr(supervisor, "RESTART_BACKOFF", Backoff(0.02, 30.0, spread=False))
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     yield Workers(tmp_path / "starts")
     for number, handler in before.items():
@@ -67,7 +68,7 @@ def test_a_worker_that_can_not_start_is_tried_ever_later_and_given_up_with_a_rea
 
 
 def test_the_waits_grow_up_to_half_a_minute() -> None:
-    assert [wait_s(deaths) for deaths in (1, 2, 3, 7, 8, 10_000)] == [0.5, 1.0, 2.0, WAIT_MOST_S, 30.0, 30.0]
+    assert [RESTART_BACKOFF.wait_s(deaths) for deaths in (1, 2, 3, 7, 8, 10_000)] == [0.5, 1.0, 2.0, 30.0, 30.0, 30.0]
 
 
 def test_a_worker_that_says_that_it_can_not_start_is_not_tried_again(workers: Workers) -> None:
@@ -88,8 +89,7 @@ def test_a_worker_that_dies_at_its_work_is_started_again_however_often(workers: 
 
 
 def test_who_is_told_to_leave_waits_for_no_start(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "WAIT_S", 600.0)
-    monkeypatch.setattr(supervisor, "WAIT_MOST_S", 600.0)
+    monkeypatch.setattr(supervisor, "RESTART_BACKOFF", Backoff(600.0, 600.0, spread=False))
     text = "import signal; os.kill(os.getppid(), signal.SIGTERM); sys.exit(3)"
     assert workers.supervise(text) in {0, 3}
     assert len(workers.starts()) == 1

@@ -45,6 +45,7 @@ from slidehook.dpat.iaapi.response_limits import HEAD_BYTES, MAX_VALUES, PAGE_BY
 from slidehook.dpat.iaapi.retry import RetryPolicy, parse_retry_after
 from slidehook.dpat.iaapi.versions import API_VERSION, OLDEST_VERSION, VERSION_HEADER, is_version, lower_version
 from slidehook.errors import BadRequest
+from slidehook.models.first_fault import first_fault
 from slidehook.models.reading import read_leniently
 from slidehook.settings import Settings
 
@@ -346,9 +347,7 @@ def read(adapter: TypeAdapter[_T], response: requests.Response, what: str) -> _T
     try:
         return read_leniently(adapter.validate_json, response.content, what)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise Malformed(f"DPAT's answer is not {what}: {where}: {fault['msg']}.") from error
+        raise Malformed(f"DPAT's answer is not {what}: {first_fault(error)}.") from error
 
 
 def path_segment(text: str) -> str:

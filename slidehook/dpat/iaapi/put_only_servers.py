@@ -5,10 +5,8 @@ The file only saves calls: if it can't be read or written, each process finds ou
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from slidehook.private import private_folder
+from slidehook.private import private_folder, replace_private
 
 FILE_NAME = "put-servers.json"
 VALID_S = 24 * 3600.0
@@ -78,7 +76,8 @@ class PutOnlyServer:
             known = change(_read(self._path, now))
             newest = dict(sorted(known.items(), key=lambda each: each[1])[-MAX_SERVERS:])
             try:
-                _replace(self._path, json.dumps(newest).encode())
+                private_folder(self._path.parent)
+                replace_private(self._path, json.dumps(newest).encode(), fsync=True)
             except OSError as error:
                 self._next_write = now + WRITE_RETRY_S
                 log.warning("cannot save that DPAT accepts PUT only", file=str(self._path), reason=error.strerror)
@@ -103,20 +102,3 @@ def _read(path: Path, now: float) -> dict[str, float]:
         for url, since in found.items()
         if isinstance(since, int | float) and now - VALID_S < since <= now
     }
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file aside, mode 0600, and put it in place."""
-    private_folder(path.parent)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    aside = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        aside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type
-
+from slidehook.backoff import Backoff
 from slidehook.dpat.errors import DpatUnavailable
 
-FIRST_WAIT_S = 0.2
-MAX_WAIT_S = 5.0
+BACKOFF = Backoff(first_s=0.2, most_s=5.0)
 MAX_RETRY_AFTER_S = 20.0
 """On a longer `Retry-After` the call fails at once, so that the job waits and not its worker."""
 _T = TypeVar("_T")
-
-
-def backoff_s(failed: int, chance: float) -> float:
-    """Return the delay in seconds after `failed` tries (from 1): it doubles, with jitter by `chance` (0…1).
-
-    The jitter ranges from half the delay to one and a half times the delay.
-    """
-    return float(min(FIRST_WAIT_S * 2.0 ** min(failed - 1, 30), MAX_WAIT_S) * (0.5 + chance))
 
 
 def parse_retry_after(retry_after: str | None, date: str | None = None) -> float:
@@ -71,32 +60,18 @@ class RetryPolicy:
 
     def wait(self, failed: int) -> None:
         """Wait as long as after `failed` failed tries, but not beyond the end."""
-        self.sleep(min(backoff_s(failed, random.random()), self.left_s))  # noqa: S311 - spreads load, guards nothing
+        self.sleep(min(BACKOFF.wait_s(failed), self.left_s))
 
     def call(self, work: Callable[..., _T], *args: Any, **options: Any) -> _T:
         """Call `work`, and retry on DpatUnavailable as long as the limits allow."""
-        retrying = Retrying(
-            retry=retry_if_exception_type(DpatUnavailable),
-            wait=_wait_s,
-            stop=self._is_over,
-            sleep=self.sleep,
-            reraise=True,
-        )
-        return retrying(work, *args, **options)
-
-    def _is_over(self, state: RetryCallState) -> bool:
-        return (
-            state.attempt_number >= self.tries
-            or _retry_after_s(state) > MAX_RETRY_AFTER_S
-            or state.upcoming_sleep >= self.left_s
-        )
-
-
-def _wait_s(state: RetryCallState) -> float:
-    # Jitter follows even a Retry-After, because all clients that got the same one would return at once.
-    return _retry_after_s(state) + backoff_s(state.attempt_number, random.random())  # noqa: S311
-
-
-def _retry_after_s(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
+        failed = 0
+        while True:
+            try:
+                return work(*args, **options)
+            except DpatUnavailable as error:
+                failed += 1
+                # Jitter follows even a Retry-After, because all clients that got the same one would return at once.
+                wait_s = error.retry_after_s + BACKOFF.wait_s(failed)
+                if failed >= self.tries or error.retry_after_s > MAX_RETRY_AFTER_S or wait_s >= self.left_s:
+                    raise
+            self.sleep(wait_s)

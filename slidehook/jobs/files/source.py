@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import random
 import time
 from collections.abc import Iterator
 from enum import Enum, auto
 
 import structlog
 
+from slidehook.backoff import Backoff
 from slidehook.errors import ClaimLost, JobDamaged, QueueError
 from slidehook.jobs.files.claimers import LivenessMonitor, rank
 from slidehook.jobs.files.durable import read_whole, remove, rename
@@ -25,9 +25,8 @@ from slidehook.jobs.job import AttemptEnded, Ended, Job, JobRecord, JobState, pa
 
 TAKE_OVER_EVERY_S = 0.5
 """Seconds between two looks for dead claimers' jobs."""
-BACK_OFF_S = 2.0
-"""What the wait after a second attempt that killed its worker is about; it doubles with each further one."""
-BACK_OFF_MOST_S = 300.0
+DEATH_BACKOFF = Backoff(first_s=2.0, most_s=300.0)
+"""How long a job waits that has killed its worker a second time, and more often."""
 ATTEMPTS_MOST = 999_999
 """The largest number of an attempt that a file's name has room for."""
 ORPHANED_WAIT_S = 2.0
@@ -35,16 +34,6 @@ ORPHANED_WAIT_S = 2.0
 
 
 log = structlog.get_logger()
-
-
-def backoff_s(attempt: int, chance: float) -> float:
-    """Say how long a job waits after `attempt` killed its worker: not at all the first time, then growing.
-
-    `chance` (0…1) spreads the wait from half to one and a half of it.
-    """
-    if attempt <= 1:
-        return 0.0
-    return float(min(BACK_OFF_S * 2 ** (attempt - 2), BACK_OFF_MOST_S) * (0.5 + chance))
 
 
 def death_of(claimer: str) -> str:
@@ -252,7 +241,7 @@ class FileSource:
             return
         self._disk.aliases.restore(file.path, record.job)  # it may have died before it made them
         file.note_attempt_ended(death_of(name.claimer or ""), claimer=name.claimer)
-        wait_s = backoff_s(name.attempt, random.random())  # noqa: S311 - spreads retries, guards nothing
+        wait_s = DEATH_BACKOFF.wait_s(name.attempt - 1)
         if wait_s > 0:
             file.to_parked(self._disk.clock() + round(wait_s * 1e9))
         else:

@@ -8,7 +8,7 @@ import pytest
 
 from slidehook.errors import QueueError
 from slidehook.jobs.contract import Hold, JobSource
-from slidehook.jobs.files.source import BACK_OFF_S
+from slidehook.jobs.files.source import DEATH_BACKOFF
 from slidehook.jobs.job import AttemptEnded, JobState
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed, drain, put
@@ -270,7 +270,7 @@ def test_a_job_that_killed_two_workers_is_backed_off(backend: Backend) -> None:
     assert asleep.state is JobState.PARKED
     assert asleep.wakes_at is not None
     wait_s = asleep.wakes_at - backend.clock() / NS
-    assert 0.49 * BACK_OFF_S < wait_s < 1.51 * BACK_OFF_S
+    assert 0.49 * DEATH_BACKOFF.first_s < wait_s < 1.51 * DEATH_BACKOFF.first_s
     backend.clock.move(wait_s - 0.01)
     assert source.claim() is None
     backend.clock.move(0.02)

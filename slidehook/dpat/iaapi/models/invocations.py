@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, field_val
 from slidehook.dpat.iaapi.models.results import StoredResult
 from slidehook.errors import BadRequest
 from slidehook.models.base import Record, StrictRecord, default_if_unreadable
+from slidehook.models.first_fault import first_fault
 from slidehook.models.images import ImageInfo
 from slidehook.models.inputs import Input, WholeSlideInput
 from slidehook.models.reading import Id, read_leniently
@@ -94,6 +95,10 @@ class Notification(_Call):
 
 Invocation = Annotated[Create | Modify | Delete | Cancel, Field(discriminator="action")]
 _INVOCATION: TypeAdapter[Create | Modify | Delete | Cancel] = TypeAdapter(Invocation)
+_TAGS = {"create", "modify", "delete", "cancel", "wholeSlide", "taggedPolygon", "multiArea"} | {
+    "primitive",
+    "patchCollection",
+}
 
 
 def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
@@ -101,7 +106,7 @@ def parse_invocation(body: bytes) -> Create | Modify | Delete | Cancel:
     try:
         call = read_leniently(_INVOCATION.validate_json, body, "invocation")
     except ValidationError as error:
-        raise BadRequest(_first_fault(error)) from error
+        raise _refused(error) from error
     if isinstance(call, Modify):
         call._sent = json.loads(body, parse_constant=lambda _: None)["input"]  # noqa: SLF001 - ours
     return call
@@ -112,21 +117,9 @@ def parse_notification(body: bytes) -> Notification:
     try:
         return read_leniently(Notification.model_validate_json, body, "image notification")
     except ValidationError as error:
-        raise BadRequest(_first_fault(error)) from error
+        raise _refused(error) from error
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    if fault["type"] == "json_invalid":
-        return "The body is not valid JSON."
-    tags = {"create", "modify", "delete", "cancel", "wholeSlide", "taggedPolygon", "multiArea", "primitive",
-            "patchCollection"}  # fmt: skip
-    where = ".".join(str(part) for part in fault["loc"] if part not in tags)
-    if fault["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        told_apart_by = fault["ctx"]["discriminator"].strip("'")
-        expected = fault["ctx"].get("expected_tags")
-        where = f"{where}.{told_apart_by}" if where else told_apart_by
-        return f"The field {where!r} must be one of {expected}." if expected else f"The field {where!r} is missing."
-    reason = fault["msg"].rstrip(".")
-    reason = reason[:1].lower() + reason[1:]
-    return f"The field {where!r}: {reason}." if where else f"The body: {reason}."
+def _refused(error: ValidationError) -> BadRequest:
+    clause = first_fault(error, tags=_TAGS).of("the body")
+    return BadRequest(f"{clause[:1].upper()}{clause[1:]}.")

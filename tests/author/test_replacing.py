@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slidehook.private import replace_private, replacing
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_a_file_is_replaced_whole_and_private_whatever_the_umask(tmp_path: Path, fsync: bool) -> None:
+    path = tmp_path / "kept.json"
+    path.write_bytes(b"old")
+    before = os.umask(0o777)
+    try:
+        replace_private(path, b"new", fsync=fsync)
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    path.write_bytes(b"old")
+    with replacing(path) as file:
+        file.write(b"ne")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        file.write(b"w")
+    assert path.read_bytes() == b"new"
+
+
+def test_what_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    path.write_bytes(b"old")
+
+    def write_half() -> None:
+        with replacing(path) as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_can_not_be_taken_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "taken" / "by").mkdir(parents=True)
+    with pytest.raises(OSError, match="taken"):
+        replace_private(tmp_path / "taken", b"new")
+    assert [each.name for each in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    replace_private(path, b"new")
+    assert path.read_bytes() == b"new"
