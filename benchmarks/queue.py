@@ -83,10 +83,11 @@ def make_job(number: int) -> Job:
         app_id="wholeslide",
         slide_id=f"slide-{number}",
         created_at=time.time(),
-        origin="user",
+        trigger="user",
         input=WholeSlideInput(),
-        callback_url=CALLBACK,
-        callback_token="t" * 40,
+        system="dpat",
+        address=CALLBACK,
+        secret="t" * 40,
     )
 
 

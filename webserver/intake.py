@@ -11,6 +11,7 @@ import structlog
 from pydantic_core import to_json
 
 from slidehook.app import App, TaggedPolygon
+from slidehook.dpat.deleted_result import DeletedResult
 from slidehook.dpat.errors import Conflict, DpatError, DpatTimeout, DpatUnavailable, Malformed
 from slidehook.dpat.iaapi.callback_urls import check_callback
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
@@ -25,10 +26,11 @@ from slidehook.dpat.iaapi.models import (
     Stored,
     WholeSlideInput,
 )
+from slidehook.dpat.noted_result import NotedResult
 from slidehook.dpat.stored_result import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
 from slidehook.errors import BadRequest, QueueError, TooLarge
-from slidehook.jobs.contract import DeletedResult, Hold, JobSink
-from slidehook.jobs.job import Job, JobRecord, digest, new_job_id
+from slidehook.jobs.contract import Hold, JobSink
+from slidehook.jobs.job import FIRST_SYSTEM, Job, JobRecord, digest, new_job_id
 from slidehook.regions import regions_of, tag_of
 from slidehook.results.limits import CONTEXT_BYTES
 from slidehook.settings import Settings
@@ -42,6 +44,7 @@ WEBHOOK_S = 20.0
 JOINED_WAIT_S = WEBHOOK_S + 5.0
 """How long a request for work that another request has just begun waits until that one is through, in seconds."""
 JOINED_LOOK_S = 0.05
+USER_DELETED = "the user deleted the result"
 
 _Call = Create | Modify | Delete | Cancel
 _T = TypeVar("_T")
@@ -118,11 +121,15 @@ class Intake:
         )
         prove = cache(lambda: client.verify_access(app.id, call.slide_id))
 
-        def allow(_: JobRecord) -> bool:
+        def concerns(record: JobRecord) -> bool:
+            if not deleted.concerns(record):
+                return False
             prove()
             return True
 
-        stopped = self._queue.result_deleted(deleted, allow=allow)
+        stopped = self._queue.stop_unwanted(
+            concerns, USER_DELETED, app_id=app.id, slide_id=call.slide_id, key=deleted.work_key
+        )
         log.info("result deleted", app=app.id, result=call.input.id, stopped=",".join(stopped) or "-")
         return {}
 
@@ -136,7 +143,8 @@ class Intake:
 
         def allow(record: JobRecord) -> bool:
             job = record.job
-            if (job.callback_url, job.app_id, job.slide_id) != (self._callback_url(call), app.id, call.slide_id):
+            mine = (FIRST_SYSTEM, self._callback_url(call), app.id, call.slide_id)
+            if (job.system, job.address, job.app_id, job.slide_id) != mine:
                 log.warning("cancellation token of another job", job=job.id)
                 return False
             client.verify_access(app.id, call.slide_id)
@@ -151,7 +159,7 @@ class Intake:
             return True
 
         key = digest(call.cancellation_token) if call.cancellation_token else None
-        cancelled = self._queue.cancel(key, token=call.callback_info.token, tell=tell, allow=allow) if key else None
+        cancelled = self._queue.cancel(key, secret=call.callback_info.token, tell=tell, allow=allow) if key else None
         log.info("cancel", app=app.id, job=cancelled.job_id if cancelled else "-")
         return {}
 
@@ -184,7 +192,7 @@ class Intake:
         call: Create | Notification,
         wanted: Input,
         info: ImageInfo,
-        origin: Literal["user", "import"],
+        trigger: Literal["user", "import"],
     ) -> Job:
         now_ns = time.time_ns()
         return Job(
@@ -193,13 +201,14 @@ class Intake:
             slide_id=call.slide_id,
             priority=app.priority,
             created_at=now_ns / 1e9,
-            origin=origin,
+            trigger=trigger,
             input=wanted,
             context=call.context,
-            callback_url=self._callback_url(call),
+            system=FIRST_SYSTEM,
+            address=self._callback_url(call),
             image_info=info if self._settings.store_phi else info.without_phi(),
             cancellation_key=digest(call.cancellation_token) if call.cancellation_token else None,
-            callback_token=call.callback_info.token,
+            secret=call.callback_info.token,
         )
 
     def _hold(self, job: Job, prove: Callable[[JobRecord], _T]) -> tuple[Hold | None, _T | None]:
@@ -227,7 +236,7 @@ class Intake:
         """
         until = time.monotonic() + JOINED_WAIT_S
         while (record := self._queue.peek(job)) is not None:
-            if record.result is not None:
+            if record.noted is not None:
                 return record
             if not self._queue.is_held(record.job.id):
                 return self._queue.peek(job)  # again: it may have been taken back between the two looks
@@ -243,7 +252,7 @@ class Intake:
         to an end: DPAT may have stored "queued" and not said so, and for an imported slide nobody asks again.
         """
         result = ResultOnSlide(client, app, hold.job, fresh=True)
-        imported = hold.job.origin == "import"
+        imported = hold.job.trigger == "import"
         looked = False
         try:
             result.find()
@@ -266,7 +275,7 @@ class Intake:
     def _release(self, hold: Hold, stored: Stored, *, in_doubt: bool) -> None:
         """Let the workers have a job that its slide shows."""
         try:
-            hold.note_result(stored.id, stored.version_id, in_doubt=in_doubt)
+            hold.note(NotedResult(id=stored.id, version_id=stored.version_id, in_doubt=in_doubt).to_json())
         except (OSError, QueueError) as error:
             # The slide says "queued", so the job must run; its worker looks for the result.
             log.warning("result not noted", job=hold.job.id, reason=str(error))
@@ -275,13 +284,13 @@ class Intake:
         except QueueError as error:
             # It is durable, and goes to the workers as soon as the queue lets it.
             log.warning("released later", job=hold.job.id, reason=str(error))
-        log.info("queued", job=hold.job.id, app=hold.job.app_id, origin=hold.job.origin)
+        log.info("queued", job=hold.job.id, app=hold.job.app_id, trigger=hold.job.trigger)
 
     def _current(self, app: App, twin: JobRecord, client: DpatClient) -> dict[str, Any]:
         """Read the result of the work that was there already, which proves the caller's access to it."""
         result = ResultOnSlide(client, app, twin.job)
-        if twin.result is not None:
-            result.know(twin.result.id, twin.result.version_id)
+        if (noted := NotedResult.read(twin.noted)) is not None:
+            result.know(noted.id, noted.version_id)
         if (stored := result.current()) is None:
             client.verify_access(app.id, twin.job.slide_id)
             return {}

@@ -125,10 +125,10 @@ class Attempt:
 
         job = self._job
         chain = Chain(
-            OriginTicket("dpat", job.callback_url, job.slide_id, job.app_id),
+            OriginTicket(job.system, job.address, job.slide_id, job.app_id),
             job.input,
             # What was found before an import may be of other files.
-            since=job.created_at if job.origin == "import" else 0.0,
+            since=job.created_at if job.trigger == "import" else 0.0,
             registry=self._registry,
             secrets=InterruptibleTokens(self._tokens, self._leaving),
             dependency_cache=self._workspace.dependency_cache,

@@ -23,7 +23,7 @@ class ResultDeleted(NotFound):
 
 def check_wanted(claim: Claim) -> None:
     """Raise ResultDeleted or JobCancelled when nobody wants the job any more."""
-    if claim.result_deleted():
+    if claim.unwanted():
         raise ResultDeleted("the user deleted the result on the slide")
     if claim.cancel_wanted():
         raise JobCancelled("cancelled")

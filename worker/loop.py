@@ -210,7 +210,7 @@ class Worker:
             self._give_up(claim, publisher, f"slidehook has a fault of its own: {type(error).__name__}", began)
 
     def _client(self, claim: Claim, tokens: Secrets, *, within_s: float = math.inf) -> DpatClient:
-        server = self._servers.at(claim.job.callback_url)
+        server = self._servers.at(claim.job.address)
         return server.client(tokens, tries=DPAT_TRIES, within_s=within_s, sleep=self._leaving.pause)
 
     def _try(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from pydantic import JsonValue
 
 from slidehook.errors import QueueError
 from slidehook.jobs.contract import Claim
@@ -68,21 +69,21 @@ class PatientClaim:
         """Prove that the claim is still this worker's own; raises ClaimLost."""
         self._until_reached(self.now.check)
 
-    def token(self) -> str | None:
-        """Give the newest callback token for the job; None when it has none any more."""
-        return self._until_reached(self.now.token)
+    def secret(self) -> str | None:
+        """Return the newest secret for the job's system; None when the job has no secret any more."""
+        return self._until_reached(self.now.secret)
 
     def cancel_wanted(self) -> bool:
         """Say whether somebody asked for the job to stop, and nobody for the same work since."""
         return self._until_reached(self.now.cancel_wanted)
 
-    def result_deleted(self) -> bool:
-        """Say whether the user deleted the result that the job works on."""
-        return self._until_reached(self.now.result_deleted)
+    def unwanted(self) -> bool:
+        """Whether the job must end without telling its system."""
+        return self._until_reached(self.now.unwanted)
 
-    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
-        """Note which result DPAT stored for the job; raises ClaimLost."""
-        self._until_reached(partial(self.now.note_result, result_id, version_id, in_doubt=in_doubt))
+    def note(self, noted: dict[str, JsonValue]) -> None:
+        """Store what a later attempt must find again; raises ClaimLost."""
+        self._until_reached(partial(self.now.note, noted))
 
     def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
         """Give the job back: it waits for `delay_s` seconds; raises ClaimLost."""

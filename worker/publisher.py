@@ -14,6 +14,7 @@ from slidehook.app import App
 from slidehook.dpat.errors import DpatError, NotFound, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.models import ResultRecord, Stored
+from slidehook.dpat.noted_result import NotedResult
 from slidehook.dpat.stored_result import RecordMaker, frame_of, result_of_job, says_result
 from slidehook.errors import SlidehookError
 from slidehook.geometry import Frame
@@ -52,7 +53,7 @@ class Publisher:
         self._maker = RecordMaker(app, claim.job, frame_of(claim.job.image_info))
         self._gate = _Gate()
         self._result = result_of_job(client.guarded_by(self._gate.check), app, claim.record)
-        self._noted = claim.record.result is not None
+        self._noted = claim.record.noted is not None
         self._pending: tuple[float, str] | None = None
         self._percent = 0.0
         self._sent_at = float("-inf")
@@ -189,7 +190,9 @@ class Publisher:
     def _note(self, stored: Stored) -> None:
         """Note a result that was made: should this worker die, the next one finds it without looking for it."""
         if not self._noted:
-            self._claim.note_result(stored.id, stored.version_id, in_doubt=self._result.in_doubt)
+            self._claim.note(
+                NotedResult(id=stored.id, version_id=stored.version_id, in_doubt=self._result.in_doubt).to_json()
+            )
             self._noted = True
 
 

@@ -22,7 +22,7 @@ class JobTokens:
         self._account = account
         self._lock = threading.Lock()
         self._refused: set[str] = set()
-        self._requests = claim.token()
+        self._requests = claim.secret()
         self._closed = False
 
     def secret(self) -> str:
@@ -59,14 +59,14 @@ class JobTokens:
             return self._untried() is not None
 
     def _untried(self) -> str | None:
-        newest = self._claim.token()
+        newest = self._claim.secret()
         return None if newest in self._refused else newest
 
     # Without the lock: it may take long, and whoever has a request's token need not wait for it.
     def _accounts(self, refused: str | None = None) -> str | None:
         if self._account is None:
             return None
-        return self._account.token(self._claim.job.callback_url, self._claim.job.app_id, refused=refused)
+        return self._account.token(self._claim.job.address, self._claim.job.app_id, refused=refused)
 
 
 class ProvenTokens:

@@ -21,7 +21,7 @@ from slidehook.errors import JobDamaged, QueueError, SlidehookError
 from slidehook.jobs.contract import JobSummary
 from slidehook.jobs.files.admin import LIVE, RETRIED, SHOWN, FileQueueAdmin, JobNotFound
 from slidehook.jobs.files.queue import FileQueue
-from slidehook.jobs.job import ENDED, AttemptEnded, Ended, JobRecord, JobState, ResultNoted
+from slidehook.jobs.job import ENDED, FIRST_SYSTEM, AttemptEnded, Ended, Job, JobRecord, JobState, Noted
 from slidehook.registry.registry import load_apps
 from slidehook.settings import read_settings
 from slidehook.terminal import plain
@@ -145,7 +145,7 @@ def show(job: str, *, as_json: bool) -> None:
         console = Console(highlight=False)
         console.print(f"job {summary.job_id}  {_state(summary)}", soft_wrap=True)
         console.print(
-            f"app {_shown(summary.app_id)}, slide {_shown(record.job.slide_id)}, asked for by {record.job.origin}"
+            f"app {_shown(summary.app_id)}, slide {_shown(record.job.slide_id)}, asked for by {record.job.trigger}"
         )
         console.print(f"priority {summary.priority}, attempt {summary.attempt}")
         if summary.claimer:
@@ -232,7 +232,7 @@ class _Slide:
         if app is None:
             self.said = f"stopped; a worker that has the app {job.app_id} tells the slide"
             return False
-        client = DpatServers(settings).at(job.callback_url).client(job.callback_token, tries=3)
+        client = DpatServers(settings).at(job.address).client(job.secret, tries=3)
         try:
             show_cancelled(client, app, record)
         except DpatError as error:
@@ -323,14 +323,20 @@ def _state(summary: JobSummary) -> str:
 def _history(record: JobRecord) -> Iterator[tuple[float, str, str]]:
     """Give what has happened to a job: when, what, and an app's traceback."""
     for event in record.events:
-        if isinstance(event, ResultNoted):
-            yield event.at, f"result {event.id} stored at DPAT", ""
+        if isinstance(event, Noted):
+            yield event.at, _noted(record.job, event), ""
         elif isinstance(event, AttemptEnded):
             who = f" ({event.claimer})" if event.claimer else ""
             yield event.at, f"attempt {event.attempt} ended: {event.reason}{who}", event.trace
         elif isinstance(event, Ended):
             took = f" in {event.seconds:.1f} s" if event.seconds is not None else ""
             yield event.at, f"{event.outcome}{took}{': ' + event.reason if event.reason else ''}", event.trace
+
+
+def _noted(job: Job, event: Noted) -> str:
+    if job.system == FIRST_SYSTEM and "id" in event.noted:
+        return f"result {event.noted['id']} stored at DPAT"
+    return f"stored at {job.system}: {json.dumps(event.noted)}"
 
 
 def _shown(text: str) -> str:
@@ -360,7 +366,7 @@ def _record_as_json(record: JobRecord) -> dict[str, Any]:
     job = record.job
     return {
         "slide": job.slide_id,
-        "origin": job.origin,
+        "origin": job.trigger,
         "input": job.input.type,
         "events": [event.model_dump(mode="json", exclude_none=True) for event in record.events],
     }

@@ -340,8 +340,6 @@ def show_cancelled(client: DpatClient, app: App, record: JobRecord) -> None:
 
 def result_of_job(client: DpatClient, app: App, record: JobRecord) -> ResultOnSlide:
     """Return the stored result of a job, with its noted id and version."""
-    noted = record.result
     result = ResultOnSlide(client, app, record.job)
-    known = NotedResult(id=noted.id, version_id=noted.version_id, in_doubt=noted.in_doubt) if noted else None
-    result.resume(known, record.events[-1].at if record.events else record.job.created_at)
+    result.resume(NotedResult.read(record.noted), record.events[-1].at if record.events else record.job.created_at)
     return result

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from slidehook.jobs.job import Job, JobRecord, JobState
 
 CancelNotifier = Callable[[JobRecord], bool]
 """Tells the slide of a job that had no worker that the job was cancelled; False when it can't be told now.
 
-The job that it is given bears the newest token.
+The job that it is given has the newest secret.
 """
 
 
@@ -42,29 +44,6 @@ class Cancelled:
     record: JobRecord | None
 
 
-@dataclass(frozen=True)
-class DeletedResult:
-    """A stored result that its user deleted.
-
-    `whole_slide`: the app asks for no region, so a slide has at most one job. `shown_by`: the id of the job that the
-    result says it is of.
-    """
-
-    callback_url: str
-    app_id: str
-    slide_id: str
-    result_id: int | str
-    whole_slide: bool
-    shown_by: str | None = None
-
-    def concerns(self, record: JobRecord) -> bool:
-        """Say whether a job works on this result."""
-        job, noted = record.job, record.result
-        if (job.callback_url, job.app_id, job.slide_id) != (self.callback_url, self.app_id, self.slide_id):
-            return False
-        return job.id == self.shown_by or (noted is not None and str(noted.id) == str(self.result_id))
-
-
 class Hold(Protocol):
     """A job that is durable but not yet claimable; it becomes so by `release`, or by its holder's death."""
 
@@ -76,8 +55,8 @@ class Hold(Protocol):
     def coalesced(self) -> bool:
         """Whether the same work was queued or running already: then nothing is held."""
 
-    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
-        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
+    def note(self, noted: dict[str, JsonValue]) -> None:
+        """Store what a later attempt must find again; the newest counts. It is not fsynced."""
 
     def release(self) -> None:
         """Make the job claimable."""
@@ -96,9 +75,9 @@ class JobSink(Protocol):
         """
 
     def join(self, job: Job) -> bool:
-        """Let the work that `job` asks for profit from it: its token, and its cancellation token from now on.
+        """Let the work that `job` asks for profit from it: its secret, and its cancellation token from now on.
 
-        False when no such work is queued or running. Nothing of a caller whom DPAT has not accepted may come here.
+        False when no such work is queued or running. Call it only for a caller whom the system has accepted.
         """
 
     def peek(self, job: Job) -> JobRecord | None:
@@ -111,22 +90,31 @@ class JobSink(Protocol):
         self,
         cancellation_key: str,
         *,
-        token: str | None = None,
+        secret: str | None = None,
         tell: CancelNotifier = already_notified,
         allow: Allow = allowed_already,
     ) -> Cancelled | None:
         """Stop the job of a cancellation token (its digest); None when no such job is queued or running.
 
         `allow` is asked first; None, too, where it gives False. A job that waits is kept from workers while `tell` is
-        asked, and ends where that gives True; else a worker tells the slide, as soon as DPAT lets it. `token`: a
-        fresher callback token, to tell it with.
+        asked, and ends where that gives True; else a worker tells the slide, as soon as it can. `secret`: a
+        newer one, to tell it with.
         """
 
-    def result_deleted(self, deleted: DeletedResult, *, allow: Allow = allowed_already) -> list[str]:
-        """Stop the live jobs on a deleted result, without a word to their slides; gives their ids.
+    def stop_unwanted(
+        self,
+        concerns: Callable[[JobRecord], bool],
+        reason: str,
+        *,
+        app_id: str,
+        slide_id: str,
+        key: str | None = None,
+    ) -> list[str]:
+        """Stop the live jobs of an app and a slide that `concerns` accepts; their systems are not told. Returns ids.
 
-        `allow` is asked for each of them before any is stopped. Nobody joins them from then on: who asks for the same
-        work again starts a job of its own.
+        `concerns` is asked for every job before the first is stopped; an error that it raises ends the call.
+        `key`: the work's key, if only one job can be concerned; then no other job is read. Nobody joins a stopped
+        job: a new request for the same work starts a job of its own. `reason` is recorded for an operator.
         """
 
 
@@ -154,19 +142,19 @@ class Claim(Protocol):
         """Why the attempt before this one ended without an outcome; empty when there was none."""
 
     def check(self) -> None:
-        """Prove that the claim is still this worker's own; do it right before telling DPAT anything."""
+        """Prove that the claim is still this worker's own; call it right before changing anything in the system."""
 
-    def token(self) -> str | None:
-        """Give the newest callback token for the job; None when it has none any more."""
+    def secret(self) -> str | None:
+        """Return the newest secret for the job's system; None when the job has no secret any more."""
 
     def cancel_wanted(self) -> bool:
         """Say whether somebody asked for the job to stop, and nobody for the same work since."""
 
-    def result_deleted(self) -> bool:
-        """Say whether the user deleted the result that the job works on: it must end, and tell its slide nothing."""
+    def unwanted(self) -> bool:
+        """Whether `stop_unwanted` stopped the job: it must end, and its system must not be told."""
 
-    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
-        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
+    def note(self, noted: dict[str, JsonValue]) -> None:
+        """Store what a later attempt must find again; the newest counts. It is not fsynced."""
 
     def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again.
@@ -177,7 +165,7 @@ class Claim(Protocol):
     def park(self, reason: str) -> None:
         """Give the job back: it waits until the same work is asked for again. This attempt does not count.
 
-        Where it was asked for again since `token` was given, the job waits for a worker at once.
+        Where it was asked for again since `secret` was called, the job waits for a worker at once.
         """
 
     def give_back(self) -> None:
@@ -212,7 +200,7 @@ class JobSummary:
     made_at: float
     claimer: str | None = None
     wakes_at: float | None = None
-    """When a parked job is woken; None: it waits for a new request, since it has no valid token."""
+    """When a parked job is woken; None: it waits for a new request, since it has no valid secret."""
 
 
 @dataclass(frozen=True)

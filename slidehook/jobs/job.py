@@ -8,14 +8,20 @@ from enum import StrEnum
 from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from slidehook.errors import IllegalTransition, JobDamaged
 from slidehook.models import ImageInfo, Input, WholeSlideInput
 from slidehook.models.first_fault import first_fault
 
 BLANK = "*"
-"""What a token is overwritten with."""
+"""What a secret is overwritten with."""
+
+
+Trigger = Literal["user", "import", "received", "manual"]
+"""Who asked for a job: a user, a system that imported a slide, a slide that was sent here, an operator."""
+FIRST_SYSTEM = "dpat"
+"""The system of every job of format 1. The key of its work does not contain it, as in that format."""
 
 
 class JobState(StrEnum):
@@ -56,37 +62,52 @@ def check_transition(before: JobState, after: JobState) -> None:
         raise IllegalTransition(f"a job that is {before} can't become {after}")
 
 
-class Job(BaseModel):
-    """What is known of a job when it is put; it never changes. Times are seconds since 1970."""
+class Destination(BaseModel):
+    """A further place for a job's result. It has no secret of its own: the workers' settings hold that."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    format: Literal[1] = 1
-    """The version of this line."""
+    system: str
+    address: str
+
+
+class Job(BaseModel):
+    """A job as it was put; it never changes. Times are seconds since 1970.
+
+    The job's slide comes from `address` in `system`, and its result goes there. The queue does not interpret either.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[2] = 2
+    """The version of this line; format 1 is still read."""
     id: str = Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{8}$")
     app_id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
     slide_id: str
     priority: int = Field(default=5, ge=0, le=9)
     created_at: float
-    origin: Literal["user", "import"]
+    trigger: Trigger
     input: Annotated[Input, Field(default_factory=WholeSlideInput)]
     context: dict[str, Any] | None = None
-    callback_url: str
+    system: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
+    address: str
     image_info: ImageInfo | None = None
     cancellation_key: str | None = None
-    """A digest of DPAT's cancellation token."""
-    callback_token: str = Field(repr=False)
-    """The bearer token; in the file it stands last, and is overwritten when the job ends."""
+    """The digest of a token with which the job can be cancelled."""
+    also: tuple[Destination, ...] = ()
+    """Further destinations of the result."""
+    secret: str = Field(default="", repr=False)
+    """Gives access to the system. It is the last field in the file, and is overwritten when the job ends."""
 
     @property
     def key(self) -> str:
-        """Names the work: equal for the same app, slide and input of one DPAT (hex)."""
-        return work_key(self.callback_url, self.app_id, self.slide_id, self.input)
+        """The work's key: equal for the same app, slide and input at one address of one system (hex)."""
+        return work_key(self.system, self.address, self.app_id, self.slide_id, self.input)
 
     @property
-    def has_token(self) -> bool:
-        """Whether the job's own token is still there: it goes when the job ends."""
-        return self.callback_token.strip(BLANK) != ""
+    def has_secret(self) -> bool:
+        """Whether the job still has its own secret: it is blanked when the job ends."""
+        return self.secret.strip(BLANK) != ""
 
     def owns(self, content: bytes) -> bool:
         """Say whether a job's file is this job's, by its first words, without reading it as a job."""
@@ -99,10 +120,39 @@ class Job(BaseModel):
 
 _JOB = TypeAdapter(Job)
 """Gives bytes, where the model itself gives a string."""
+_FORMAT_1 = b'{"format":1,'
+_SECRET, _OLD_SECRET = b'"secret":"', b'"callback_token":"'
+
+
+class _JobOfFormat1(BaseModel):
+    """A job's line as the version before wrote it. It is not rewritten: only its secret is ever blanked."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: Literal[1]
+    origin: Literal["user", "import"]
+    callback_url: str
+    callback_token: str
+
+    def as_job(self) -> Job:
+        """Convert to today's job; raises ValidationError."""
+        same = {key: value for key, value in (self.model_extra or {}).items() if key != "also"}
+        where = {"system": FIRST_SYSTEM, "address": self.callback_url, "secret": self.callback_token}
+        return Job.model_validate(same | where | {"trigger": self.origin})
+
+
+class Noted(BaseModel):
+    """What a system's destination wants to find again in a later attempt; the queue does not interpret it."""
+
+    event: Literal["noted"] = "noted"
+    at: float
+    attempt: int
+    """The attempt's number; 0 while whoever put the job held it."""
+    noted: dict[str, JsonValue]
 
 
 class ResultNoted(BaseModel):
-    """DPAT stored the job's result under this id and version."""
+    """`Noted` as format 1 had it; only read, never written."""
 
     event: Literal["result"] = "result"
     at: float
@@ -110,7 +160,11 @@ class ResultNoted(BaseModel):
     id: int | str
     version_id: int | str
     in_doubt: bool = False
-    """Whether DPAT may have stored another result of the job, without saying so."""
+
+    def as_noted(self) -> Noted:
+        """Convert to today's event."""
+        noted = self.model_dump(include={"id", "version_id", "in_doubt"})
+        return Noted(at=self.at, attempt=self.attempt, noted=noted)
 
 
 class AttemptEnded(BaseModel):
@@ -139,8 +193,10 @@ class Ended(BaseModel):
     """The app's traceback, if the job failed of its own fault."""
 
 
-Event = Annotated[ResultNoted | AttemptEnded | Ended, Field(discriminator="event")]
-_EVENT: TypeAdapter[ResultNoted | AttemptEnded | Ended] = TypeAdapter(Event)
+Event = Annotated[Noted | AttemptEnded | Ended, Field(discriminator="event")]
+_EVENT: TypeAdapter[Noted | ResultNoted | AttemptEnded | Ended] = TypeAdapter(
+    Annotated[Noted | ResultNoted | AttemptEnded | Ended, Field(discriminator="event")]
+)
 
 
 class JobRecord(BaseModel):
@@ -151,12 +207,13 @@ class JobRecord(BaseModel):
 
     @property
     def image_info(self) -> ImageInfo | None:
-        """The image record, as far as it is DPAT's for certain: read from it, or sent with a token that it has taken.
+        """The image record, if the system itself has confirmed it; else None.
 
-        Of a notification that came while DPAT could not say so, anybody may have made it up.
+        The sender of an import's record is unproven until the system has accepted the job's secret. The first proof
+        is what was noted before the first attempt.
         """
-        accepted = any(isinstance(each, ResultNoted) and each.attempt == 0 for each in self.events)
-        return self.job.image_info if self.job.origin == "user" or accepted else None
+        accepted = any(isinstance(each, Noted) and each.attempt == 0 for each in self.events)
+        return self.job.image_info if self.job.trigger != "import" or accepted else None
 
     @property
     def ended(self) -> bool:
@@ -170,9 +227,9 @@ class JobRecord(BaseModel):
         return last.outcome if isinstance(last, Ended) else None
 
     @property
-    def result(self) -> ResultNoted | None:
-        """The result's id and version as last noted."""
-        return next((each for each in reversed(self.events) if isinstance(each, ResultNoted)), None)
+    def noted(self) -> dict[str, JsonValue] | None:
+        """What was noted last; None when nothing was."""
+        return next((each.noted for each in reversed(self.events) if isinstance(each, Noted)), None)
 
 
 def parse_job(content: bytes) -> Job:
@@ -181,6 +238,8 @@ def parse_job(content: bytes) -> Job:
     if not end:
         raise JobDamaged("the job's file ends before its first line does")
     try:
+        if head.startswith(_FORMAT_1):
+            return _JobOfFormat1.model_validate_json(head).as_job()
         return Job.model_validate_json(head)
     except ValidationError as error:
         raise _damaged(error) from error
@@ -190,10 +249,15 @@ def parse_record(content: bytes) -> JobRecord:
     """Read a job's file; an event that was cut off is passed over. Raises JobDamaged with the reason."""
     job = parse_job(content)
     try:
-        events = [_EVENT.validate_json(line) for line in content.split(b"\n")[1:-1] if not _was_cut_off(line)]
+        events = [_read_event(line) for line in content.split(b"\n")[1:-1] if not _was_cut_off(line)]
     except ValidationError as error:
         raise _damaged(error) from error
     return JobRecord.model_construct(job=job, events=events)
+
+
+def _read_event(line: bytes) -> Noted | AttemptEnded | Ended:
+    event = _EVENT.validate_json(line)
+    return event.as_noted() if isinstance(event, ResultNoted) else event
 
 
 def _was_cut_off(line: bytes) -> bool:
@@ -206,10 +270,11 @@ def _damaged(error: ValidationError) -> JobDamaged:
     return JobDamaged(f"the job's file can't be read: {fault.where or 'the job'}: {fault.reason}")
 
 
-def blank_token(content: bytes) -> tuple[int, bytes] | None:
-    """Say what to write where so that a job's file holds no token: (offset, bytes); None if it holds none."""
+def blank_secret(content: bytes) -> tuple[int, bytes] | None:
+    """Find what to overwrite so that a job's file holds no secret: (offset, bytes); None if it has no such field."""
     head = content.partition(b"\n")[0]
-    marker = b'"callback_token":"'
+    # The last field, in either format: no text within a value has an unescaped quote.
+    marker = _OLD_SECRET if head.startswith(_FORMAT_1) else _SECRET
     start = head.rfind(marker)
     if start < 0:
         return None
@@ -218,9 +283,10 @@ def blank_token(content: bytes) -> tuple[int, bytes] | None:
     return start, BLANK.encode() * (end - start)
 
 
-def work_key(callback_url: str, app_id: str, slide_id: str, wanted: Input | None = None) -> str:
-    """Name a work: equal for the same app, slide and input (None: the whole slide) of one DPAT, in hex."""
-    return digest(callback_url, app_id, slide_id, (wanted or WholeSlideInput()).model_dump_json(exclude_none=True))
+def work_key(system: str, address: str, app_id: str, slide_id: str, wanted: Input | None = None) -> str:
+    """Return a work's key, in hex: equal for one app, slide and input (None: the whole slide) at one address."""
+    where = (address,) if system == FIRST_SYSTEM else (system, address)
+    return digest(*where, app_id, slide_id, (wanted or WholeSlideInput()).model_dump_json(exclude_none=True))
 
 
 def new_job_id(now_ns: int) -> str:

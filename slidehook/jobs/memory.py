@@ -16,12 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Condition
 
+from pydantic import JsonValue
+
 from slidehook.errors import ClaimLost, QueueError
 from slidehook.jobs.contract import (
     Allow,
     Cancelled,
     CancelNotifier,
-    DeletedResult,
     JobSummary,
     allowed_already,
     already_notified,
@@ -30,7 +31,6 @@ from slidehook.jobs.files.admin import LIVE
 from slidehook.jobs.files.aliases import MOST_NAMES
 from slidehook.jobs.files.names import NEVER_NS
 from slidehook.jobs.files.source import DEATH_BACKOFF, death_of
-from slidehook.jobs.files.stopping import DELETED
 from slidehook.jobs.job import (
     BLANK,
     ENDED,
@@ -40,7 +40,7 @@ from slidehook.jobs.job import (
     Job,
     JobRecord,
     JobState,
-    ResultNoted,
+    Noted,
     check_transition,
 )
 from slidehook.jobs.memory_admin import MemoryQueueAdmin
@@ -57,11 +57,11 @@ class _Entry:
     hand: object = None
     wake_ns: int | None = None
     events: list[Event] = field(default_factory=list)
-    token: str | None = None
-    """The token of the last of the later requests for the same work."""
-    tokens_came: int = 0
+    secret: str | None = None
+    """The secret of the last of the later requests for the same work."""
+    secrets_came: int = 0
     cancel_wanted: bool = False
-    result_deleted: bool = False
+    unwanted: bool = False
     ended_ns: int = 0
 
     @property
@@ -72,10 +72,10 @@ class _Entry:
     def record(self) -> JobRecord:
         return JobRecord.model_construct(job=self.job, events=list(self.events))
 
-    def take_token(self, token: str) -> None:
-        """Use a later request's token from now on."""
-        self.token = token
-        self.tokens_came += 1
+    def take_secret(self, secret: str) -> None:
+        """Use a later request's secret from now on."""
+        self.secret = secret
+        self.secrets_came += 1
 
     def move(self, state: JobState, *, owner: str | None = None, wake_ns: int | None = None) -> None:
         """Change the state; whoever had the job in hand has it no more."""
@@ -164,8 +164,8 @@ class MemoryQueue:
         entry.move(outcome)
         entry.events.append(ended)
         entry.ended_ns = self.clock()
-        entry.job = entry.job.model_copy(update={"callback_token": BLANK * len(entry.job.callback_token)})
-        entry.token, entry.cancel_wanted, entry.result_deleted = None, False, False
+        entry.job = entry.job.model_copy(update={"secret": BLANK * len(entry.job.secret)})
+        entry.secret, entry.cancel_wanted, entry.unwanted = None, False, False
         self.forget(entry)
 
     def forget(self, entry: _Entry) -> None:
@@ -181,16 +181,16 @@ class MemoryQueue:
         entry.move(JobState.ACTIVE, owner=party)
         return True
 
-    def cancel(self, entry: _Entry, reason: str, party: str, token: str | None, tell: CancelNotifier) -> Cancelled:
+    def cancel(self, entry: _Entry, reason: str, party: str, secret: str | None, tell: CancelNotifier) -> Cancelled:
         """Stop a live job: at once where it waits, by a word to its worker where it runs."""
-        if token is not None:
-            entry.take_token(token)
+        if secret is not None:
+            entry.take_secret(secret)
         entry.cancel_wanted = True
         if not self.take(entry, party):
             return Cancelled(entry.job.id, None)
         record, told = entry.record, False
-        if entry.token is not None:
-            record.job = entry.job.model_copy(update={"callback_token": entry.token})
+        if entry.secret is not None:
+            record.job = entry.job.model_copy(update={"secret": entry.secret})
         try:
             told = tell(record)
         finally:
@@ -253,7 +253,7 @@ class MemorySink:
             return twin is not None
 
     def _join(self, twin: _Entry, newer: Job) -> None:
-        twin.take_token(newer.callback_token)
+        twin.take_secret(newer.secret)
         twin.cancel_wanted = False
         names = sum(each is twin for each in self._queue.aliases.values()) + 1
         if newer.cancellation_key and names < MOST_NAMES:
@@ -277,7 +277,7 @@ class MemorySink:
         self,
         cancellation_key: str,
         *,
-        token: str | None = None,
+        secret: str | None = None,
         tell: CancelNotifier = already_notified,
         allow: Allow = allowed_already,
     ) -> Cancelled | None:
@@ -286,18 +286,32 @@ class MemorySink:
             entry = self._queue.aliases.get(cancellation_key)
             if entry is None or not allow(entry.record):
                 return None
-            return self._queue.cancel(entry, "cancelled", self.id, token, tell)
+            return self._queue.cancel(entry, "cancelled", self.id, secret, tell)
 
-    def result_deleted(self, deleted: DeletedResult, *, allow: Allow = allowed_already) -> list[str]:
-        """Stop the live jobs on a deleted result, without a word to their slides; gives their ids."""
+    def stop_unwanted(
+        self,
+        concerns: Callable[[JobRecord], bool],
+        reason: str,
+        *,
+        app_id: str,
+        slide_id: str,
+        key: str | None = None,
+    ) -> list[str]:
+        """Stop the live jobs that `concerns` accepts; their systems are not told. Returns their ids."""
         queue, stopped = self._queue, []
         with queue.changed:
-            live = [each for each in queue.entries.values() if each.state in LIVE and deleted.concerns(each.record)]
-            for entry in [each for each in live if allow(each.record)]:
-                entry.result_deleted = True
+            live = [
+                each
+                for each in queue.entries.values()
+                if each.state in LIVE
+                and (each.job.app_id, each.job.slide_id) == (app_id, slide_id)
+                and (key is None or each.job.key == key)
+            ]
+            for entry in [each for each in live if concerns(each.record)]:
+                entry.unwanted = True
                 queue.aliases.pop(entry.job.key, None)
                 if queue.take(entry, self.id):
-                    queue.finish(entry, JobState.CANCELLED, DELETED, None)
+                    queue.finish(entry, JobState.CANCELLED, reason, None)
                 stopped.append(entry.job.id)
         return stopped
 
@@ -316,12 +330,11 @@ class _InHand:
             raise ClaimLost(f"job {job_id} is no longer this process's own (attempt {attempt})")
         return self._entry
 
-    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
-        """Note which result DPAT stored for the job; `in_doubt`: perhaps another one too. Raises ClaimLost."""
+    def note(self, noted: dict[str, JsonValue]) -> None:
+        """Store what a later attempt must find again; raises ClaimLost."""
         with self._queue.changed:
             entry, at = self._own(), self._queue.clock() / 1e9
-            noted = ResultNoted(at=at, attempt=entry.attempt, id=result_id, version_id=version_id, in_doubt=in_doubt)
-            entry.events.append(noted)
+            entry.events.append(Noted(at=at, attempt=entry.attempt, noted=noted))
 
 
 class MemoryHold(_InHand):
@@ -407,7 +420,7 @@ class MemoryClaim(_InHand):
         self.record = entry.record
         self.attempt = entry.attempt
         self.exhausted = entry.attempt > max_attempts
-        self._tokens_seen = 0
+        self._secrets_seen = 0
 
     @property
     def job(self) -> Job:
@@ -425,22 +438,22 @@ class MemoryClaim(_InHand):
         with self._queue.changed:
             self._own()
 
-    def token(self) -> str | None:
-        """Give the newest callback token for the job; None when it has none any more."""
+    def secret(self) -> str | None:
+        """Return the newest secret for the job's system; None when the job has no secret any more."""
         with self._queue.changed:
             entry = self._entry
-            self._tokens_seen = entry.tokens_came
-            return entry.token or (entry.job.callback_token if entry.job.has_token else None)
+            self._secrets_seen = entry.secrets_came
+            return entry.secret or (entry.job.secret if entry.job.has_secret else None)
 
     def cancel_wanted(self) -> bool:
         """Say whether somebody asked for the job to stop."""
         with self._queue.changed:
             return self._entry.cancel_wanted
 
-    def result_deleted(self) -> bool:
-        """Say whether the user deleted the result that the job works on."""
+    def unwanted(self) -> bool:
+        """Whether `stop_unwanted` stopped the job."""
         with self._queue.changed:
-            return self._entry.result_deleted
+            return self._entry.unwanted
 
     def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""
@@ -456,7 +469,7 @@ class MemoryClaim(_InHand):
             entry = self._own()
             self._queue.note_attempt_ended(entry, reason)
             self._queue.to_parked(entry, NEVER_NS, self.attempt - 1)
-            if entry.tokens_came > self._tokens_seen:
+            if entry.secrets_came > self._secrets_seen:
                 self._queue.to_waiting(entry)
 
     def give_back(self) -> None:

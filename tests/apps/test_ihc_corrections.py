@@ -33,8 +33,8 @@ class Gallery:
         side = round(side_um / MPP)
         self.info = ImageInfo(id="S-1", image_size=Size(width=side, height=side))
         job = Job(
-            id=new_job_id(1), app_id="ihc", slide_id="S-1", created_at=0, origin="user", input=areas(WHOLE),
-            context=None, callback_url="http://127.0.0.1:1/v1", callback_token="t",
+            id=new_job_id(1), app_id="ihc", slide_id="S-1", created_at=0, trigger="user", input=areas(WHOLE),
+            context=None, system="dpat", address="http://127.0.0.1:1/v1", secret="t",
         )  # fmt: skip
         shown = within_budget(result, max_polygons=Ihc.max_polygons, max_points=Ihc.max_points, mpp=MPP)
         record = RecordMaker(Ihc(), job, None).done(shown, Frame(side, side))

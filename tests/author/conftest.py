@@ -34,9 +34,10 @@ def job() -> Job:
         app_id="good",
         slide_id="S-1",
         created_at=0,
-        origin="user",
+        trigger="user",
         input=WholeSlideInput(),
         context={"mode": "fast"},
-        callback_url="http://127.0.0.1:1/v1",
-        callback_token="t",
+        system="dpat",
+        address="http://127.0.0.1:1/v1",
+        secret="t",
     )

@@ -62,10 +62,11 @@ def maker(frame: Frame) -> RecordMaker:
         app_id="wholeslide",
         slide_id="S-1",
         created_at=0,
-        origin="user",
+        trigger="user",
         input=WholeSlideInput(),
-        callback_url="http://127.0.0.1:1",
-        callback_token="t",
+        system="dpat",
+        address="http://127.0.0.1:1",
+        secret="t",
     )
     return RecordMaker(WholeSlideDemo(), job, frame)
 

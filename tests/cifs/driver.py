@@ -38,11 +38,12 @@ def make_job(given: argparse.Namespace, slide_id: str) -> Job:
         app_id="wholeslide",
         slide_id=slide_id,
         created_at=now_ns / 1e9,
-        origin="user",
+        trigger="user",
         input=WholeSlideInput(),
-        callback_url=given.dpat,
+        system="dpat",
+        address=given.dpat,
         cancellation_key=digest(given.slide),
-        callback_token=given.token,
+        secret=given.token,
     )
 
 
@@ -116,9 +117,9 @@ def watch(queue: FileQueue, _: argparse.Namespace) -> None:
     while True:
         claim = next_claim(source)
         say("claimed", claim.job.id)
-        token = claim.token()
+        token = claim.secret()
         while not claim.cancel_wanted():
-            if (newer := claim.token()) != token:
+            if (newer := claim.secret()) != token:
                 token = newer
                 say("token", token)
             time.sleep(LOOK_EVERY_S)
@@ -132,7 +133,7 @@ def share_a_host(queue: FileQueue, given: argparse.Namespace) -> None:
         say("put", web.put(make_job(given, given.slide)).id)
         claim = next_claim(FileSource(queue, max_attempts=10))
         for number in range(given.count):
-            claim.note_result(1, number)
+            claim.note({"id": 1, "version_id": number})
             say("joined", web.put(make_job(given, given.slide)).id)
         cancel(web, given)
         claim.finish(JobState.CANCELLED)

@@ -119,10 +119,11 @@ def _jobs(reader: Reader, line: str) -> None:
                 "app_id": "wholeslide",
                 "slide_id": "S-17",
                 "created_at": 1795233085.2,
-                "origin": "user",
+                "trigger": "user",
                 "input": {"type": "wholeSlide"},
-                "callback_url": "http://127.0.0.1:1/v1",
-                "callback_token": "secret",
+                "system": "dpat",
+                "address": "http://127.0.0.1:1/v1",
+                "secret": "secret",
             }
         )
     )

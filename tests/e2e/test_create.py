@@ -49,8 +49,8 @@ def test_the_slide_shows_an_orange_frame_before_the_user_is_answered(quiet_dpat:
     assert stored["displayProperties"] == {"Status": "analysis queued", "Progress (%)": 0}
     (job,) = quiet_site.jobs(slide_id)
     assert job.state is JobState.WAITING
-    assert job.record.result is not None
-    assert job.record.result.id == stored["id"]
+    assert job.record.noted is not None
+    assert job.record.noted["id"] == stored["id"]
 
 
 def test_the_final_result_is_a_square_in_the_middle_with_the_answer(dpat: Dpat) -> None:

@@ -24,7 +24,7 @@ def test_jobs_of_another_app_or_to_an_address_that_is_none_end_no_worker(
     path = site.job_in(JobState.WAITING, other_app).path
     path.write_bytes(path.read_bytes().replace(b'"app_id":"wholeslide"', b'"app_id":"unknown-app"'))
     path = site.job_in(JobState.WAITING, no_address).path
-    path.write_bytes(path.read_bytes().replace(b'"callback_url":"http', b'"callback_url":"ftp://[nowhere'))
+    path.write_bytes(path.read_bytes().replace(b'"address":"http', b'"address":"ftp://[nowhere'))
     worker = site.start_worker()
     assert dpat.final(good, within_s=WITHIN_S)["displayResult"] == "ANSWER: 42"
     failed = site.job_in(JobState.FAILED, no_address)

@@ -18,7 +18,7 @@ def test_an_imported_slide_is_analysed(dpat: Dpat, site: Site, *, old: bool) -> 
     assert (answer.status, answer.answer, answer.fault) == (200, {}, None)
     assert len(dpat.results(APP, slide_id)) == 1
     assert dpat.final(slide_id)["displayResult"] == "ANSWER: 42"
-    assert site.job_in(JobState.DONE, slide_id).record.job.origin == "import"
+    assert site.job_in(JobState.DONE, slide_id).record.job.trigger == "import"
     assert not [each for each in dpat.calls() if each.path.endswith(f"{slide_id}/info")]
 
 

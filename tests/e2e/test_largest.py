@@ -120,10 +120,11 @@ def stored(dpat: Dpat, app: type[App], slide_id: str, result: Result) -> dict[st
         app_id=app.id,
         slide_id=slide_id,
         created_at=0,
-        origin="user",
+        trigger="user",
         input=WholeSlideInput(),
-        callback_url=dpat.callback_url,
-        callback_token="t",
+        system="dpat",
+        address=dpat.callback_url,
+        secret="t",
     )
     record = RecordMaker(app(), job, FRAME).done(result, FRAME)
     return dpat.result_store.create(app.id, record.to_wire())

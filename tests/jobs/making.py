@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Literal
 
-from slidehook.jobs.job import Job, new_job_id
+from slidehook.jobs.job import Job, Trigger, new_job_id
 from slidehook.models import Input, WholeSlideInput
 
 NS = 1_000_000_000
@@ -39,7 +38,7 @@ def make_job(
     dpat: str = DPAT,
     cancellation_key: str | None = None,
     token: str = TOKEN,
-    origin: Literal["user", "import"] = "user",
+    trigger: Trigger = "user",
 ) -> Job:
     """Make a job, younger than those made before, for a slide of its own unless `slide_id` names one."""
     number = next(_ages)
@@ -50,9 +49,10 @@ def make_job(
         slide_id=slide_id or f"S-{number}",
         priority=priority,
         created_at=made_ns / NS,
-        origin=origin,
+        trigger=trigger,
         input=work or WholeSlideInput(),
-        callback_url=dpat,
+        system="dpat",
+        address=dpat,
         cancellation_key=cancellation_key,
-        callback_token=token,
+        secret=token,
     )

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.jobs.contract import Claim, DeletedResult, Hold
+from slidehook.dpat.deleted_result import DeletedResult
+from slidehook.jobs.contract import Claim, Hold
 from slidehook.jobs.files.admin import FileQueueAdmin
 from slidehook.jobs.files.names import JobName
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileSource
-from slidehook.jobs.job import ENDED, Ended, JobState, parse_record
+from slidehook.jobs.job import ENDED, Ended, JobState, Noted, parse_record
 from tests.jobs.crashing import LASTING, CuttingOs, Journal, in_place_of_os
 from tests.jobs.making import DAY_S, Clock, make_job
+from tests.stopping import stop_deleted
 
 CENTURY_S = 100 * 365 * DAY_S
 MAX_ATTEMPTS = 9
@@ -129,7 +131,7 @@ def act_put(stage: Stage) -> None:
 def act_hold_note_release(stage: Stage) -> None:
     hold = stage.hold()
     stage.known.jobs.add(stage.job.id)
-    hold.note_result(17, "v1")
+    hold.note({"id": 17, "version_id": "v1"})
     stage.known.results.append(17)
     hold.release()
 
@@ -161,9 +163,9 @@ def act_finish(outcome: JobState) -> Callable[[Stage], None]:
 
 def act_note_result(stage: Stage) -> None:
     assert stage.claim is not None
-    stage.claim.note_result(17, "v1")
+    stage.claim.note({"id": 17, "version_id": "v1"})
     stage.known.results.append(17)
-    stage.claim.note_result(18, "v1")
+    stage.claim.note({"id": 18, "version_id": "v1"})
     stage.known.results.append(18)
 
 
@@ -191,7 +193,7 @@ def act_cancel(stage: Stage) -> None:
 
 
 def act_cancel_but_dpat_is_away(stage: Stage) -> None:
-    cancelled = stage.web.queue.cancel("c" * 40, token=NEWER_TOKEN, tell=lambda _: False)
+    cancelled = stage.web.queue.cancel("c" * 40, secret=NEWER_TOKEN, tell=lambda _: False)
     assert cancelled is not None
     assert cancelled.record is None
     stage.known.cancelled.add(stage.job.id)
@@ -201,8 +203,8 @@ def act_cancel_but_dpat_is_away(stage: Stage) -> None:
 
 def act_delete_the_result(stage: Stage) -> None:
     job = stage.job
-    deleted = DeletedResult(job.callback_url, job.app_id, job.slide_id, 17, whole_slide=True, shown_by=job.id)
-    assert stage.web.queue.result_deleted(deleted) == [job.id]
+    deleted = DeletedResult(job.address, job.app_id, job.slide_id, 17, whole_slide=True, shown_by=job.id)
+    assert stop_deleted(stage.web.queue, deleted) == [job.id]
     stage.known.deleted.add(job.id)
     if stage.claim is None:
         stage.known.ended[job.id] = CANCELLED
@@ -357,7 +359,7 @@ def drain(processes: list[Process], stage: Stage, *, results_last: bool) -> None
         for claim in claims:
             must_know_all(claim, known, results_last=results_last)
             must_be_known_by_its_keys(claim, processes[0].queue)
-            claim.finish(CANCELLED if claim.cancel_wanted() or claim.result_deleted() else DONE)
+            claim.finish(CANCELLED if claim.cancel_wanted() or claim.unwanted() else DONE)
         if processes[0].source.unfinished() == 0:
             return
         stage.clock.move(3600)
@@ -367,11 +369,11 @@ def drain(processes: list[Process], stage: Stage, *, results_last: bool) -> None
 def must_know_all(claim: Claim, known: Known, *, results_last: bool) -> None:
     claim.check()
     assert claim.cancel_wanted() or claim.job.id not in known.cancelled
-    assert claim.result_deleted() or claim.job.id not in known.deleted
+    assert claim.unwanted() or claim.job.id not in known.deleted
     if known.token:
-        assert claim.token() == known.token
+        assert claim.secret() == known.token
     if results_last:
-        noted = [each.id for each in claim.record.events if each.event == "result"]
+        noted = [each.noted["id"] for each in claim.record.events if isinstance(each, Noted)]
         assert noted[: len(known.results)] == known.results
 
 

@@ -203,7 +203,7 @@ def test_a_token_that_can_not_be_read_is_passed_over(site: Site, content: bytes 
     note.mkdir() if content is None else note.write_bytes(content)
     claim = site.source.claim()
     assert claim is not None
-    assert claim.token() == job.callback_token
+    assert claim.secret() == job.secret
     claim.finish(JobState.DONE, "found", 1.0)
     assert len(list((site.root / "done").rglob(f"{job.id}.*"))) == 1
 

@@ -24,8 +24,8 @@ from slidehook.jobs.job import (
     Ended,
     Job,
     JobState,
-    ResultNoted,
-    blank_token,
+    Noted,
+    blank_secret,
     check_transition,
     digest,
     new_job_id,
@@ -40,20 +40,20 @@ D, F, C, X = JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.WITHDR
 ALLOWED = {(W, A), (A, A), (A, W), (A, P), (A, E), (A, X), (P, W), (E, E), (E, D), (E, F), (E, C), (F, W)}
 """Every change of state that the design knows, written down a second time."""
 
-EVENTS: list[AttemptEnded | ResultNoted | Ended] = [
+EVENTS: list[AttemptEnded | Noted | Ended] = [
     AttemptEnded(at=1.5, attempt=1, reason="the worker died"),
-    ResultNoted(at=2.5, attempt=2, id=17, version_id="v-1"),
+    Noted(at=2.5, attempt=2, noted={"id": 17, "version_id": "v-1"}),
     Ended(at=3.5, attempt=2, outcome=JobState.DONE, reason="12 mm²", seconds=1.0),
 ]
 text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def file_of(job: Job, *events: AttemptEnded | ResultNoted | Ended) -> bytes:
+def file_of(job: Job, *events: AttemptEnded | Noted | Ended) -> bytes:
     return job.to_line() + b"".join(each.model_dump_json().encode() + b"\n" for each in events)
 
 
 def blanked(content: bytes) -> bytes:
-    place = blank_token(content)
+    place = blank_secret(content)
     assert place is not None
     offset, stars = place
     return content[:offset] + stars + content[offset + len(stars) :]
@@ -135,7 +135,7 @@ def test_a_cut_first_line_is_damage(length: int) -> None:
         b"[]\n",
         b"\xff\xfe{}\n",
         b"#!/bin/sh\n",
-        make_job().to_line().replace(b'"format":1', b'"format":2'),
+        make_job().to_line().replace(b'"format":2', b'"format":3'),
         make_job().to_line().replace(b'"priority":5', b'"priority":10'),
         make_job().to_line().replace(b'"app_id":"tissue-area"', b'"app_id":"../etc"'),
         make_job().to_line().replace(b'"type":"wholeSlide"', b'"type":"halfSlide"'),
@@ -152,7 +152,7 @@ def test_an_event_that_is_not_known_is_damage() -> None:
 
 
 def test_damage_never_shows_the_token() -> None:
-    line = make_job(token="very-secret").to_line().replace(b'"format":1', b'"format":2')
+    line = make_job(token="very-secret").to_line().replace(b'"format":2', b'"format":3')
 
     with pytest.raises(JobDamaged) as caught:
         parse_record(line)
@@ -162,7 +162,7 @@ def test_damage_never_shows_the_token() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"id": "x"}, {"app_id": "A"}, {"app_id": "a" * 65}, {"priority": -1}, {"priority": 10}, {"origin": "else"}],
+    [{"id": "x"}, {"app_id": "A"}, {"app_id": "a" * 65}, {"priority": -1}, {"priority": 10}, {"trigger": "else"}],
 )
 def test_a_job_with_a_wrong_field_is_not_made(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -170,10 +170,10 @@ def test_a_job_with_a_wrong_field_is_not_made(values: dict[str, Any]) -> None:
 
 
 def test_the_last_noted_result_counts() -> None:
-    later = ResultNoted(at=9.0, attempt=3, id=17, version_id="v-2")
+    later = Noted(at=9.0, attempt=3, noted={"id": 17, "version_id": "v-2"})
 
-    assert parse_record(file_of(make_job(), EVENTS[1], later, EVENTS[0])).result == later
-    assert parse_record(file_of(make_job(), EVENTS[0])).result is None
+    assert parse_record(file_of(make_job(), EVENTS[1], later, EVENTS[0])).noted == later.noted
+    assert parse_record(file_of(make_job(), EVENTS[0])).noted is None
 
 
 def test_a_job_has_ended_when_its_last_event_says_so() -> None:
@@ -189,33 +189,33 @@ def test_a_job_has_ended_when_its_last_event_says_so() -> None:
 
 @given(token=text, context=st.none() | st.dictionaries(text, text), slide_id=text)
 def test_a_blanked_job_is_still_valid_and_holds_no_token(token: str, context: Any, slide_id: str) -> None:
-    job = make_job().model_copy(update={"callback_token": token, "context": context, "slide_id": slide_id})
+    job = make_job().model_copy(update={"secret": token, "context": context, "slide_id": slide_id})
 
     content = blanked(file_of(job, *EVENTS))
 
     assert len(content) == len(file_of(job, *EVENTS))
     record = parse_record(content)
-    assert not record.job.has_token
-    assert set(record.job.callback_token) <= {BLANK}
-    assert record.job.model_copy(update={"callback_token": token}) == job
+    assert not record.job.has_secret
+    assert set(record.job.secret) <= {BLANK}
+    assert record.job.model_copy(update={"secret": token}) == job
     assert record.events == EVENTS
 
 
-@pytest.mark.parametrize("token", ['"callback_token":"', '\\"}', '"}', "\\", '","callback_token":"x'])
+@pytest.mark.parametrize("token", ['"secret":"', '\\"}', '"}', "\\", '","secret":"x'])
 def test_a_token_that_looks_like_the_end_of_the_line_is_blanked_whole(token: str) -> None:
     content = blanked(make_job(token=token).to_line())
 
-    assert not parse_record(content).job.has_token
-    assert json.loads(content)["callback_token"].strip(BLANK) == ""
+    assert not parse_record(content).job.has_secret
+    assert json.loads(content)["secret"].strip(BLANK) == ""
 
 
 def test_a_field_that_looks_like_the_token_is_left_alone() -> None:
-    job = make_job("a", token="secret").model_copy(update={"context": {"callback_token": "the user's"}})
+    job = make_job("a", token="secret").model_copy(update={"context": {"secret": "the user's"}})
 
     record = parse_record(blanked(job.to_line()))
 
-    assert record.job.context == {"callback_token": "the user's"}
-    assert not record.job.has_token
+    assert record.job.context == {"secret": "the user's"}
+    assert not record.job.has_secret
 
 
 def test_blanking_twice_changes_nothing() -> None:
@@ -225,8 +225,8 @@ def test_blanking_twice_changes_nothing() -> None:
 
 
 def test_there_is_nothing_to_blank_in_a_file_without_a_token() -> None:
-    assert blank_token(b"") is None
-    assert blank_token(b"{}\n") is None
+    assert blank_secret(b"") is None
+    assert blank_secret(b"{}\n") is None
 
 
 def test_a_token_is_not_shown_by_repr() -> None:

@@ -24,7 +24,7 @@ class Board:
         self.notes = Notes(str(self.root), str(self.tmp))
 
     def token(self, job_id: str = JOB) -> str:
-        return self.notes.read(self.notes.newest(job_id, NoteKind.TOKEN))
+        return self.notes.read(self.notes.newest(job_id, NoteKind.SECRET))
 
 
 @pytest.fixture
@@ -33,36 +33,36 @@ def board(tmp_path: Path) -> Board:
 
 
 def test_a_note_is_read_by_whoever_works_on_the_job(board: Board) -> None:
-    board.notes.post(JOB, NoteKind.TOKEN, 5, "gehöimnis".encode())
+    board.notes.post(JOB, NoteKind.SECRET, 5, "gehöimnis".encode())
 
     assert board.token() == "gehöimnis"
 
 
 def test_a_job_without_notes_has_none(board: Board) -> None:
-    board.notes.post(OTHER, NoteKind.TOKEN, 5, b"x")
+    board.notes.post(OTHER, NoteKind.SECRET, 5, b"x")
 
     assert board.notes.of(JOB) == []
-    assert board.notes.newest(JOB, NoteKind.TOKEN) == ""
+    assert board.notes.newest(JOB, NoteKind.SECRET) == ""
 
 
 def test_the_note_that_came_last_is_the_newest(board: Board) -> None:
     for now_ns, token in ((5, b"one"), (7, b"two"), (2**60, b"three")):
-        board.notes.post(JOB, NoteKind.TOKEN, now_ns, token)
+        board.notes.post(JOB, NoteKind.SECRET, now_ns, token)
 
     assert board.token() == "three"
 
 
 @pytest.mark.parametrize("second_ns", [1000, 999, 1])
 def test_a_later_note_is_newer_though_the_clock_stands_still_or_was_set_back(board: Board, second_ns: int) -> None:
-    board.notes.post(JOB, NoteKind.TOKEN, 1000, b"first")
-    board.notes.post(JOB, NoteKind.TOKEN, second_ns, b"second")
+    board.notes.post(JOB, NoteKind.SECRET, 1000, b"first")
+    board.notes.post(JOB, NoteKind.SECRET, second_ns, b"second")
 
     assert board.token() == "second"
     assert len(board.notes.of(JOB)) == 2
 
 
 def test_a_token_is_no_wish_to_cancel(board: Board) -> None:
-    board.notes.post(JOB, NoteKind.TOKEN, 1, b"x")
+    board.notes.post(JOB, NoteKind.SECRET, 1, b"x")
     assert board.notes.of(JOB, NoteKind.CANCEL) == []
 
     board.notes.post(JOB, NoteKind.CANCEL, 2)
@@ -74,7 +74,7 @@ def test_a_token_is_no_wish_to_cancel(board: Board) -> None:
 def test_a_note_is_private_and_nothing_is_left_aside(board: Board) -> None:
     mask = os.umask(0)
     try:
-        board.notes.post(JOB, NoteKind.TOKEN, 1, b"x")
+        board.notes.post(JOB, NoteKind.SECRET, 1, b"x")
     finally:
         os.umask(mask)
 
@@ -89,16 +89,16 @@ def test_a_note_that_does_not_fit_on_the_disk_is_not_there(board: Board, monkeyp
 
     monkeypatch.setattr("slidehook.jobs.files.durable._write_all", full)
     with pytest.raises(OSError, match="No space"):
-        board.notes.post(JOB, NoteKind.TOKEN, 1, b"secret")
+        board.notes.post(JOB, NoteKind.SECRET, 1, b"secret")
 
     assert list(board.root.iterdir()) == []
     assert list(board.tmp.iterdir()) == []
 
 
 def test_a_jobs_notes_go_with_it_and_others_stay(board: Board) -> None:
-    board.notes.post(JOB, NoteKind.TOKEN, 1, b"x")
+    board.notes.post(JOB, NoteKind.SECRET, 1, b"x")
     board.notes.post(JOB, NoteKind.CANCEL, 1)
-    board.notes.post(OTHER, NoteKind.TOKEN, 1, b"y")
+    board.notes.post(OTHER, NoteKind.SECRET, 1, b"y")
 
     board.notes.drop(JOB)
 
@@ -109,7 +109,7 @@ def test_a_jobs_notes_go_with_it_and_others_stay(board: Board) -> None:
 def test_old_notes_of_jobs_that_are_gone_are_swept(board: Board) -> None:
     live = new_job_id(3)
     for job_id, now_ns in ((JOB, 10), (OTHER, 30), (live, 10)):
-        board.notes.post(job_id, NoteKind.TOKEN, now_ns, b"x")
+        board.notes.post(job_id, NoteKind.SECRET, now_ns, b"x")
 
     swept = list(board.notes.sweep(frozenset({live}), 20))
 
@@ -121,7 +121,7 @@ def test_old_notes_of_jobs_that_are_gone_are_swept(board: Board) -> None:
 @pytest.mark.parametrize("name", [".DS_Store", f"{JOB}.token", f"{JOB}.x.token", f"{JOB}.{1:016x}.token~", "a.b.c"])
 def test_foreign_files_are_no_notes_and_stay(board: Board, name: str) -> None:
     (board.root / name).touch()
-    board.notes.post(JOB, NoteKind.TOKEN, 1, b"x")
+    board.notes.post(JOB, NoteKind.SECRET, 1, b"x")
 
     assert board.token() == "x"
     board.notes.drop(JOB)

@@ -31,7 +31,7 @@ from slidehook.jobs.files.admin import FileQueueAdmin, JobNotFound
 from slidehook.jobs.files.names import NEVER_NS, JobName
 from slidehook.jobs.files.queue import FileHold, FileQueue
 from slidehook.jobs.files.source import DEATH_BACKOFF, FileClaim, FileSource
-from slidehook.jobs.job import ENDED, Ended, Job, JobState, ResultNoted, digest, parse_record
+from slidehook.jobs.job import ENDED, Ended, Job, JobState, Noted, digest, parse_record
 from tests.jobs.making import NS, make_job
 
 EXAMPLES = os.environ.get("SLIDEHOOK_STATEFUL_EXAMPLES")
@@ -194,8 +194,8 @@ class QueueMachine(RuleBasedStateMachine):
                 self.seen["woken by a request"] += 1
                 twin.wait()
         does = twin or fresh
-        does.token = job.callback_token
-        self.by_token[job.callback_token] = does.job.id
+        does.token = job.secret
+        self.by_token[job.secret] = does.job.id
         does.cancel_noted = False
         if job.cancellation_key and self.known_by(job.cancellation_key) is None:
             self.by_key[job.cancellation_key] = does.job.id
@@ -277,12 +277,12 @@ class QueueMachine(RuleBasedStateMachine):
             assert claim is None
             return
         assert claim is not None
-        assert claim.job == expected.job.model_copy(update={"callback_token": claim.job.callback_token})
+        assert claim.job == expected.job.model_copy(update={"secret": claim.job.secret})
         expected.state, expected.claimer = JobState.ACTIVE, process.id
         expected.attempt += 1
         assert claim.attempt == expected.attempt
         assert claim.exhausted == (expected.attempt > MAX_ATTEMPTS)
-        assert [each.id for each in claim.record.events if isinstance(each, ResultNoted)] == expected.results
+        assert [each.noted["id"] for each in claim.record.events if isinstance(each, Noted)] == expected.results
         self.claims.append(Grip(claim, expected.job.id, process.id, claim.attempt))
         self.seen["claimed"] += 1
         self.seen["exhausted"] += claim.exhausted
@@ -334,7 +334,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.must_be_lost(grip.of.check)
         else:
             grip.of.check()
-            assert grip.of.token() == known.token
+            assert grip.of.secret() == known.token
             assert grip.of.cancel_wanted() == known.cancel_noted
             grip.token_notes = known.token_notes
 
@@ -344,9 +344,9 @@ class QueueMachine(RuleBasedStateMachine):
     def note(self, grip: Grip[T], known: Known | None) -> None:
         self.serial += 1
         if known is None:
-            self.must_be_lost(lambda: grip.of.note_result(self.serial, "v1"))
+            self.must_be_lost(lambda: grip.of.note({"id": self.serial, "version_id": "v1"}))
         else:
-            grip.of.note_result(self.serial, "v1")
+            grip.of.note({"id": self.serial, "version_id": "v1"})
             known.results.append(self.serial)
 
     def retry(self, grip: Grip[FileClaim], known: Known | None, delay_s: int) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from slidehook.dpat.deleted_result import DeletedResult
 from slidehook.errors import QueueError
-from slidehook.jobs.contract import DeletedResult
 from slidehook.jobs.files import durable
 from slidehook.jobs.files.admin import FileQueueAdmin
 from slidehook.jobs.files.claimers import BEAT_S
@@ -21,6 +21,7 @@ from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import Ended, JobState, parse_record
 from tests.jobs.making import DAY_S, NS, Clock, make_job
+from tests.stopping import stop_deleted
 
 AS_NOBODY = "os.getuid() == 0 and os.setuid(65534)"
 """Root may write whatever the rights say."""
@@ -169,9 +170,7 @@ def test_what_can_not_be_read_is_no_job_that_is_not_there(site: Site) -> None:
     for look in (
         lambda: site.web.peek(job),
         lambda: site.web.cancel("c" * 40),
-        lambda: site.web.result_deleted(
-            DeletedResult(job.callback_url, job.app_id, job.slide_id, 1, whole_slide=True)
-        ),
+        lambda: stop_deleted(site.web, DeletedResult(job.address, job.app_id, job.slide_id, 1, whole_slide=True)),
         lambda: site.web.put(make_job("a")),
     ):
         with pytest.raises(QueueError, match="symbolic links"):
@@ -195,7 +194,7 @@ def test_a_request_whose_token_does_not_fit_is_refused_and_the_job_goes_on(site:
         site.web.hold(make_job("a", token="token-2"))
     disk.free()
 
-    assert site.claim().token() == "token-1"
+    assert site.claim().secret() == "token-1"
 
 
 @pytest.mark.parametrize("bytes_left", [0, 1, 30])
@@ -204,19 +203,19 @@ def test_an_event_cut_off_by_a_full_disk_spoils_none_of_the_later_ones(
 ) -> None:
     site.web.put(make_job("a"))
     claim = site.claim()
-    claim.note_result(17, 1)
+    claim.note({"id": 17, "version_id": 1})
     disk.fill(bytes_left)
     with pytest.raises(QueueError, match="No space left"):
-        claim.note_result(17, 2)
+        claim.note({"id": 17, "version_id": 2})
     disk.free()
 
-    claim.note_result(17, 3)
+    claim.note({"id": 17, "version_id": 3})
     claim.retry("again", 0)
 
     claim = site.claim()
     assert claim.last_reason == "again"
-    assert claim.record.result is not None
-    assert claim.record.result.version_id == 3
+    assert claim.record.noted is not None
+    assert claim.record.noted["version_id"] == 3
     claim.finish(JobState.DONE)
     assert site.admin.counts()["damaged"] == 0
 
@@ -235,7 +234,7 @@ def test_an_end_that_does_not_fit_on_the_disk_can_be_told_again(site: Site, disk
 
     _, record = site.admin.show(claim.job.id)
     assert isinstance(record.events[-1], Ended)
-    assert not record.job.has_token
+    assert not record.job.has_secret
 
 
 @pytest.mark.parametrize("bytes_left", [0, 30])
@@ -263,7 +262,7 @@ def test_an_end_that_did_not_fit_on_the_disk_is_told_when_there_is_room(
 def test_a_job_whose_worker_died_on_a_full_disk_is_taken_over(site: Site, disk: Disk, bytes_left: int) -> None:
     site.web.put(make_job("a"))
     claim = site.claim()
-    claim.note_result(17, 1)
+    claim.note({"id": 17, "version_id": 1})
     disk.fill(bytes_left)
     with pytest.raises(QueueError):
         claim.finish(JobState.DONE)
@@ -274,7 +273,7 @@ def test_a_job_whose_worker_died_on_a_full_disk_is_taken_over(site: Site, disk: 
 
     assert again.attempt == 2
     assert again.last_reason.startswith("the worker died")
-    assert again.record.result is not None
+    assert again.record.noted is not None
 
 
 # --- missing rights
@@ -419,7 +418,7 @@ def test_a_whole_held_job_that_is_damaged_is_set_aside(site: Site) -> None:
 def test_a_job_of_another_format_is_set_aside_and_the_others_run(site: Site) -> None:
     other = waiting_file(site, "a")
     waiting_file(site, "b")
-    other.write_bytes(other.read_bytes().replace(b'"format":1', b'"format":2'))
+    other.write_bytes(other.read_bytes().replace(b'"format":2', b'"format":3'))
 
     assert site.claim().job.slide_id == "b"
     assert site.admin.counts()["damaged"] == 1
@@ -562,7 +561,7 @@ def test_a_job_file_is_valid_at_every_step_of_its_life(site: Site) -> None:
     site.web.put(make_job("a"))
     seen = [parse_record(path.read_bytes()) for path in site.files("waiting")]
     claim = site.claim()
-    claim.note_result(17, 1)
+    claim.note({"id": 17, "version_id": 1})
     seen += [parse_record(path.read_bytes()) for path in site.files("active")]
     claim.finish(JobState.DONE)
     seen += [parse_record(path.read_bytes()) for path in site.files("done")]

@@ -32,8 +32,8 @@ def test_a_create_returns_the_stored_result_as_dpat_sent_it(site: Site) -> None:
 def test_a_created_job_contains_what_its_worker_needs(site: Site) -> None:
     site.post(slideId="../S 1/?")
     (job,) = site.jobs()
-    assert (job.app_id, job.slide_id, job.origin) == ("tissue-area", "../S 1/?", "user")
-    assert (job.callback_url, job.callback_token) == (site.dpat.url, "the-token")
+    assert (job.app_id, job.slide_id, job.trigger) == ("tissue-area", "../S 1/?", "user")
+    assert (job.address, job.secret) == (site.dpat.url, "the-token")
     assert job.context == {"mode": "fast"}
     assert job.image_info is not None
     assert job.image_info.image_size is not None
@@ -61,8 +61,8 @@ def test_the_job_contains_the_id_of_the_stored_result(site: Site) -> None:
     claim = source.claim()
     source.close()
     assert claim is not None
-    assert claim.record.result is not None
-    assert (claim.record.result.id, claim.record.result.version_id) == (1, "v1")
+    assert claim.record.noted is not None
+    assert (claim.record.noted["id"], claim.record.noted["version_id"]) == (1, "v1")
 
 
 def test_a_result_that_the_slide_has_already_is_updated_in_place(site: Site) -> None:
@@ -93,7 +93,7 @@ def test_a_repeated_request_joins_the_job_and_adds_its_newer_token(site: Site) -
     source = FileSource(site.queue, max_attempts=3)
     claim = source.claim()
     assert claim is not None
-    assert claim.token() == "the-newer-token"
+    assert claim.secret() == "the-newer-token"
     assert source.claim() is None
     source.close()
 
@@ -104,7 +104,7 @@ def test_an_equivalent_callback_url_is_the_same_work(site: Site) -> None:
     again = site.post(callbackInfo={"url": url, "token": "the-newer-token"})
     assert again.json == first.json
     (job,) = site.jobs()
-    assert job.callback_url == site.dpat.url
+    assert job.address == site.dpat.url
 
 
 def test_another_input_on_the_same_slide_is_other_work_with_its_own_result(site: Site) -> None:
@@ -285,7 +285,7 @@ def test_a_job_whose_result_can_not_be_noted_is_queued_nevertheless(
     def full(*_: object, **__: object) -> None:
         raise QueueError("the disk is full")
 
-    monkeypatch.setattr("slidehook.jobs.files.queue.FileHold.note_result", full)
+    monkeypatch.setattr("slidehook.jobs.files.queue.FileHold.note", full)
     assert site.post().status_code == 200
     assert len(site.jobs()) == 1
 
@@ -362,7 +362,7 @@ def test_an_imported_image_is_queued_by_old_and_new_servers(site: Site, changes:
     answer = site.notify(**changes)
     assert (answer.status_code, answer.json) == (200, {})
     (job,) = site.jobs()
-    assert job.origin == "import"
+    assert job.trigger == "import"
     assert "analysis queued" in site.dpat.results[1]["displayResult"]
     assert [call.method for call in site.dpat.calls] == ["GET", "POST"]
 
@@ -427,7 +427,7 @@ def test_an_imported_image_stays_queued_while_somebody_else_keeps_changing_the_r
     assert site.post().status_code == 502
     assert not site.files()
     assert site.notify().status_code == 502
-    assert [job.origin for job in site.jobs()] == ["import"]
+    assert [job.trigger for job in site.jobs()] == ["import"]
 
 
 @pytest.mark.parametrize("status", [401, 404, 422])

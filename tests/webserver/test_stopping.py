@@ -70,7 +70,7 @@ def test_a_cancel_that_dpat_can_not_store_now_is_left_to_a_worker(
     assert ended(site) == 0
     claim = claimed(source)
     assert claim.cancel_wanted()
-    assert claim.token() == FRESH
+    assert claim.secret() == FRESH
 
 
 LIST = "/applications/tissue-area/results/slide/S-1"
@@ -83,7 +83,7 @@ def test_a_cancel_with_a_token_that_dpat_rejects_stops_nothing(site: Site, sourc
     site.dpat.answer("GET", LIST, reply)
     assert site.post(action="cancel", input=..., callbackInfo=stranger(site)).status_code == 502
     claim = claimed(source)
-    assert (claim.cancel_wanted(), claim.token()) == (False, "the-token")
+    assert (claim.cancel_wanted(), claim.secret()) == (False, "the-token")
     assert site.dpat.results[1]["displayResult"] == "analysis queued, 0 %"
 
 
@@ -99,7 +99,7 @@ def test_a_guessed_cancellation_token_stops_no_job_of_another_slide_app_or_dpat(
     answer = site.post(path, action="cancel", input=..., callbackInfo=callback, **body)
     assert (answer.status_code, answer.json) == (200, {})
     claim = claimed(source)
-    assert (claim.cancel_wanted(), claim.token()) == (False, "the-token")
+    assert (claim.cancel_wanted(), claim.secret()) == (False, "the-token")
     assert site.dpat.calls == []
 
 
@@ -156,20 +156,20 @@ def test_after_a_cancel_a_repeated_request_is_a_new_job(site: Site, source: File
     again = site.post()
     assert again.status_code == 200
     assert len(site.dpat.results) == 1
-    assert not claimed(source).result_deleted()
+    assert not claimed(source).unwanted()
 
 
 def test_a_repeated_request_does_not_join_a_job_being_stopped(site: Site, source: FileSource) -> None:
     site.post()
     running = claimed(source)
     delete(site, 1)
-    assert running.result_deleted()
+    assert running.unwanted()
     again = site.post()
     assert again.json == site.dpat.results[1]
     assert "analysis queued" in again.json["displayResult"]
     other = claimed(source)
     assert other.job.id != running.job.id
-    assert not other.result_deleted()
+    assert not other.unwanted()
 
 
 @pytest.mark.parametrize("reply", [Reply(401), Reply(403), Reply(503)])
@@ -181,7 +181,7 @@ def test_a_forged_deletion_stops_nothing(site: Site, source: FileSource, reply: 
     answer = site.post(action="delete", input=site.dpat.results[1], callbackInfo=stranger(site))
     assert answer.status_code == 502
     claim = claim or claimed(source)
-    assert not claim.result_deleted()
+    assert not claim.unwanted()
     assert ended(site) == 0
 
 
@@ -204,7 +204,7 @@ def test_equal_result_ids_of_different_dpats_are_different_results(
         action="delete", input=site.dpat.results[1], callbackInfo={"url": "http://localhost:9/v1", "token": FRESH}
     )
     assert answer.status_code == 200
-    assert not claimed(source).result_deleted()
+    assert not claimed(source).unwanted()
 
 
 def test_a_cancel_keeps_the_result_of_an_earlier_analysis(site: Site, source: FileSource) -> None:

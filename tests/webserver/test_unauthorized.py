@@ -56,7 +56,7 @@ NEW_FILES = {"action": "newImageFiles", "input": {"type": "wholeSlide"}}
 
 def unchanged(site: Site, claim: FileClaim) -> None:
     """Check that the job is unchanged and can't be cancelled by the stranger's token."""
-    assert (claim.token(), claim.cancel_wanted(), claim.result_deleted()) == ("the-token", False, False)
+    assert (claim.secret(), claim.cancel_wanted(), claim.unwanted()) == ("the-token", False, False)
     answer = site.post(action="cancel", input=..., cancellationToken="the-strangers")
     assert answer.status_code == 200
     assert not claim.cancel_wanted()
@@ -77,7 +77,7 @@ def test_an_unauthorized_caller_wakes_no_parked_job(site: Site, source: FileSour
     assert site.notify(**stranger(site)).status_code == 502
     assert source.claim() is None
     assert site.notify(callbackInfo={"url": site.dpat.url, "token": "fresh"}).status_code == 200
-    assert claimed(source).token() == "fresh"
+    assert claimed(source).secret() == "fresh"
 
 
 def test_an_unauthorized_request_leaves_no_trace(site: Site, source: FileSource) -> None:
@@ -123,7 +123,7 @@ def test_requests_grow_a_jobs_files_only_to_a_limit(site: Site, source: FileSour
     aliases = [path for path in Path(site.queue.layout.aliases).rglob("*") if path.is_file()]
     assert len(aliases) < MOST_NAMES < MANY
     claim = claimed(source)
-    assert claim.token() == f"token-{MANY - 1}"
+    assert claim.secret() == f"token-{MANY - 1}"
     assert site.post(action="cancel", input=..., cancellationToken="the-cancellation").status_code == 200
     assert claim.cancel_wanted()
 

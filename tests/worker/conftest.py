@@ -47,11 +47,12 @@ def job(dpat: LittleDpat) -> Job:
         app_id="wholeslide",
         slide_id="S-1",
         created_at=0,
-        origin="user",
+        trigger="user",
         input=WholeSlideInput(),
-        callback_url=dpat.url,
+        system="dpat",
+        address=dpat.url,
         image_info=ImageInfo(id="S-1", image_size=Size(width=2000, height=1000)),
-        callback_token="the-token",
+        secret="the-token",
     )
 
 

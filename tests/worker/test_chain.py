@@ -158,9 +158,9 @@ class Site:
 
     def chain(self, registry: Registry, job: Job, app_id: str) -> Chain:
         return Chain(
-            OriginTicket("dpat", job.callback_url, job.slide_id, app_id),
+            OriginTicket("dpat", job.address, job.slide_id, app_id),
             job.input,
-            since=job.created_at if job.origin == "import" else 0.0,
+            since=job.created_at if job.trigger == "import" else 0.0,
             registry=registry,
             secrets=OneToken(),
             dependency_cache=self.dependency_cache,
@@ -242,7 +242,7 @@ def test_another_slide_another_dpat_and_another_size_are_looked_at_anew(
     site.run(registry, job, "corner")
     site.run(registry, job, "corner", "S-2")
     assert len(site.began) == 2
-    site.run(registry, job.model_copy(update={"callback_url": "http://127.0.0.1:1/other"}), "corner")
+    site.run(registry, job.model_copy(update={"address": "http://127.0.0.1:1/other"}), "corner")
     assert len(site.began) == 2
     larger = slide().model_copy(update={"image_size": Size(width=4000, height=1000)})
     assert len(site.chain(registry, job, "corner").left(larger)[0]) == 2
@@ -263,7 +263,7 @@ def test_a_new_version_of_any_app_below_is_run_again_and_so_is_what_rests_on_it(
 
 def test_what_was_found_before_an_import_may_be_of_other_files(site: Site, registry: Registry, job: Job) -> None:
     site.run(registry, job, "ground")
-    imported = job.model_copy(update={"origin": "import", "created_at": 4e9})
+    imported = job.model_copy(update={"trigger": "import", "created_at": 4e9})
     assert [app.id for app in site.chain(registry, imported, "corner").left(slide())[0]] == ["ground", "corner"]
     imported = imported.model_copy(update={"created_at": 1e9})
     assert [app.id for app in site.chain(registry, imported, "corner").left(slide())[0]] == ["corner"]

@@ -78,9 +78,9 @@ def child(folder: Path, settings: Settings) -> Iterator[Children]:
 def analyse(registry: Registry, job: Job, child: Children, folder: Path, slide_id: str) -> Result:
     settings = registry["shifting"].settings
     chain = Chain(
-        OriginTicket("dpat", job.callback_url, job.slide_id, "shifting"),
+        OriginTicket("dpat", job.address, job.slide_id, "shifting"),
         job.input,
-        since=job.created_at if job.origin == "import" else 0.0,
+        since=job.created_at if job.trigger == "import" else 0.0,
         registry=registry,
         secrets=OneToken(),
         dependency_cache=DependencyCache(folder / "outputs"),

@@ -218,8 +218,8 @@ def test_a_token_that_only_the_thread_for_progress_has_read_is_tried_at_once(
             super().close(wait_s)
             if dpat.calls and not asked:
                 asked.extend(dpat.calls)
-                bench.queue.hold(job.model_copy(update={"callback_token": "newer"}))
-                bench.claim.token()  # as the thread does for its own call
+                bench.queue.hold(job.model_copy(update={"secret": "newer"}))
+                bench.claim.secret()  # as the thread does for its own call
 
     monkeypatch.setattr(loop, "Publisher", LateProgress)
     for method in ("GET", "POST"):
@@ -227,7 +227,7 @@ def test_a_token_that_only_the_thread_for_progress_has_read_is_tried_at_once(
     bench.work()
     again = bench.source.claim()
     assert again is not None
-    assert (again.attempt, again.token()) == (1, "newer")
+    assert (again.attempt, again.secret()) == (1, "newer")
 
 
 def test_a_job_whose_app_is_not_here_ends_as_failed_and_the_worker_goes_on(bench: Bench) -> None:

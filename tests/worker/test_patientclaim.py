@@ -88,10 +88,10 @@ class Doing(threading.Thread):
 
 STEPS: dict[str, tuple[Step, JobState]] = {
     "check": (lambda claim: claim.check(), JobState.ACTIVE),
-    "token": (lambda claim: claim.token(), JobState.ACTIVE),
+    "secret": (lambda claim: claim.secret(), JobState.ACTIVE),
     "cancel_wanted": (lambda claim: claim.cancel_wanted(), JobState.ACTIVE),
-    "result_deleted": (lambda claim: claim.result_deleted(), JobState.ACTIVE),
-    "note_result": (lambda claim: claim.note_result(1, "v1"), JobState.ACTIVE),
+    "unwanted": (lambda claim: claim.unwanted(), JobState.ACTIVE),
+    "note": (lambda claim: claim.note({"id": 1, "version_id": "v1"}), JobState.ACTIVE),
     "retry": (lambda claim: claim.retry("DPAT is away", 60), JobState.PARKED),
     "park": (lambda claim: claim.park("no access"), JobState.PARKED),
     "give_back": (lambda claim: claim.give_back(), JobState.WAITING),
@@ -133,7 +133,7 @@ def test_no_step_of_a_claim_that_another_took_while_the_queue_was_away_is_done(
     (folder / mine.name).rename(folder / theirs)
     share.back()
     doing.join(WITHIN_S)
-    if step in {"token", "cancel_wanted", "result_deleted"}:  # these only read what is there for whoever works
+    if step in {"secret", "cancel_wanted", "unwanted"}:  # these only read what is there for whoever works
         assert doing.error is None
     else:
         assert isinstance(doing.error, ClaimLost)
@@ -141,7 +141,7 @@ def test_no_step_of_a_claim_that_another_took_while_the_queue_was_away_is_done(
     assert not [event for event in FileQueueAdmin(queue).show(claim.job.id)[1].events if event.attempt]
 
 
-@pytest.mark.parametrize("step", ["check", "note_result"])
+@pytest.mark.parametrize("step", ["check", "note"])
 def test_a_worker_that_is_told_to_leave_waits_no_longer(
     claim: PatientClaim, share: Share, leaving: Interruption, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -473,8 +473,8 @@ def test_whether_there_may_be_a_second_result_is_noted_for_the_next_worker(
     claim.give_back()
     again = source.claim()
     assert again is not None
-    assert again.record.result is not None
-    assert again.record.result.in_doubt, "who put the job may have sent a result, and not heard of it"
+    assert again.record.noted is not None
+    assert again.record.noted["in_doubt"], "who put the job may have sent a result, and not heard of it"
     dpat.results[2] = {**dpat.results[1], "id": 2}
     finish(Publisher(again, WholeSlideDemo(), client), Result("fine"))
     assert [each["displayResult"] for each in dpat.results.values()] == ["fine", "fine"]

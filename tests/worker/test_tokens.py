@@ -39,7 +39,7 @@ def account() -> ServiceAccount:
 
 def ask_again(queue: FileQueue, job: Job, token: str) -> None:
     """Have somebody ask for the same work with a token of his own."""
-    assert queue.hold(job.model_copy(update={"callback_token": token})).coalesced
+    assert queue.hold(job.model_copy(update={"secret": token})).coalesced
 
 
 def test_a_job_begins_with_its_own_token(claim: Claim, account: ServiceAccount) -> None:
@@ -96,7 +96,7 @@ def test_what_comes_after_the_end_is_read_by_no_thread_and_wakes_the_job(
     claim.park("waiting for access")
     woken = source.claim()
     assert woken is not None
-    assert woken.token() == "newer"
+    assert woken.secret() == "newer"
 
 
 def test_without_an_account_nothing_follows_the_newest_request(claim: Claim) -> None:
@@ -106,7 +106,7 @@ def test_without_an_account_nothing_follows_the_newest_request(claim: Claim) -> 
 def test_a_job_without_any_token_has_the_accounts(
     queue: FileQueue, source: FileSource, job: Job, account: ServiceAccount
 ) -> None:
-    queue.put(job.model_copy(update={"callback_token": "*" * 9}))  # as an ended job that an operator tries again
+    queue.put(job.model_copy(update={"secret": "*" * 9}))  # as an ended job that an operator tries again
     claim = source.claim()
     assert claim is not None
     assert JobTokens(claim, account).secret() == "the-accounts"

@@ -9,12 +9,14 @@ from contextlib import suppress
 
 import pytest
 
+from slidehook.dpat.deleted_result import DeletedResult
 from slidehook.dpat.errors import DpatTimeout
 from slidehook.errors import ClaimLost
-from slidehook.jobs.contract import Claim, DeletedResult
+from slidehook.jobs.contract import Claim
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job, digest
+from tests.stopping import stop_deleted
 from worker.claim_monitor import ClaimMonitor, JobCancelled, ResultDeleted, check_wanted
 from worker.shutdown import Interruption, WorkerLeaving
 
@@ -31,8 +33,8 @@ def claim(queue: FileQueue, source: FileSource, job: Job) -> Claim:
 
 
 def delete(queue: FileQueue, job: Job) -> None:
-    deleted = DeletedResult(job.callback_url, job.app_id, job.slide_id, 1, whole_slide=True, shown_by=job.id)
-    assert queue.result_deleted(deleted)
+    deleted = DeletedResult(job.address, job.app_id, job.slide_id, 1, whole_slide=True, shown_by=job.id)
+    assert stop_deleted(queue, deleted)
 
 
 def wait_for_a_server_that_sends_nothing(leaving: Interruption) -> None:

@@ -1,4 +1,4 @@
-"""Second names of live jobs: by the work they do, and by DPAT's cancellation token.
+"""Second names of live jobs: by the work they do, and by a cancellation token's digest.
 
 An alias is a hard link to the job's file, made exclusively: of several processes that put the same work at once,
 one wins. It shows what has happened to the job wherever the job's file has been renamed to.

@@ -1,4 +1,4 @@
-"""Messages to whoever works on a job: a fresher token, the wish to stop, the news that its result was deleted.
+"""Messages to whoever works on a job: a newer secret, the wish to stop, the news that the job is unwanted.
 
 Each is a new name in one listed folder: on a share another host's listing shows that at once, while new content
 under an old name may never be seen.
@@ -20,9 +20,9 @@ from slidehook.jobs.files.durable import read_whole, remove, rename, sync_dir, w
 class NoteKind(StrEnum):
     """What a note is about."""
 
-    TOKEN = "token"  # noqa: S105 - the kind's name
+    SECRET = "token"  # noqa: S105 - as format 1 has it on disk
     CANCEL = "cancel"
-    DELETED = "deleted"
+    UNWANTED = "deleted"
 
 
 KEPT = 8

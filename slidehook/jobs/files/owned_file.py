@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import structlog
+from pydantic import JsonValue
 
 from slidehook.errors import ClaimLost, JobDamaged
 from slidehook.jobs.files.aliases import Aliases
@@ -24,8 +25,8 @@ from slidehook.jobs.job import (
     Event,
     Job,
     JobState,
-    ResultNoted,
-    blank_token,
+    Noted,
+    blank_secret,
     check_transition,
     parse_job,
     parse_record,
@@ -77,27 +78,26 @@ class OwnedFile:
         if self.name.claimer is None or str(self.name) not in os.listdir(self._disk.layout.folder(self.name.state)):
             raise self.lost()
 
-    def note(self, event: Event) -> None:
+    def append(self, event: Event) -> None:
         """Append an event."""
         if self.name.claimer is None:  # given back: what lies under the name now is anybody's
             raise self.lost()
         with self._owning():
             append(self.path, event.model_dump_json().encode() + b"\n")
 
-    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
-        """Note which result DPAT stored; `in_doubt`: it may have stored another one too."""
-        at, attempt = self._now(), self.name.attempt
-        self.note(ResultNoted(at=at, attempt=attempt, id=result_id, version_id=version_id, in_doubt=in_doubt))
+    def note(self, noted: dict[str, JsonValue]) -> None:
+        """Store what a later attempt must find again."""
+        self.append(Noted(at=self._now(), attempt=self.name.attempt, noted=noted))
 
     def note_attempt_ended(self, reason: str, *, claimer: str | None = None, trace: str = "") -> None:
         """Note why this attempt ended without an outcome; of a dead claimer, who it was; an app's traceback."""
         at, attempt = self._now(), self.name.attempt
-        self.note(AttemptEnded(at=at, attempt=attempt, reason=reason, claimer=claimer, trace=trace))
+        self.append(AttemptEnded(at=at, attempt=attempt, reason=reason, claimer=claimer, trace=trace))
 
     def note_ended(self, outcome: JobState, reason: str, seconds: float | None, trace: str = "") -> None:
         """Note how the job ended, after how many seconds of work, and an app's traceback."""
         values = {"at": self._now(), "attempt": self.name.attempt, "outcome": outcome, "reason": reason}
-        self.note(Ended.model_validate(values | {"seconds": seconds, "trace": trace}))
+        self.append(Ended.model_validate(values | {"seconds": seconds, "trace": trace}))
 
     def to_waiting(self, *, attempt: int | None = None) -> None:
         """Let anybody claim the job."""
@@ -157,7 +157,7 @@ def set_aside(disk: Disk, path: str, name: str, why: Exception) -> None:
 
 
 def complete(disk: Disk, name: JobName) -> None:
-    """Bring an ending job to rest: its aliases, notes and token go, then it gets its last name, durably.
+    """Bring an ending job to rest: its aliases, notes and secret go, then it gets its last name, durably.
 
     Every step may be done twice, so whoever takes over from a dead claimer begins again. Raises FileNotFoundError
     when another has done so.
@@ -192,12 +192,12 @@ def complete(disk: Disk, name: JobName) -> None:
 
 
 def _forget(disk: Disk, path: str, content: bytes, job: Job) -> None:
-    """Remove a job's aliases, its notes, and the token in its file; make that and its outcome durable.
+    """Remove a job's aliases, its notes, and the secret in its file; make that and its outcome durable.
 
     Only then may it get its last name, or none: should a power cut undo that, it is ended once more from here.
     """
     disk.aliases.drop(job)
     disk.notes.drop(job.id)
-    if (blank := blank_token(content)) is not None:
+    if (blank := blank_secret(content)) is not None:
         overwrite(path, *blank)
     sync_file(path)

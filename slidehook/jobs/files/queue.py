@@ -15,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
+from pydantic import JsonValue
+
 from slidehook.errors import ClaimLost, QueueError
-from slidehook.jobs.contract import Allow, Cancelled, CancelNotifier, DeletedResult, allowed_already, already_notified
+from slidehook.jobs.contract import Allow, Cancelled, CancelNotifier, allowed_already, already_notified
 from slidehook.jobs.files.claimers import Claimer
 from slidehook.jobs.files.durable import NewFile, remove, sync_dir
 from slidehook.jobs.files.layout import Layout
@@ -152,8 +154,8 @@ class FileQueue:
             remove(file.path)
 
     def _join(self, twin: Job, newer: Job) -> None:
-        """Let a live job profit from a later request for the same work: its token, and its cancellation."""
-        self.disk.notes.post(twin.id, NoteKind.TOKEN, self.disk.clock(), newer.callback_token.encode())
+        """Let a live job profit from a later request for the same work: its secret, and its cancellation."""
+        self.disk.notes.post(twin.id, NoteKind.SECRET, self.disk.clock(), newer.secret.encode())
         if newer.cancellation_key:
             self.disk.aliases.add(twin.key, newer.cancellation_key)
         for name in self.layout.names(JobState.PARKED):
@@ -178,7 +180,7 @@ class FileQueue:
         record = self.disk.aliases.live(key)
         if record is None:
             return None
-        if self.disk.notes.newest(record.job.id, NoteKind.DELETED):
+        if self.disk.notes.newest(record.job.id, NoteKind.UNWANTED):
             self.disk.aliases.free(key, record.job)
             return None
         return record
@@ -189,7 +191,7 @@ class FileQueue:
         self,
         cancellation_key: str,
         *,
-        token: str | None = None,
+        secret: str | None = None,
         tell: CancelNotifier = already_notified,
         allow: Allow = allowed_already,
     ) -> Cancelled | None:
@@ -201,23 +203,31 @@ class FileQueue:
             record = self.disk.aliases.live(cancellation_key)
             if record is None or not allow(record):
                 return None
-            return self.cancel_job(record.job.id, token=token, tell=tell)
+            return self.cancel_job(record.job.id, secret=secret, tell=tell)
 
     def cancel_job(
         self,
         job_id: str,
         reason: str = "cancelled",
         *,
-        token: str | None = None,
+        secret: str | None = None,
         tell: CancelNotifier = already_notified,
     ) -> Cancelled | None:
         """Stop a job: at once where it waits, by a note to its worker where it runs. None: it is not live."""
-        return Stopper(self).cancel(job_id, reason, token=token, tell=tell)
+        return Stopper(self).cancel(job_id, reason, secret=secret, tell=tell)
 
-    def result_deleted(self, deleted: DeletedResult, *, allow: Allow = allowed_already) -> list[str]:
-        """Stop the live jobs on a deleted result, see `slidehook.jobs.contract.JobSink`; gives their ids."""
+    def stop_unwanted(
+        self,
+        concerns: Callable[[JobRecord], bool],
+        reason: str,
+        *,
+        app_id: str,
+        slide_id: str,
+        key: str | None = None,
+    ) -> list[str]:
+        """Stop the live jobs that `concerns` accepts, see `slidehook.jobs.contract.JobSink`; returns their ids."""
         with queue_errors("can't stop the job"):
-            return Stopper(self).result_deleted(deleted, allow)
+            return Stopper(self).stop_unwanted(concerns, reason, app_id=app_id, slide_id=slide_id, key=key)
 
 
 class FileHold:
@@ -239,10 +249,10 @@ class FileHold:
             raise QueueError("a coalesced job is not held")
         return self._file
 
-    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
-        """Note which result DPAT stored for the job; `in_doubt`: it may have stored another one too."""
-        with queue_errors("can't note the result"):
-            self._held.note_result(result_id, version_id, in_doubt=in_doubt)
+    def note(self, noted: dict[str, JsonValue]) -> None:
+        """Store what a later attempt must find again."""
+        with queue_errors("can't be written to"):
+            self._held.note(noted)
 
     def release(self) -> None:
         """Make the job claimable; where that fails, it is tried again until it succeeds."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 import structlog
+from pydantic import JsonValue
 
 from slidehook.backoff import Backoff
 from slidehook.errors import ClaimLost, JobDamaged, QueueError
@@ -164,7 +165,7 @@ class FileSource:
 
     def _was_not_told_of(self, record: JobRecord) -> bool:
         """Say whether a held job has a live twin: whoever put it died before it saw that."""
-        if record.ended or self._disk.notes.newest(record.job.id, NoteKind.DELETED):  # these give their key away
+        if record.ended or self._disk.notes.newest(record.job.id, NoteKind.UNWANTED):  # these give their key away
             return False
         twin = self._disk.aliases.live(record.job.key)
         return twin is not None and twin.job.id != record.job.id
@@ -284,7 +285,7 @@ class FileClaim:
         self._file = file
         self.record = record
         self.exhausted = exhausted
-        self._token_note = ""
+        self._secret_note = ""
         self._parked = False
         self.status = ClaimStatus.LIVE
         self.wanted: tuple[JobState, str, float | None, str] | None = None
@@ -327,27 +328,27 @@ class FileClaim:
         with self._acting("can't be read"):
             self._file.check()
 
-    def token(self) -> str | None:
-        """Give the newest callback token for the job; None when it has none any more."""
+    def secret(self) -> str | None:
+        """Return the newest secret for the job's system; None when the job has no secret any more."""
         with self._acting("can't be read"):
-            self._token_note, newest = self._disk.notes.newest_content(self.job.id, NoteKind.TOKEN)
-        return newest or (self.job.callback_token if self.job.has_token else None)
+            self._secret_note, newest = self._disk.notes.newest_content(self.job.id, NoteKind.SECRET)
+        return newest or (self.job.secret if self.job.has_secret else None)
 
     def cancel_wanted(self) -> bool:
         """Say whether somebody asked for the job to stop, and nobody for the same work since."""
         with self._acting("can't be read"):
             cancel = self._disk.notes.newest(self.job.id, NoteKind.CANCEL)
-            return cancel > self._disk.notes.newest(self.job.id, NoteKind.TOKEN)
+            return cancel > self._disk.notes.newest(self.job.id, NoteKind.SECRET)
 
-    def result_deleted(self) -> bool:
-        """Say whether the user deleted the result that the job works on."""
+    def unwanted(self) -> bool:
+        """Whether `stop_unwanted` stopped the job."""
         with self._acting("can't be read"):
-            return self._disk.notes.newest(self.job.id, NoteKind.DELETED) != ""
+            return self._disk.notes.newest(self.job.id, NoteKind.UNWANTED) != ""
 
-    def note_result(self, result_id: int | str, version_id: int | str, *, in_doubt: bool = False) -> None:
-        """Note which result DPAT stored for the job; `in_doubt`: perhaps another one too. Raises ClaimLost."""
-        with self._acting("can't note the result"):
-            self._file.note_result(result_id, version_id, in_doubt=in_doubt)
+    def note(self, noted: dict[str, JsonValue]) -> None:
+        """Store what a later attempt must find again; raises ClaimLost."""
+        with self._acting("can't be written to"):
+            self._file.note(noted)
 
     def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
         """Give the job back: it waits for `delay_s` seconds, then may be claimed again; raises ClaimLost."""
@@ -357,14 +358,14 @@ class FileClaim:
             self._file.to_parked(wake_ns, attempt=self.attempt if counted else self.attempt - 1)
 
     def park(self, reason: str) -> None:
-        """Give the job back until the same work is asked for again, or was since `token`; raises ClaimLost."""
+        """Give the job back until the same work is asked for again, or was since `secret`; raises ClaimLost."""
         with self._acting("can't take the job back", last=True):
             if not self._parked:  # else an earlier try came that far
                 if not self._parked_before(reason):
                     self._file.note_attempt_ended(reason)
                 self._file.to_parked(NEVER_NS, attempt=self.attempt - 1)
                 self._parked = True
-            if self._disk.notes.newest(self.job.id, NoteKind.TOKEN) != self._token_note:
+            if self._disk.notes.newest(self.job.id, NoteKind.SECRET) != self._secret_note:
                 # It came after the worker had looked, and before whoever left it could see the job parked.
                 with contextlib.suppress(FileNotFoundError):
                     self._disk.enqueuer.enter(self._file.path, self._file.name.waiting())
@@ -373,7 +374,7 @@ class FileClaim:
     def _parked_before(self, reason: str) -> bool:
         """Say whether the last that happened to the job is this very thing: told once, however often it is woken."""
         last = self.record.events[-1] if self.record.events else None
-        if self.record.result is None or not isinstance(last, AttemptEnded):
+        if self.record.noted is None or not isinstance(last, AttemptEnded):
             return False
         return (last.attempt, last.reason, last.claimer) == (self.attempt, reason, None)
 

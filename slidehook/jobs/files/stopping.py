@@ -1,4 +1,4 @@
-"""Stopping jobs on disk: by who cancels them, and by who deletes the result that they work on.
+"""Stopping jobs on disk: those that somebody cancels, and those that nobody wants any more.
 
 The wish is a note, left before anybody looks where the job is: whoever has the job then, or gets it next, finds it. A
 job that waits is taken from the workers and ended at once.
@@ -7,26 +7,25 @@ job that waits is taken from the workers and ended at once.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
 from slidehook.errors import JobDamaged, QueueError
-from slidehook.jobs.contract import Allow, Cancelled, CancelNotifier, DeletedResult
+from slidehook.jobs.contract import Cancelled, CancelNotifier
 from slidehook.jobs.files.durable import read_whole, rename, sync_dir
 from slidehook.jobs.files.names import JobName
 from slidehook.jobs.files.notes import NoteKind
 from slidehook.jobs.files.owned_file import OwnedFile
 from slidehook.jobs.files.waiting import find, walk
-from slidehook.jobs.job import JobRecord, JobState, parse_record, work_key
+from slidehook.jobs.job import JobRecord, JobState, parse_record
 
 if TYPE_CHECKING:
     from slidehook.jobs.files.queue import FileQueue
 
 LOOK_AGAIN = 3
 """How often a job is looked for: it may be renamed from one state to the next while somebody looks."""
-DELETED = "the user deleted the result"
 
 
 class Stopper:
@@ -37,10 +36,10 @@ class Stopper:
         self._disk = queue.disk
         self._layout = queue.layout
 
-    def cancel(self, job_id: str, reason: str, *, token: str | None, tell: CancelNotifier) -> Cancelled | None:
+    def cancel(self, job_id: str, reason: str, *, secret: str | None, tell: CancelNotifier) -> Cancelled | None:
         """Stop a job, see `JobSink.cancel`; None: it is not live."""
-        notes = [] if token is None else [self._post(job_id, NoteKind.TOKEN, token.encode())]
-        # After the token: a wish to stop is outdated by each token that came later.
+        notes = [] if secret is None else [self._post(job_id, NoteKind.SECRET, secret.encode())]
+        # After the secret: each later secret outdates a wish to stop.
         notes.append(self._post(job_id, NoteKind.CANCEL))
         found = self._take(job_id)
         if found is None or found[0] is JobState.ENDING:
@@ -63,14 +62,14 @@ class Stopper:
         return Cancelled(file.name.job_id, record)
 
     def _read(self, file: OwnedFile) -> JobRecord | None:
-        """Read a job, with the newest token in its job; None when it can't be read."""
+        """Read a job, with the newest secret in its job; None when it can't be read."""
         try:
             record = parse_record(read_whole(file.path))
         except JobDamaged:
             return None
-        _, token = self._disk.notes.newest_content(record.job.id, NoteKind.TOKEN)
-        if token:  # one that can't be read says nothing
-            record.job = record.job.model_copy(update={"callback_token": token})
+        _, secret = self._disk.notes.newest_content(record.job.id, NoteKind.SECRET)
+        if secret:  # an unreadable one does not count
+            record.job = record.job.model_copy(update={"secret": secret})
         return record
 
     def _let_go(self, file: OwnedFile) -> None:
@@ -81,39 +80,40 @@ class Stopper:
         except OSError:
             self._queue.release_later(file)
 
-    def result_deleted(self, deleted: DeletedResult, allow: Allow) -> list[str]:
-        """Stop the jobs on a deleted result, see `JobSink.result_deleted`."""
+    def stop_unwanted(
+        self, concerns: Callable[[JobRecord], bool], reason: str, *, app_id: str, slide_id: str, key: str | None
+    ) -> list[str]:
+        """Stop the jobs that `concerns` accepts, see `JobSink.stop_unwanted`."""
         stopped = []
-        for record in [each for each in self._on(deleted) if allow(each)]:
+        for record in [each for each in self._candidates(app_id, slide_id, key) if concerns(each)]:
             job_id = record.job.id
-            note = self._post(job_id, NoteKind.DELETED)
+            note = self._post(job_id, NoteKind.UNWANTED)
             found = self._take(job_id)
             if found is None or found[0] is JobState.ENDING:
                 self._disk.notes.take_back([note])
                 continue
             if found[1] is not None:
-                found[1].finish(JobState.CANCELLED, DELETED, None)
+                found[1].finish(JobState.CANCELLED, reason, None)
             stopped.append(job_id)
         return stopped
 
-    def _on(self, deleted: DeletedResult) -> Iterator[JobRecord]:
-        """Find the live jobs that a deleted result concerns."""
-        if deleted.whole_slide:
-            # All that ask for a whole slide ask for the same work, so its key leads there, however many jobs wait.
-            record = self._disk.aliases.live(work_key(deleted.callback_url, deleted.app_id, deleted.slide_id))
+    def _candidates(self, app_id: str, slide_id: str, key: str | None) -> list[JobRecord]:
+        """Read the live jobs of an app and a slide; with a key only that work's, however many jobs wait."""
+        if key is not None:
+            record = self._disk.aliases.live(key)
             found = [] if record is None else [record]
         else:
-            found = list(self._read_live(deleted))
-        yield from (each for each in found if deleted.concerns(each))
+            found = list(self._read_live(app_id, slide_id))
+        return [each for each in found if (each.job.app_id, each.job.slide_id) == (app_id, slide_id)]
 
-    def _read_live(self, deleted: DeletedResult) -> Iterator[JobRecord]:
-        slide = b'"slide_id":' + to_json(deleted.slide_id)
+    def _read_live(self, app_id: str, slide_id: str) -> Iterator[JobRecord]:
+        slide = b'"slide_id":' + to_json(slide_id)
         paths = [f"{folder}/{text}" for folder, texts in walk(self._layout.waiting) for text in texts]
         for state in (JobState.PARKED, JobState.ACTIVE):
             paths += [self._layout.path(name) for name in self._layout.names(state)]
         for path in paths:
-            if f".{deleted.app_id}." in path.rpartition("/")[2]:
-                # A job that has just been renamed is missed here; its worker then finds that DPAT has no such result.
+            if f".{app_id}." in path.rpartition("/")[2]:
+                # A job that has just been renamed is missed here; its worker then finds that its result is gone.
                 with contextlib.suppress(FileNotFoundError, JobDamaged):
                     if slide in (content := read_whole(path)):
                         yield parse_record(content)

@@ -18,7 +18,7 @@ AT_ONCE_S = 5.0
 """Longer than a busy machine takes, and much shorter than what would have been waited for."""
 USES: dict[str, Callable[[Claim], None]] = {
     "check": lambda claim: claim.check(),
-    "note_result": lambda claim: claim.note_result("late", 9),
+    "note": lambda claim: claim.note({"id": "late", "version_id": 9}),
     "retry": lambda claim: claim.retry("late", 0),
     "park": lambda claim: claim.park("late"),
     "give_back": lambda claim: claim.give_back(),
@@ -139,7 +139,7 @@ def test_a_parked_job_sleeps_until_the_same_work_is_asked_for(backend: Backend) 
     assert sink.hold(make_job("a", token="token-2")).coalesced
 
     claim = claimed(source)
-    assert (claim.attempt, claim.last_reason, claim.token()) == (1, "no access", "token-2")
+    assert (claim.attempt, claim.last_reason, claim.secret()) == (1, "no access", "token-2")
     assert source.claim() is None
 
 
@@ -168,13 +168,13 @@ def test_a_token_that_came_while_the_job_was_being_parked_wakes_it(backend: Back
     sink, source = backend.sink(), backend.source()
     put(sink, "a")
     claim = claimed(source)
-    assert claim.token() == "token-1"
+    assert claim.secret() == "token-1"
     sink.hold(make_job("a", token="token-2"))  # nobody is told of this any more: the worker has looked already
 
     claim.park("no access")
 
     woken = claimed(source)
-    assert (woken.attempt, woken.token()) == (1, "token-2")
+    assert (woken.attempt, woken.secret()) == (1, "token-2")
 
 
 def test_a_token_that_was_tried_in_vain_lets_the_job_sleep(backend: Backend) -> None:
@@ -182,7 +182,7 @@ def test_a_token_that_was_tried_in_vain_lets_the_job_sleep(backend: Backend) -> 
     put(sink, "a")
     sink.hold(make_job("a", token="token-2"))
     claim = claimed(source)
-    assert claim.token() == "token-2"
+    assert claim.secret() == "token-2"
 
     claim.park("no access")
 

@@ -19,7 +19,7 @@ def state_of(backend: Backend, job_id: str) -> JobState:
 def test_a_waiting_job_is_cancelled_at_once(backend: Backend) -> None:
     sink = backend.sink()
     hold = sink.hold(make_job("a", cancellation_key=KEY))
-    hold.note_result(17, 1)
+    hold.note({"id": 17, "version_id": 1})
     hold.release()
 
     cancelled = sink.cancel(KEY)
@@ -28,8 +28,8 @@ def test_a_waiting_job_is_cancelled_at_once(backend: Backend) -> None:
     assert cancelled.job_id == hold.job.id
     assert cancelled.record is not None
     assert cancelled.record.job == hold.job
-    assert cancelled.record.result is not None
-    assert cancelled.record.result.id == 17
+    assert cancelled.record.noted is not None
+    assert cancelled.record.noted["id"] == 17
     assert state_of(backend, hold.job.id) is JobState.CANCELLED
     assert backend.source().claim() is None
 
@@ -186,7 +186,7 @@ def test_who_asks_for_the_same_work_after_it_was_to_stop_has_it_go_on(backend: B
 
     assert sink.hold(make_job("S-17", token="token-2")).coalesced
     assert not claim.cancel_wanted()
-    assert claim.token() == "token-2"
+    assert claim.secret() == "token-2"
 
 
 # --- while DPAT can't be told
@@ -199,7 +199,7 @@ def test_a_waiting_jobs_slide_is_told_before_the_job_ends_and_no_worker_has_it_m
     asked: list[tuple[str, str, JobState]] = []
 
     def tell(record: JobRecord) -> bool:
-        asked.append((record.job.slide_id, record.job.callback_token, state_of(backend, record.job.id)))
+        asked.append((record.job.slide_id, record.job.secret, state_of(backend, record.job.id)))
         return True
 
     cancelled = sink.cancel(KEY, tell=tell)
@@ -220,14 +220,14 @@ def test_a_worker_tells_the_slide_that_could_not_be_told_with_the_token_that_cam
     if sleeping:
         claimed(source).park("no access")
 
-    cancelled = sink.cancel(KEY, token="token-2", tell=lambda _: False)
+    cancelled = sink.cancel(KEY, secret="token-2", tell=lambda _: False)
 
     assert cancelled is not None
     assert cancelled.record is None
     claim = claimed(source)
     assert claim.job.id == hold.job.id
     assert claim.cancel_wanted()
-    assert claim.token() == "token-2"
+    assert claim.secret() == "token-2"
 
 
 def test_a_job_is_not_lost_when_telling_its_slide_fails_in_an_unforeseen_way(backend: Backend) -> None:
@@ -248,7 +248,7 @@ def test_a_running_jobs_worker_is_told_and_gets_the_token_that_came_with_the_can
     sink.hold(make_job("a", cancellation_key=KEY)).release()
     claim = claimed(backend.source())
 
-    sink.cancel(KEY, token="token-2")
+    sink.cancel(KEY, secret="token-2")
 
     assert claim.cancel_wanted()
-    assert claim.token() == "token-2"
+    assert claim.secret() == "token-2"

@@ -9,7 +9,7 @@ import pytest
 from slidehook.errors import QueueError
 from slidehook.jobs.contract import Hold, JobSource
 from slidehook.jobs.files.source import DEATH_BACKOFF
-from slidehook.jobs.job import AttemptEnded, JobState
+from slidehook.jobs.job import AttemptEnded, JobState, Noted
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed, drain, put
 from tests.jobs.making import NS, make_job
@@ -149,12 +149,12 @@ def test_a_dead_holders_job_is_claimable_and_its_attempt_is_the_first(backend: B
 
 def test_what_was_noted_while_held_is_known_to_the_claimer(backend: Backend) -> None:
     hold = backend.sink().hold(make_job("a"))
-    hold.note_result(17, "v-1")
+    hold.note({"id": 17, "version_id": "v-1"})
     hold.release()
 
-    result = claimed(backend.source()).record.result
+    result = claimed(backend.source()).record.noted
     assert result is not None
-    assert (result.id, result.version_id) == (17, "v-1")
+    assert (result["id"], result["version_id"]) == (17, "v-1")
 
 
 def test_a_withdrawn_job_leaves_no_trace(backend: Backend) -> None:
@@ -195,13 +195,13 @@ def test_a_holder_that_was_taken_for_dead_changes_nothing(backend: Backend, late
     claim.check()
     assert backend.sink().hold(make_job("a")).coalesced
     assert source.claim() is None
-    assert backend.admin().show(claim.job.id)[1].result is None
+    assert backend.admin().show(claim.job.id)[1].noted is None
 
 
 def do(hold: Hold, what: str) -> None:
     """Use a hold."""
     if what == "note":
-        hold.note_result(1, 1)
+        hold.note({"id": 1, "version_id": 1})
     elif what == "release":
         hold.release()
     else:
@@ -308,11 +308,13 @@ def test_results_noted_by_earlier_attempts_are_kept_through_a_takeover(backend: 
     put(backend.sink(), "a")
     first = backend.source()
     claim = claimed(first)
-    claim.note_result("R-1", 1)
-    claim.note_result("R-1", 2)
+    claim.note({"id": "R-1", "version_id": 1})
+    claim.note({"id": "R-1", "version_id": 2})
     backend.crash(first)
 
-    result = claimed(backend.source()).record.result
+    again = claimed(backend.source())
+    result = again.record.noted
 
     assert result is not None
-    assert (result.id, result.version_id, result.attempt) == ("R-1", 2, 1)
+    assert (result["id"], result["version_id"]) == ("R-1", 2)
+    assert [each.attempt for each in again.record.events if isinstance(each, Noted)] == [1, 1]

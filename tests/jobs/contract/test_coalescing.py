@@ -88,7 +88,7 @@ def test_the_same_work_is_a_new_job_when_the_first_has_ended(backend: Backend, o
     hold.release()
 
     assert not hold.coalesced
-    assert claimed(source).token() == "token-2"
+    assert claimed(source).secret() == "token-2"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_priority_and_origin_do_not_make_other_work(backend: Backend) -> None:
     sink = backend.sink()
     put(sink, "a")
 
-    assert sink.hold(make_job("a", priority=1, origin="import")).coalesced
+    assert sink.hold(make_job("a", priority=1, trigger="import")).coalesced
 
 
 def test_five_requests_at_once_make_one_job(backend: Backend) -> None:
@@ -148,7 +148,7 @@ def test_five_requests_at_once_make_one_job(backend: Backend) -> None:
     assert len({each.job.id for each in holds}) == 1
     next(each for each in holds if not each.coalesced).release()
     source = backend.source()
-    token = claimed(source).token()
+    token = claimed(source).secret()
     assert token is not None
     assert token.startswith("token-")
     assert source.claim() is None
@@ -161,9 +161,9 @@ def test_the_newest_token_is_given(backend: Backend) -> None:
         sink.hold(make_job("a", token=f"token-{number}"))
 
     claim = claimed(backend.source())
-    assert claim.token() == "token-4"
+    assert claim.secret() == "token-4"
     backend.sink().hold(make_job("a", token="token-5"))
-    assert claim.token() == "token-5"
+    assert claim.secret() == "token-5"
 
 
 def test_the_newest_token_is_the_last_that_came_whatever_the_clock_says(backend: Backend) -> None:
@@ -173,13 +173,13 @@ def test_the_newest_token_is_the_last_that_came_whatever_the_clock_says(backend:
     backend.clock.move(-3600)
     sink.hold(make_job("a", token="token-3"))
 
-    assert claimed(backend.source()).token() == "token-3"
+    assert claimed(backend.source()).secret() == "token-3"
 
 
 def test_without_another_request_the_jobs_own_token_is_given(backend: Backend) -> None:
     put(backend.sink(), "a")
 
-    assert claimed(backend.source()).token() == "token-1"
+    assert claimed(backend.source()).secret() == "token-1"
 
 
 def test_the_newest_token_outlives_a_workers_death(backend: Backend) -> None:
@@ -189,7 +189,7 @@ def test_the_newest_token_outlives_a_workers_death(backend: Backend) -> None:
     sink.hold(make_job("a", token="token-2"))
     backend.crash(dead)
 
-    assert claimed(backend.source()).token() == "token-2"
+    assert claimed(backend.source()).secret() == "token-2"
 
 
 @pytest.mark.parametrize("outcome", sorted(ENDED))
@@ -203,8 +203,8 @@ def test_no_token_is_left_of_a_job_that_has_ended(backend: Backend, outcome: Job
     claim.finish(outcome)
 
     _, record = backend.admin().show(job.id)
-    assert not record.job.has_token
-    assert "secret" not in record.model_dump_json()
+    assert not record.job.has_secret
+    assert "secret-" not in record.model_dump_json()
 
 
 def test_tokens_of_an_earlier_job_are_not_given_to_a_later_one(backend: Backend) -> None:
@@ -214,21 +214,21 @@ def test_tokens_of_an_earlier_job_are_not_given_to_a_later_one(backend: Backend)
     claimed(source).finish(JobState.DONE)
     put(sink, "a")
 
-    assert claimed(source).token() == "token-1"
+    assert claimed(source).secret() == "token-1"
 
 
 def test_a_request_sees_the_result_that_the_job_has_already(backend: Backend) -> None:
     sink = backend.sink()
     hold = sink.hold(make_job("a"))
-    hold.note_result(17, 1)
+    hold.note({"id": 17, "version_id": 1})
     hold.release()
-    claimed(backend.source()).note_result(17, 2)
+    claimed(backend.source()).note({"id": 17, "version_id": 2})
 
     record = backend.sink().peek(make_job("a"))
 
     assert record is not None
-    assert record.result is not None
-    assert (record.result.id, record.result.version_id) == (17, 2)
+    assert record.noted is not None
+    assert (record.noted["id"], record.noted["version_id"]) == (17, 2)
 
 
 def test_a_withdrawn_job_lets_the_next_request_stand_alone(backend: Backend) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from slidehook.jobs.contract import DeletedResult
+from slidehook.dpat.deleted_result import DeletedResult
 from slidehook.jobs.job import Job, JobState
 from slidehook.models import Input, MultiAreaInput
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed
 from tests.jobs.making import make_job
+from tests.stopping import stop_deleted
 
 KEY = "ab" * 20
 
@@ -24,7 +25,7 @@ def area(x: float) -> Input:
 
 
 def deleted(job: Job, result_id: int | str = 17, *, whole_slide: bool = True) -> DeletedResult:
-    return DeletedResult(job.callback_url, job.app_id, job.slide_id, result_id, whole_slide, shown_by=job.id)
+    return DeletedResult(job.address, job.app_id, job.slide_id, result_id, whole_slide, shown_by=job.id)
 
 
 def state_of(backend: Backend, job: Job) -> JobState:
@@ -36,10 +37,10 @@ def test_a_waiting_job_ends_at_once(backend: Backend, *, noted: bool) -> None:
     sink = backend.sink()
     hold = sink.hold(make_job("a"))
     if noted:
-        hold.note_result(17, 1)
+        hold.note({"id": 17, "version_id": 1})
     hold.release()
 
-    assert sink.result_deleted(deleted(hold.job)) == [hold.job.id]
+    assert stop_deleted(sink, deleted(hold.job)) == [hold.job.id]
 
     assert state_of(backend, hold.job) is JobState.CANCELLED
     assert backend.source().claim() is None
@@ -50,9 +51,9 @@ def test_a_job_that_has_shown_nothing_yet_is_not_at_work_on_an_older_result(back
     hold = sink.hold(make_job("a"))
     hold.release()
 
-    assert sink.result_deleted(replace(deleted(hold.job), shown_by=None)) == []
+    assert stop_deleted(sink, replace(deleted(hold.job), shown_by=None)) == []
 
-    assert not claimed(backend.source()).result_deleted()
+    assert not claimed(backend.source()).unwanted()
 
 
 def test_a_parked_job_ends_at_once(backend: Backend) -> None:
@@ -61,7 +62,7 @@ def test_a_parked_job_ends_at_once(backend: Backend) -> None:
     hold.release()
     claimed(source).park("no access")
 
-    assert sink.result_deleted(deleted(hold.job)) == [hold.job.id]
+    assert stop_deleted(sink, deleted(hold.job)) == [hold.job.id]
 
     assert state_of(backend, hold.job) is JobState.CANCELLED
 
@@ -70,11 +71,11 @@ def test_a_running_jobs_worker_learns_of_it(backend: Backend) -> None:
     sink = backend.sink()
     sink.hold(make_job("a")).release()
     claim = claimed(backend.source())
-    assert not claim.result_deleted()
+    assert not claim.unwanted()
 
-    assert sink.result_deleted(deleted(claim.job)) == [claim.job.id]
+    assert stop_deleted(sink, deleted(claim.job)) == [claim.job.id]
 
-    assert claim.result_deleted()
+    assert claim.unwanted()
     assert not claim.cancel_wanted()
 
 
@@ -84,16 +85,16 @@ def test_who_takes_a_dead_workers_job_over_learns_of_it(backend: Backend) -> Non
     claim = claimed(source)
     backend.crash(source)
 
-    sink.result_deleted(deleted(claim.job))
+    stop_deleted(sink, deleted(claim.job))
 
-    assert claimed(backend.source()).result_deleted()
+    assert claimed(backend.source()).unwanted()
 
 
 def test_who_asks_for_the_work_again_starts_a_job_of_its_own(backend: Backend) -> None:
     sink, source = backend.sink(), backend.source()
     sink.hold(make_job("a")).release()
     first = claimed(source)
-    sink.result_deleted(deleted(first.job))
+    stop_deleted(sink, deleted(first.job))
 
     assert sink.peek(first.job) is None
     again = sink.hold(make_job("a"))
@@ -111,13 +112,13 @@ def test_who_asks_for_the_work_again_starts_a_job_of_its_own(backend: Backend) -
 def test_jobs_on_other_results_go_on(backend: Backend, changes: dict[str, Any]) -> None:
     sink = backend.sink()
     hold = sink.hold(make_job("a"))
-    hold.note_result(17, 1)
+    hold.note({"id": 17, "version_id": 1})
     hold.release()
     asked = replace(deleted(hold.job), shown_by=None, **changes)
 
-    assert sink.result_deleted(asked) == []
+    assert stop_deleted(sink, asked) == []
 
-    assert not claimed(backend.source()).result_deleted()
+    assert not claimed(backend.source()).unwanted()
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -125,17 +126,17 @@ def test_of_several_regions_only_the_one_with_that_result_is_stopped(backend: Ba
     sink, source = backend.sink(), backend.source()
     holds = [sink.hold(make_job("a/ä", work=area(number / 10))) for number in range(3)]
     for number, hold in enumerate(holds[:2]):
-        hold.note_result(17 + number, 1)
+        hold.note({"id": 17 + number, "version_id": 1})
     for hold in holds:
         hold.release()
     claims = [claimed(source) for _ in holds] if running else []
 
-    assert sink.result_deleted(replace(deleted(holds[0].job, "17", whole_slide=False), shown_by=None)) == [
+    assert stop_deleted(sink, replace(deleted(holds[0].job, "17", whole_slide=False), shown_by=None)) == [
         holds[0].job.id
     ]
 
     if running:
-        assert [each.result_deleted() for each in claims] == [True, False, False]
+        assert [each.unwanted() for each in claims] == [True, False, False]
     else:
         assert [state_of(backend, each.job) for each in holds][1:] == [JobState.WAITING] * 2
 
@@ -145,9 +146,9 @@ def test_a_result_that_nobody_works_on_any_more_stops_nothing(backend: Backend, 
     sink = backend.sink()
     sink.hold(make_job("a")).release()
     claim = claimed(backend.source())
-    claim.note_result(17, 1)
+    claim.note({"id": 17, "version_id": 1})
     claim.finish(JobState.DONE)
 
-    assert sink.result_deleted(deleted(claim.job, whole_slide=whole_slide)) == []
+    assert stop_deleted(sink, deleted(claim.job, whole_slide=whole_slide)) == []
 
     assert state_of(backend, claim.job) is JobState.DONE

@@ -149,7 +149,7 @@ def test_the_same_work_joins_a_job_that_runs_again(backend: Backend) -> None:
 
     assert hold.coalesced
     claim = claimed(backend.source())
-    assert (claim.job.id, claim.token()) == (job_id, "token-2")
+    assert (claim.job.id, claim.secret()) == (job_id, "token-2")
     assert backend.sink().hold(make_job("a")).coalesced
 
 
@@ -169,13 +169,13 @@ def test_a_failed_job_has_no_token_of_its_own_any_more(backend: Backend) -> None
     backend.admin().retry(job_id)
     source = backend.source()
     claim = claimed(source)
-    assert claim.token() is None
+    assert claim.secret() is None
 
     claim.park("no access")
     assert source.claim() is None
     backend.sink().hold(make_job("a", token="token-2"))
 
-    assert claimed(source).token() == "token-2"
+    assert claimed(source).secret() == "token-2"
 
 
 def test_a_failed_job_does_not_run_again_beside_the_same_work(backend: Backend) -> None:
@@ -290,7 +290,7 @@ def test_live_jobs_work_on_after_a_purge(backend: Backend) -> None:
 
     backend.admin().purge(0)
 
-    assert claim.token() == "token-2"
+    assert claim.secret() == "token-2"
     assert sink.hold(make_job("a")).coalesced
     assert sink.cancel(KEY) is not None
     claim.finish(JobState.CANCELLED)
