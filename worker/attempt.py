@@ -90,8 +90,7 @@ class Attempt:
     def _set_quality(self, info: ImageInfo, quality: Quality) -> None:
         """Set the slide's quality control; the result is stored, so nothing that hinders this undoes the job."""
         try:
-            with self._leaving.interruptible():
-                set_quality(self._quality_client(), self._app, info, quality)
+            self._leaving.run(lambda: set_quality(self._quality_client(), self._app, info, quality))
         except ClaimLost:
             raise
         except (WorkerLeaving, JobCancelled, QueueError) as why:
@@ -100,8 +99,8 @@ class Attempt:
     def _find(self, child: Callable[[], AppProcess], info: ImageInfo) -> CachedResult:
         """Have the slide analysed, and keep what is found until it is stored."""
         found = self._analyse(child, info)
-        with self._leaving.droppable():  # of a large result this takes seconds
-            record = self._publisher.final(self._trimmed(found), found.frame)
+        # Of a large result this takes seconds.
+        record = self._leaving.run(lambda: self._publisher.final(self._trimmed(found), found.frame), leave=False)
         finding = CachedResult(record=record, quality=found.result.quality, rests_on=found.rests_on)
         keep(self._workspace, self._job.id, finding)
         return finding
@@ -147,8 +146,7 @@ class Attempt:
         phi = self._settings.store_phi
         info = self._image_info
         if info is None:
-            with self._leaving.interruptible():
-                info = self._client.slide_info(self._job.slide_id, include_phi=phi)
+            info = self._leaving.run(lambda: self._client.slide_info(self._job.slide_id, include_phi=phi))
         info = info if phi else info.without_phi()
         self._workspace.keep(self._job.id, "metadata.json", info.model_dump_json(by_alias=True, indent=1).encode())
         if (frame := frame_of(info)) is not None:

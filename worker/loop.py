@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from slidehook.backoff import Backoff
-from slidehook.dpat.errors import Conflict, DpatError, DpatTimeout, DpatUnavailable, TokenExpired
+from slidehook.dpat.errors import Conflict, DpatError, DpatUnavailable, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
 from slidehook.dpat.system import service_account
 from slidehook.errors import AppError, CannotStore, ClaimLost, QueueError, SlidehookError
@@ -25,7 +25,7 @@ from worker.claim_monitor import ClaimMonitor, JobCancelled, ResultDeleted, chec
 from worker.patient_claim import PatientClaim
 from worker.publisher import Publisher
 from worker.result_cache import forget
-from worker.shutdown import Interruption, WorkerLeaving
+from worker.shutdown import Interruption, TooSlow, WorkerLeaving, check_abandoned
 from worker.tokens import JobTokens, ProvenTokens
 from worker.workspace import Workspace
 
@@ -176,7 +176,7 @@ class Worker:
         tokens = JobTokens(claim, self._account)
         # When the claim is lost, a call that is tried again must not reach the slide either.
         client = self._client(claim, ProvenTokens(tokens, claim))
-        publisher = Publisher(claim, self._registry[claim.job.app_id], client, droppable=self._leaving.droppable)
+        publisher = Publisher(claim, self._registry[claim.job.app_id], client, leaving=self._leaving)
         with publisher:
             try:
                 self._bring_to_an_end(claim, publisher, tokens, began)
@@ -193,8 +193,6 @@ class Worker:
         try:
             self._try_or_fail(claim, publisher, tokens, began)
         except (JobCancelled, ResultDeleted) as error:
-            # It may have been in the middle of a call, whose connections can then hang.
-            self._servers.replace_connections()
             self._stopped(claim, publisher, error, within_s=TELL_S)
 
     def _try_or_fail(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
@@ -211,7 +209,8 @@ class Worker:
 
     def _client(self, claim: Claim, tokens: Secrets, *, within_s: float = math.inf) -> DpatClient:
         server = self._servers.at(claim.job.address)
-        return server.client(tokens, tries=DPAT_TRIES, within_s=within_s, sleep=self._leaving.pause)
+        client = server.client(tokens, tries=DPAT_TRIES, within_s=within_s, sleep=self._leaving.pause)
+        return client.guarded_by(check_abandoned)
 
     def _try(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
         if claim.exhausted:
@@ -242,11 +241,10 @@ class Worker:
         if isinstance(why, JobCancelled):
             claim.check()  # first: waiting for the queue is not DPAT's time
             try:
-                with self._leaving.at_most(within_s, DpatTimeout("DPAT did not answer in time.")):
-                    stands = publisher.cancelled()
+                stands = publisher.cancelled(within_s=within_s)
             except TokenExpired as error:
                 raise TokenExpired(f"{why}; {error}") from error
-            except (DpatUnavailable, Conflict) as error:
+            except (DpatUnavailable, Conflict, TooSlow) as error:
                 self._tell_later(claim, str(why), error)
                 return
             except DpatError as error:
@@ -269,7 +267,7 @@ class Worker:
         claim.park(f"waiting for access: {reason}")
         log.warning("waiting for access", reason=reason)
 
-    def _tell_later(self, claim: Claim, reason: str, error: DpatError, trace: str = "") -> None:
+    def _tell_later(self, claim: Claim, reason: str, error: SlidehookError, trace: str = "") -> None:
         """Let the job wait, since the slide may not stay "in progress" because DPAT is away, or busy, just now."""
         wait_s = self._wait_s(claim, error)
         claim.retry(f"{reason}; and the slide could not be told: {error}", wait_s, trace=trace)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextvars
-import threading
+import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -15,12 +14,12 @@ from slidehook.dpat.errors import DpatError, NotFound, TokenExpired
 from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.iaapi.models import ResultRecord, Stored
 from slidehook.dpat.noted_result import NotedResult
-from slidehook.dpat.stored_result import RecordMaker, frame_of, result_of_job, says_result
-from slidehook.errors import SlidehookError
+from slidehook.dpat.stored_result import RecordMaker, ResultOnSlide, frame_of, result_of_job, says_result
 from slidehook.geometry import Frame
 from slidehook.jobs.contract import Claim
 from slidehook.result import Result
 from worker.claim_monitor import ResultDeleted
+from worker.shutdown import Call, Interruption, check_abandoned, kept
 
 UPDATE_EVERY_S = 1.0
 """The shortest time between two progress updates, in seconds."""
@@ -43,21 +42,20 @@ class Publisher:
         app: App,
         client: DpatClient,
         *,
-        droppable: Callable[[], AbstractContextManager[None]] = nullcontext,
+        leaving: Interruption,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._claim = claim
         self._clock = clock
-        self._client = client
-        self._droppable = droppable
+        self._client = client.guarded_by(check_abandoned)
+        self._leaving = leaving
         self._maker = RecordMaker(app, claim.job, frame_of(claim.job.image_info))
-        self._gate = _Gate()
-        self._result = result_of_job(client.guarded_by(self._gate.check), app, claim.record)
+        self._result = result_of_job(self._client, app, claim.record)
         self._noted = claim.record.noted is not None
         self._pending: tuple[float, str] | None = None
         self._percent = 0.0
         self._sent_at = float("-inf")
-        self._flight: _Flight | None = None
+        self._flight: Call[None] | None = None
 
     def __enter__(self) -> Publisher:
         return self
@@ -81,7 +79,7 @@ class Publisher:
         ResultDeleted, TokenExpired, ClaimLost.
         """
         if self._flight is not None:
-            if not self._flight.landed.is_set():
+            if not self._flight.ended:
                 return
             self._landed(self._flight)
         if self._pending is None or self._clock() - self._sent_at < UPDATE_EVERY_S:
@@ -90,17 +88,10 @@ class Publisher:
         self._pending = None
         self._sent_at = self._clock()
         record = self._maker.in_progress(self._percent, text)
-        gate, result = self._gate, self._result
+        result = self._result
+        self._flight = self._leaving.start(lambda: self._send(lambda: result.show(record, once=True)))
 
-        def send() -> None:
-            stored = self._shown(lambda: result.show(record, once=True))
-            with gate.held():
-                self._note(stored)
-
-        self._flight = _Flight(send)
-        self._flight.start()
-
-    def _landed(self, flight: _Flight) -> None:
+    def _landed(self, flight: Call[None]) -> None:
         self._flight = None
         if flight.error is None:
             return
@@ -116,27 +107,26 @@ class Publisher:
         """
         self._pending = None
         if self._flight is not None:
-            self._flight.landed.wait(wait_s)
+            self._flight.wait(wait_s)
 
     def abandon(self) -> None:
-        """Send no more progress, and let what is on its way send nothing further: nobody waits for it.
+        """Send no more progress, and wait for no call that is under way: it sends nothing further.
 
-        What it has sent may still be stored, but only in the place of the version that it names: never over what is
-        sent after this.
+        DPAT may still store what such a call has sent, but only in the place of the version that it names: never over
+        anything that is sent after this.
         """
         self._pending = None
-        if self._flight is None or self._flight.landed.is_set():
-            return
-        self._flight = None
-        self._gate.shut()
-        self._gate = _Gate()
-        self._result = self._result.continued(self._client.guarded_by(self._gate.check))
+        if self._flight is not None:
+            self._flight.abandon()
+            self._flight = None
+        # An abandoned call that gets its answer late writes to the former object.
+        self._result = self._result.continued(self._client)
 
     def waiting(self, why: str) -> bool:
         """Say that the job waits, and why, if DPAT can be told at all; False when it can't."""
         try:
             record = self._maker.in_progress(self._percent, why)
-            self._send_alone(lambda: self._result.show(record, once=True))
+            self._send_alone(lambda result: result.show(record, once=True))
         except DpatError as error:
             log.warning("progress not shown", reason=str(error))
             return False
@@ -154,30 +144,51 @@ class Publisher:
         """Say on the slide that and why the job failed."""
         self._end(self._maker.failed(reason))
 
-    def cancelled(self) -> str | None:
-        """Say on the slide that somebody stopped the job, if anything of it is shown there.
+    def cancelled(self, *, within_s: float = math.inf) -> str | None:
+        """Show on the slide that somebody stopped the job, if the slide shows anything of the job.
 
         A result that DPAT has stored before it could be told stands, since its user may have seen it: gives its text.
-        Raises DpatTimeout, too, when DPAT may yet store what the job has begun to show.
+        Raises DpatTimeout, too, when DPAT may yet store what the job has begun to show, and TooSlow after `within_s`
+        seconds.
         """
         self.abandon()
         self._claim.check()
-        with suppress(NotFound):  # the user has deleted it
-            if (stored := self._result.cancel(self._maker.cancelled())) is not None:
-                return says_result(stored)
-        return None
+        result, record = self._result, self._maker.cancelled()
+
+        def cancel() -> str | None:
+            with suppress(NotFound):  # the user has deleted it
+                if (stored := result.cancel(record)) is not None:
+                    return says_result(stored)
+            return None
+
+        return self._leaving.run(cancel, within_s=within_s, leave=False)
 
     def _end(self, record: ResultRecord) -> None:
-        self._send_alone(lambda: self._result.end(record))
+        self._send_alone(lambda result: result.end(record))
 
-    def _send_alone(self, send: Callable[[], Stored]) -> None:
-        """Send what no progress update may overtake or follow; a job that is to be dropped does not wait for DPAT."""
-        with self._droppable():
-            self.close(None)
-            stored = self._shown(send)
-        self._note(stored)
+    def _send_alone(self, send: Callable[[ResultOnSlide], Stored]) -> None:
+        """Send what no progress update may overtake or follow.
+
+        A job that is to be dropped does not wait for DPAT; a worker that leaves does, since the result took long to
+        compute.
+        """
+        self._pending = None
+        flight, result = self._flight, self._result
+
+        def alone() -> None:
+            if flight is not None:
+                flight.wait()
+            self._send(lambda: send(result))
+
+        self._leaving.run(alone, leave=False)
+
+    def _send(self, send: Callable[[], Stored]) -> None:
+        stored = self._shown(send)
+        with kept():
+            self._note(stored)
 
     def _shown(self, send: Callable[[], Stored]) -> Stored:
+        check_abandoned()
         self._claim.check()
         known = self._noted
         try:
@@ -194,53 +205,3 @@ class Publisher:
                 NotedResult(id=stored.id, version_id=stored.version_id, in_doubt=self._result.in_doubt).to_json()
             )
             self._noted = True
-
-
-class _Abandoned(SlidehookError):
-    """Nobody waits any more for what this was part of."""
-
-
-class _Gate:
-    """Lets one line of calls to DPAT through, until it is shut."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._is_shut = False
-
-    def check(self) -> None:
-        """Raise when it is shut."""
-        if self._is_shut:
-            raise _Abandoned("the job has been stopped")
-
-    def shut(self) -> None:
-        """Let nothing through from now on."""
-        with self._lock:
-            self._is_shut = True
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep it from being shut during this block; raises when it is shut."""
-        with self._lock:
-            self.check()
-            yield
-
-
-class _Flight(threading.Thread):
-    """One progress update on its way; `error` is what it met."""
-
-    def __init__(self, send: Callable[[], None]) -> None:
-        # A daemon: a worker that leaves does not wait for a server that sends nothing.
-        super().__init__(name="progress", daemon=True)
-        self._send = send
-        self._context = contextvars.copy_context()
-        self.error: SlidehookError | None = None
-        self.landed = threading.Event()  # unlike `join`, it can be waited for by who may be interrupted
-
-    def run(self) -> None:
-        """Send the update, with the job's id in what is logged."""
-        try:
-            self._context.run(self._send)
-        except SlidehookError as error:
-            self.error = error
-        finally:
-            self.landed.set()

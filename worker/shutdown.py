@@ -1,23 +1,32 @@
-"""How a worker is told to leave, or to drop its job, also while it waits for a server that sends nothing."""
+"""How a worker learns that it is to leave, or to drop its job, while it waits for a server that sends nothing.
+
+No exception is thrown into running code. Whatever may wait for a server runs in a thread of its own (`Call`), and the
+main thread waits for the first of three: the call has ended, the job is to stop, or the time is over.
+"""
 
 from __future__ import annotations
 
+import contextvars
+import math
+import queue
 import signal
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from slidehook.errors import SlidehookError
 
-NUDGE = signal.SIGUSR1
-"""What a thread wakes the main thread with."""
+T = TypeVar("T")
+_current: contextvars.ContextVar[Call[Any] | None] = contextvars.ContextVar("_current", default=None)
+"""The call that the running code is part of."""
 
 
 def leave_signals() -> list[signal.Signals]:
-    """Give what tells a worker to leave: SIGTERM, Ctrl-C, and a closed terminal unless `nohup` has it ignore that."""
+    """Return the signals that end a worker: SIGTERM, Ctrl-C, and a closed terminal unless `nohup` ignores that."""
     wanted = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         wanted.append(signal.SIGHUP)
@@ -25,111 +34,195 @@ def leave_signals() -> list[signal.Signals]:
 
 
 class WorkerLeaving(SlidehookError):
-    """The worker is told to leave: its job goes back to the queue, and this attempt does not count."""
+    """The worker was asked to leave: its job goes back to the queue, and this attempt does not count."""
+
+
+class TooSlow(SlidehookError):
+    """A call did not end in the time that it was given."""
+
+
+class Abandoned(SlidehookError):
+    """Nobody waits any more for the call that raises this."""
+
+
+class Call(Generic[T]):
+    """Work that may wait for a server, in a daemon thread: a worker that leaves does not wait for it.
+
+    Once it is abandoned, `check_abandoned` raises in it, and in the calls that were started in it. The thread may
+    still wait for an answer, but sends nothing further and notes nothing.
+    """
+
+    def __init__(self, work: Callable[[], T], changed: threading.Condition) -> None:
+        self._work = work
+        self._changed = changed
+        self._within = _current.get()
+        self._keeping = threading.Lock()
+        self._abandoned = False
+        self._value: list[T] = []
+        self.ended = False
+        self.error: BaseException | None = None
+        """What the work raised, once the call has ended."""
+
+    def start(self) -> None:
+        """Begin the work; what it logs carries the job's id."""
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(self._run,), name="call", daemon=True).start()
+
+    def _run(self) -> None:
+        _current.set(self)
+        try:
+            self._value.append(self._work())
+        except BaseException as error:
+            self.error = error
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end of the call, `timeout_s` seconds at most; returns whether it has ended."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.ended, timeout_s)
+
+    def result(self) -> T:
+        """Return what the work of an ended call returned, or raise what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self._value[0]
+
+    def abandon(self) -> None:
+        """Let the call send and note nothing from now on."""
+        with self._keeping:
+            self._abandoned = True
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the call, or one that it was started in, was abandoned."""
+        return self._abandoned or (self._within is not None and self._within.abandoned)
+
+    def check(self) -> None:
+        """Raise Abandoned if the call was abandoned."""
+        if self.abandoned:
+            raise Abandoned("the job has been stopped")
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Delay `abandon` until the end of this block; raises Abandoned if that came first."""
+        with self._keeping:
+            self.check()
+            yield
+
+
+def check_abandoned() -> None:
+    """Raise Abandoned if the running code is part of a call that was abandoned."""
+    if (call := _current.get()) is not None:
+        call.check()
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Delay the abandoning of the call that the running code is part of, as `Call.kept` does."""
+    call = _current.get()
+    if call is None:
+        yield
+    else:
+        with call.kept():
+            yield
 
 
 class Interruption:
-    """The wish that this process leaves, or drops its job. Both reach the main thread where it may be interrupted."""
+    """The wish that this process leaves, or drops its job. Thread-safe."""
 
     def __init__(self) -> None:
         self.asked = False
-        """Whether the worker was told to leave."""
-        self._woken = threading.Event()
-        self._interruptible = False
-        self._droppable = False
+        """Whether the worker was asked to leave."""
         self._dropped: SlidehookError | None = None
-        self._nudged = False
+        self._changed = threading.Condition()
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def listen(self) -> None:
-        """Leave on the signals of `leave_signals`; other threads may interrupt the main thread, which calls this."""
+        """Leave on the signals of `leave_signals`; the main thread calls this."""
+        threading.Thread(target=self._hear, name="signals", daemon=True).start()
         for each in leave_signals():
-            signal.signal(each, self._told)
-        signal.signal(NUDGE, self._nudge)
-        self._nudged = True
+            signal.signal(each, self._on_signal)
 
-    def _told(self, number: int, _: types.FrameType | None) -> None:
-        structlog.get_logger().info("leaving", signal=signal.Signals(number).name)
-        self.ask()
+    def _on_signal(self, number: int, _: types.FrameType | None) -> None:
+        # The main thread may hold any lock at this moment, so that only what takes none may be called.
+        self.asked = True
+        self._signals.put(number)
 
-    def _nudge(self, _: int, __: types.FrameType | None) -> None:
-        self._interrupt()
-        if self._droppable and self._dropped is not None:
-            self._droppable = False
-            raise self._dropped
-
-    def _interrupt(self) -> None:
-        if self._interruptible and (self.asked or self._dropped is not None):
-            self._interruptible = False
-            self.check()
+    def _hear(self) -> None:
+        while True:
+            number = self._signals.get()
+            structlog.get_logger().info("leaving", signal=signal.Signals(number).name)
+            self.ask()
 
     def ask(self) -> None:
-        """Tell the worker to leave; raises WorkerLeaving where it said that it may be interrupted."""
+        """Ask the worker to leave."""
         self.asked = True
-        self._woken.set()
-        self._interrupt()
+        with self._changed:
+            self._changed.notify_all()
 
     def drop(self, why: SlidehookError) -> None:
-        """Have the main thread drop its job for this reason; called from another thread."""
-        self._dropped = why
-        self._woken.set()
-        if self._nudged:
-            signal.pthread_kill(threading.main_thread().ident or 0, NUDGE)
+        """Have the job dropped for this reason."""
+        with self._changed:
+            self._dropped = why
+            self._changed.notify_all()
 
     def forget(self) -> None:
-        """Forget what was said of the job: it is over."""
+        """Forget the reason of `drop`."""
         self._dropped = None
-        if not self.asked:
-            self._woken.clear()
-        if self.asked:  # since the look above
-            self._woken.set()
 
     def check(self) -> None:
-        """Raise WorkerLeaving if the worker was told to leave, or why its job is to be dropped; for any thread."""
-        if self.asked:
+        """Raise WorkerLeaving, the reason why the job is to be dropped, or Abandoned in an abandoned call."""
+        check_abandoned()
+        self._check(leave=True)
+
+    def _check(self, *, leave: bool) -> None:
+        if leave and self.asked:
             raise WorkerLeaving("the worker was told to leave")
         if self._dropped is not None:
             raise self._dropped
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for so many seconds, or until the worker is told to leave."""
-        self._woken.wait(timeout_s)
+        """Wait for `timeout_s` seconds, or until `check` would raise."""
+        call = _current.get()
+
+        def is_over() -> bool:
+            return self.asked or self._dropped is not None or (call is not None and call.abandoned)
+
+        with self._changed:
+            self._changed.wait_for(is_over, timeout_s)
 
     def pause(self, seconds: float) -> None:
         """Sleep between two tries, unless `check` raises."""
-        self._woken.wait(seconds)
+        self.wait(seconds)
         self.check()
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let `ask` and `drop` break off what is done in this block: only what may stop at any instruction."""
-        self._interruptible = True
-        try:
-            self.check()
-            yield
-        finally:
-            self._interruptible = False
+    def start(self, work: Callable[[], T]) -> Call[T]:
+        """Begin `work` in a thread of its own."""
+        call = Call(work, self._changed)
+        call.start()
+        return call
 
-    @contextmanager
-    def droppable(self) -> Iterator[None]:
-        """Let `drop` alone break off this block: a worker that leaves still does what took so long to prepare."""
-        before, self._droppable = self._droppable, True
-        try:
-            if self._dropped is not None:
-                raise self._dropped
-            yield
-        finally:
-            self._droppable = before
+    def run(self, work: Callable[[], T], *, within_s: float = math.inf, leave: bool = True) -> T:
+        """Do `work` in a thread of its own, and return what it returns.
 
-    @contextmanager
-    def at_most(self, seconds: float, why: SlidehookError) -> Iterator[None]:
-        """Break off this block for this reason, wherever it is, when it takes longer than so many seconds."""
-        timer = threading.Timer(seconds, self.drop, (why,))
-        timer.daemon = True
-        timer.start()
-        try:
-            with self.droppable():
-                yield
-        finally:
-            timer.cancel()
-            timer.join()
-            self.forget()
+        Raises what `work` raises. The work is abandoned, wherever it is, if the worker is asked to leave
+        (WorkerLeaving; not without `leave`), if the job is to be dropped (the reason of `drop`), or after `within_s`
+        seconds (TooSlow).
+        """
+        self._check(leave=leave)
+        call = self.start(work)
+
+        def is_over() -> bool:
+            return call.ended or self._dropped is not None or (leave and self.asked)
+
+        with self._changed:
+            self._changed.wait_for(is_over, None if within_s == math.inf else within_s)
+        if call.ended:
+            return call.result()
+        call.abandon()
+        self._check(leave=leave)
+        raise TooSlow("no answer in time")

@@ -19,7 +19,7 @@ from slidehook.running.fetched_slide import FetchedSlide, needs_files
 from slidehook.settings import Settings
 from slidehook.slide import find_slide_file
 from worker.publisher import Publisher
-from worker.shutdown import Interruption
+from worker.shutdown import Interruption, check_abandoned
 from worker.workspace import Workspace
 
 DOWNLOAD, END = 20, 50
@@ -68,8 +68,7 @@ class SlideFetcher:
         return FetchedSlide(info, path, thumbnail, picture, has_tiles)
 
     def _label(self) -> Path | None:
-        with self._leaving.interruptible():
-            label = fetch_label(self._client, self._job.slide_id)
+        label = self._leaving.run(lambda: fetch_label(self._client, self._job.slide_id))
         if label is None:
             return None
         log.info("label fetched")
@@ -80,12 +79,12 @@ class SlideFetcher:
         began = time.monotonic()
 
         def received(done: int, total: int | None) -> None:
-            self._leaving.check()
+            check_abandoned()
             share = done / total if total else 0.5
             self._publisher.progress(DOWNLOAD + (END - DOWNLOAD) * share, "downloading the slide")
 
-        with self._leaving.interruptible():
-            paths = fetch_files(
+        def download() -> list[Path]:
+            return fetch_files(
                 self._client,
                 self._job.slide_id,
                 lambda: self._workspace.slide_folder(self._job.id),
@@ -93,6 +92,8 @@ class SlideFetcher:
                 room=self._workspace.room,
                 keep_names=self._store_phi,
             )
+
+        paths = self._leaving.run(download)
         size_mb = sum(path.stat().st_size for path in paths) / 1e6
         log.info("slide downloaded", files=len(paths), mb=f"{size_mb:.1f}", s=f"{time.monotonic() - began:.1f}")
         return find_slide_file(paths[0].parent)

@@ -97,10 +97,8 @@ class InterruptibleTokens:
 
     def secret(self) -> str:
         """Give the token for the next call; raises what JobTokens and `Interruption.check` raise."""
-        with self._leaving.interruptible():
-            return self._tokens.secret()
+        return self._leaving.run(self._tokens.secret)
 
     def instead_of(self, refused: str) -> str | None:
         """Return another token than the `refused` one; None when there is none. Raises as `secret` does."""
-        with self._leaving.interruptible():
-            return self._tokens.instead_of(refused)
+        return self._leaving.run(lambda: self._tokens.instead_of(refused))

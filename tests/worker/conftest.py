@@ -15,7 +15,7 @@ from slidehook.models import ImageInfo, Size, WholeSlideInput
 from slidehook.settings import Settings
 from tests.iaapi.conftest import client, dpat, server
 from tests.iaapi.little_dpat import LittleDpat
-from worker.shutdown import NUDGE, Interruption
+from worker.shutdown import Interruption
 
 __all__ = ["client", "dpat", "server"]
 
@@ -59,7 +59,7 @@ def job(dpat: LittleDpat) -> Job:
 @pytest.fixture
 def leaving() -> Iterator[Interruption]:
     """The wish to leave, heard by this process."""
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, NUDGE)}
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     leaving = Interruption()
     leaving.listen()
     yield leaving

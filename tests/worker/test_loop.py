@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from worker.claim_monitor import JobCancelled
 from worker.loop import Worker
 from worker.publisher import Publisher
 from worker.result_cache import CachedResult, keep
-from worker.shutdown import NUDGE, Interruption, WorkerLeaving
+from worker.shutdown import Interruption
 from worker.workspace import Workspace
 
 RESULTS = "/applications/wholeslide/results"
@@ -83,7 +83,7 @@ def bench(tmp_path: Path, settings: Settings, queue: FileQueue, source: FileSour
 @pytest.fixture
 def listening(bench: Bench) -> Iterator[None]:
     """Let signals reach the worker, as its command does."""
-    numbers = (signal.SIGTERM, signal.SIGINT, NUDGE)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(each) for each in numbers]
     bench.leaving.listen()
     yield
@@ -146,8 +146,7 @@ def test_a_queue_that_is_away_while_the_quality_is_set_lets_the_result_stand(
 
     def leave_or_return() -> None:
         if for_good:
-            with suppress(WorkerLeaving):  # it is for the main thread
-                bench.leaving.ask()
+            bench.leaving.ask()
         else:
             elsewhere.rename(root)
 

@@ -23,6 +23,7 @@ from tests.e2e.running import wait_for
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from worker.claim_monitor import ResultDeleted
 from worker.publisher import Publisher
+from worker.shutdown import Interruption
 from worker.tokens import JobTokens, ProvenTokens
 
 RESULTS = "/applications/wholeslide/results"
@@ -54,7 +55,7 @@ def claim(queue: FileQueue, source: FileSource, job: Job) -> Claim:
 
 @pytest.fixture
 def publisher(claim: Claim, client: DpatClient, clock: Clock) -> Publisher:
-    return Publisher(claim, WholeSlideDemo(), client, clock=clock)
+    return Publisher(claim, WholeSlideDemo(), client, leaving=Interruption(), clock=clock)
 
 
 def texts(dpat: LittleDpat) -> list[str]:
@@ -65,7 +66,7 @@ def texts(dpat: LittleDpat) -> list[str]:
 def landed(publisher: Publisher) -> None:
     """Wait for the update that is on its way, then send what waited for it, or hear what it met."""
     if publisher._flight is not None:
-        publisher._flight.join(10)
+        publisher._flight.wait(10)
     publisher.flush()
 
 
@@ -158,7 +159,9 @@ def test_an_update_that_comes_too_late_finds_its_claim_lost(
     dpat: LittleDpat, claim: Claim, settings: Settings, slow: threading.Event
 ) -> None:
     account = ProvenTokens(JobTokens(claim, None), claim)
-    publisher = Publisher(claim, WholeSlideDemo(), DpatServer(dpat.url, settings).client(account))
+    publisher = Publisher(
+        claim, WholeSlideDemo(), DpatServer(dpat.url, settings).client(account), leaving=Interruption()
+    )
     dpat.answer("PATCH", ONE, Reply(409))
     tell_first = threading.Timer(0.05, slow.set)
     tell_first.start()
@@ -275,7 +278,7 @@ def test_the_next_attempt_goes_on_with_the_same_result(
     again = source.claim()
     assert again is not None
     dpat.calls.clear()
-    finish(Publisher(again, WholeSlideDemo(), client), Result("fine"))
+    finish(Publisher(again, WholeSlideDemo(), client, leaving=Interruption()), Result("fine"))
     assert [call.method for call in dpat.calls][-1] == "PATCH"
     assert not dpat.made("POST")
     assert dpat.results[1]["displayResult"] == "fine"
@@ -309,7 +312,7 @@ def test_a_slide_whose_size_comes_later_gets_its_frame_then(
     queue.put(job.model_copy(update={"image_info": None}))
     claim = source.claim()
     assert claim is not None
-    publisher = Publisher(claim, WholeSlideDemo(), client)
+    publisher = Publisher(claim, WholeSlideDemo(), client, leaving=Interruption())
     tell(publisher, 1)
     publisher.extent(FRAME)
     publisher.extent(Frame(1, 1))
@@ -342,7 +345,9 @@ def test_a_first_update_whose_answer_was_lost_is_gone_on_with(
 def test_progress_is_sent_once_while_the_final_result_is_tried_again(
     dpat: LittleDpat, server: DpatServer, claim: Claim
 ) -> None:
-    publisher = Publisher(claim, WholeSlideDemo(), server.client("t", tries=3, sleep=lambda _: None))
+    publisher = Publisher(
+        claim, WholeSlideDemo(), server.client("t", tries=3, sleep=lambda _: None), leaving=Interruption()
+    )
     tell(publisher, 1)
     dpat.answer("PATCH", ONE, Reply(503), Reply(503), Reply(503), dpat.usual)
     dpat.answer("PUT", ONE, Reply(503))
@@ -389,7 +394,7 @@ def test_a_cancel_waits_for_no_update_and_what_was_on_its_way_sends_nothing_furt
     assert publisher.cancelled() is None
     before = len(dpat.calls)
     go_on.set()
-    flight.join(10)
+    flight.wait(10)
     assert isinstance(flight.error, SlidehookError), "DPAT took an update behind the cancel"
     assert len(dpat.calls) == before, "it was sent once more, over the cancel"
     assert dpat.results[1]["displayResult"] == "cancelled"
@@ -434,7 +439,7 @@ def test_a_final_result_that_was_stored_and_noted_stands(
     claim.give_back()
     again = source.claim()
     assert again is not None
-    assert Publisher(again, WholeSlideDemo(), client).cancelled() == "ANSWER: 42"
+    assert Publisher(again, WholeSlideDemo(), client, leaving=Interruption()).cancelled() == "ANSWER: 42"
     assert texts(dpat) == ["ANSWER: 42"]
 
 
@@ -446,10 +451,10 @@ def test_a_cancelled_job_of_which_nothing_is_seen_yet_is_looked_for_again_until_
     again = source.claim()
     assert again is not None
     with pytest.raises(DpatTimeout):
-        Publisher(again, WholeSlideDemo(), client).cancelled()
+        Publisher(again, WholeSlideDemo(), client, leaving=Interruption()).cancelled()
     later = time.time() + max(STORED_WITHIN_S, client.read_timeout_s)
     monkeypatch.setattr(time, "time", lambda: later)
-    assert Publisher(again, WholeSlideDemo(), client).cancelled() is None
+    assert Publisher(again, WholeSlideDemo(), client, leaving=Interruption()).cancelled() is None
 
 
 def test_a_cancel_while_dpat_may_be_storing_the_first_result_is_told_later(
@@ -476,5 +481,5 @@ def test_whether_there_may_be_a_second_result_is_noted_for_the_next_worker(
     assert again.record.noted is not None
     assert again.record.noted["in_doubt"], "who put the job may have sent a result, and not heard of it"
     dpat.results[2] = {**dpat.results[1], "id": 2}
-    finish(Publisher(again, WholeSlideDemo(), client), Result("fine"))
+    finish(Publisher(again, WholeSlideDemo(), client, leaving=Interruption()), Result("fine"))
     assert [each["displayResult"] for each in dpat.results.values()] == ["fine", "fine"]

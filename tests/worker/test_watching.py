@@ -10,15 +10,15 @@ from contextlib import suppress
 import pytest
 
 from slidehook.dpat.deleted_result import DeletedResult
-from slidehook.dpat.errors import DpatTimeout
 from slidehook.errors import ClaimLost
 from slidehook.jobs.contract import Claim
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job, digest
+from tests.e2e.running import wait_for
 from tests.stopping import stop_deleted
 from worker.claim_monitor import ClaimMonitor, JobCancelled, ResultDeleted, check_wanted
-from worker.shutdown import Interruption, WorkerLeaving
+from worker.shutdown import Abandoned, Call, Interruption, TooSlow, WorkerLeaving, check_abandoned, kept
 
 SOON_S = 0.02
 KEY = digest("the-cancellation")
@@ -41,8 +41,7 @@ def wait_for_a_server_that_sends_nothing(leaving: Interruption) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(10)
-        with leaving.interruptible():
-            ours.recv(1)
+        leaving.run(lambda: ours.recv(1))
 
 
 def told(leaving: Interruption, *, looks: int = 1000) -> bool:
@@ -84,8 +83,10 @@ def test_where_nothing_may_be_interrupted_the_next_look_tells(
     queue.cancel(KEY)
     with ClaimMonitor(claim, leaving, every_s=SOON_S):
         assert told(leaving)
-        with pytest.raises(JobCancelled), leaving.interruptible():
-            pytest.fail("what begins then must not begin")
+        begun: list[None] = []
+        with pytest.raises(JobCancelled):
+            leaving.run(lambda: begun.append(None))
+        assert not begun, "a call began after the job was cancelled"
 
 
 def test_what_was_said_of_one_job_is_nothing_to_the_next(
@@ -95,8 +96,7 @@ def test_what_was_said_of_one_job_is_nothing_to_the_next(
     with pytest.raises(JobCancelled), ClaimMonitor(claim, leaving, every_s=SOON_S):
         wait_for_a_server_that_sends_nothing(leaving)
     leaving.check()
-    with leaving.interruptible():
-        pass
+    assert leaving.run(lambda: "the next job") == "the next job"
 
 
 def test_a_job_that_is_wanted_is_left_alone(claim: Claim, leaving: Interruption) -> None:
@@ -137,34 +137,114 @@ def wait_for_a_lock() -> None:
         held.acquire(timeout=10)
 
 
-def test_a_block_that_takes_too_long_is_broken_off(leaving: Interruption) -> None:
+def test_a_call_that_takes_too_long_is_abandoned(leaving: Interruption) -> None:
     began = time.monotonic()
-    with pytest.raises(DpatTimeout), leaving.at_most(0.05, DpatTimeout("too long")):
-        wait_for_a_lock()
+    with pytest.raises(TooSlow):
+        leaving.run(wait_for_a_lock, within_s=0.05)
     assert time.monotonic() - began < 5
     leaving.check()
 
 
-def test_a_block_that_ends_in_time_is_not_disturbed_later(leaving: Interruption) -> None:
+def test_a_call_that_ends_in_time_is_not_disturbed_later(leaving: Interruption) -> None:
     for _ in range(200):
-        with suppress(DpatTimeout), leaving.at_most(0.001, DpatTimeout("too long")):
-            threading.Event().wait(0.001)
+        with suppress(TooSlow):
+            leaving.run(lambda: threading.Event().wait(0.001), within_s=0.001)
         leaving.check()
-        assert "Timer" not in {type(each).__name__ for each in threading.enumerate()}
 
 
-def test_what_is_droppable_alone_outlives_the_wish_that_the_worker_leaves(
+def test_a_call_returns_its_result_or_raises_its_error(leaving: Interruption) -> None:
+    assert leaving.run(lambda: 42) == 42
+    with pytest.raises(ZeroDivisionError):
+        leaving.run(lambda: 1 / 0)
+
+
+def test_a_result_that_is_there_is_returned_whatever_came_meanwhile(leaving: Interruption) -> None:
+    def work() -> str:
+        leaving.drop(JobCancelled("cancelled"))
+        return "stored"
+
+    call = leaving.start(work)
+    assert call.wait(10)
+    assert call.result() == "stored"
+
+
+def test_only_a_drop_abandons_a_call_that_does_not_leave(
     queue: FileQueue, claim: Claim, leaving: Interruption
 ) -> None:
-    with ClaimMonitor(claim, leaving, every_s=SOON_S), leaving.droppable():
+    with ClaimMonitor(claim, leaving, every_s=SOON_S):
         os.kill(os.getpid(), signal.SIGTERM)
-        done = "it goes on"
-    assert done
+        assert leaving.run(lambda: "it goes on", leave=False)
+    assert leaving.asked
     queue.cancel(KEY)
-    with pytest.raises(JobCancelled), ClaimMonitor(claim, leaving, every_s=SOON_S), leaving.droppable():
-        wait_for_a_lock()
+    with pytest.raises(JobCancelled), ClaimMonitor(claim, leaving, every_s=SOON_S):
+        leaving.run(wait_for_a_lock, leave=False)
     with pytest.raises(WorkerLeaving):
         leaving.check()
+
+
+def test_an_abandoned_call_learns_it_at_its_next_step_and_so_do_the_calls_that_it_started(
+    leaving: Interruption,
+) -> None:
+    answered = threading.Event()
+    inner: list[Call[None]] = []
+    outer: list[BaseException] = []
+
+    def wait_then_check() -> None:
+        answered.wait(10)
+        check_abandoned()
+
+    def work() -> None:
+        inner.append(leaving.start(wait_then_check))
+        try:
+            wait_then_check()
+        except Abandoned as error:
+            outer.append(error)
+
+    with pytest.raises(TooSlow):
+        leaving.run(work, within_s=0.2)
+    answered.set()
+    assert inner[0].wait(10)
+    assert isinstance(inner[0].error, Abandoned)
+    wait_for(lambda: bool(outer), "the abandoned call ends")
+
+
+def test_a_call_that_is_being_noted_is_abandoned_only_afterwards(leaving: Interruption) -> None:
+    noting, go_on = threading.Event(), threading.Event()
+    noted: list[str] = []
+
+    def work() -> None:
+        with kept():
+            noting.set()
+            go_on.wait(10)
+            noted.append("first")
+        with kept():
+            noted.append("second")
+
+    call = leaving.start(work)
+    assert noting.wait(10)
+    abandoning = threading.Thread(target=call.abandon)
+    abandoning.start()
+    abandoning.join(0.1)
+    assert abandoning.is_alive(), "it did not wait for the note"
+    go_on.set()
+    abandoning.join(10)
+    assert call.wait(10)
+    assert noted[0] == "first"
+    assert len(noted) == 2 or isinstance(call.error, Abandoned)
+
+
+def test_an_abandoned_calls_pause_ends_at_once(leaving: Interruption) -> None:
+    begun = threading.Event()
+
+    def work() -> None:
+        begun.set()
+        leaving.pause(60)
+
+    call = leaving.start(work)
+    assert begun.wait(10)
+    call.abandon()
+    assert call.wait(10)
+    assert isinstance(call.error, Abandoned)
 
 
 def test_a_pause_of_another_thread_ends_with_the_job(leaving: Interruption) -> None:
