@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
+ASIDE_AGE_S = 1.0
+"""For how long after its last write nobody removes a half-written file, in seconds: it may be renamed next."""
 
 
 def private_folder(folder: str | Path) -> None:
@@ -73,8 +77,9 @@ def replacing(path: Path, *, fsync: bool = False) -> Iterator[BinaryIO]:
     aside = Path(name)
     try:
         with os.fdopen(descriptor, "w+b") as file:
-            with contextlib.suppress(OSError):  # a share may know no modes
+            with contextlib.suppress(OSError):  # a share may know no modes, or no locks
                 os.fchmod(descriptor, PRIVATE_FILE)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with this process: see `drop_asides`
             yield file
             file.flush()
             if fsync:
@@ -90,3 +95,15 @@ def replace_private(path: Path, content: bytes, *, fsync: bool = False) -> None:
     """Give `path` this content, mode 0600: whole or not at all, as `replacing` does. Raises OSError."""
     with replacing(path, fsync=fsync) as file:
         file.write(content)
+
+
+def drop_asides(folder: Path) -> None:
+    """Remove the files that dead processes left in `folder` while they were `replacing` others.
+
+    A file whose writer lives is locked, or was written less than `ASIDE_AGE_S` ago.
+    """
+    for aside in folder.glob(".*.part"):
+        with contextlib.suppress(OSError), aside.open("r+b") as file:  # another process may be removing it as well
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(file.fileno()).st_mtime >= ASIDE_AGE_S:
+                aside.unlink()

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from slidehook.private import replace_private, replacing
+from slidehook.private import ASIDE_AGE_S, drop_asides, replace_private, replacing
 
 
 @pytest.mark.parametrize("fsync", [False, True])
@@ -59,3 +63,22 @@ def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 255)
     replace_private(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_only_the_files_that_a_dead_process_half_wrote_are_dropped(tmp_path: Path) -> None:
+    script = "import os, sys; from pathlib import Path; from slidehook.private import replacing\n"
+    script += "with replacing(Path(sys.argv[1])) as file: os.kill(os.getpid(), 9)"
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "result.json")], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    [left] = tmp_path.iterdir()
+    with replacing(tmp_path / "other.json") as file:
+        [living] = set(tmp_path.iterdir()) - {left}
+        file.write(b"whole")
+        drop_asides(tmp_path)
+        assert left.exists(), "a file as new as that may be about to take its place"
+        for each in (left, living):
+            os.utime(each, (time.time() - 2 * ASIDE_AGE_S,) * 2)
+        drop_asides(tmp_path)
+        assert not left.exists()
+        assert living.exists()
+    assert (tmp_path / "other.json").read_bytes() == b"whole"

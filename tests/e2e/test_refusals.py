@@ -174,7 +174,7 @@ def test_a_slide_id_that_looks_like_a_path_leads_nowhere(quiet_dpat: Dpat, quiet
 def test_an_address_where_nothing_is_says_so(quiet_site: Site, address: str) -> None:
     answer = requests.get(quiet_site.url + address, timeout=10)
     assert answer.status_code == 404
-    assert "nothing at this address" in answer.json()["error"]
+    assert "no such URL" in answer.json()["error"]
 
 
 def test_a_method_that_an_address_does_not_take_is_refused(quiet_site: Site) -> None:
