@@ -31,9 +31,10 @@ SIZE_TOLERANCE = 0.01
 class Slide:
     """One slide on disk: its record from DPAT, its files, and ways to read its pixels.
 
-    `path` is the file that OpenSlide opens (its companions lie beside it), None when the app's `needs` ask for none.
-    `tag` is the one that the user gave the region, for an app with tags. `pixels`: where they come from, when that is
-    neither `path` nor `origin`; closed with the slide. `told_by`: who states `info`; default: the `origin`. Close it,
+    `path`: the file that OpenSlide opens (its companions are beside it); None if the app's `needs` request none.
+    `tag`: the tag that the user gave the region, for an app with tags. `pixels`: the source of pixels if it is
+    neither `path` nor `origin`; closed with the slide. `record_source`: who states the values in `info`; default: the
+    `origin`. Close the slide,
     or use it in `with`.
     """
 
@@ -49,7 +50,7 @@ class Slide:
         origin: SlideOrigin | None = None,
         pixels: PixelSource | None = None,
         dependency: Result | None = None,
-        told_by: str = "",
+        record_source: str = "",
     ) -> None:
         self.path = path
         self.info = info
@@ -62,7 +63,7 @@ class Slide:
         self._pixels = pixels
         if pixels is None and path is None and origin is not None and origin.is_at_hand:
             self._pixels = origin.pixels(info)
-        self._told_by = told_by or (origin.title if origin is not None else "DPAT")
+        self._record_source = record_source or (origin.title if origin is not None else "DPAT")
         self.dependency = dependency
         """The result of the app named in the app's `depends_on`, in this slide's level-0 pixels; None without one."""
         self.receipt = Receipt()
@@ -163,9 +164,9 @@ class Slide:
         told = self.info.microns_per_pixel
         if self.path is None and self._pixels is None:
             # Without files nobody but DPAT says it, whether or not the slide can be read in tiles.
-            return pixel_size(None, told, told_by=self._told_by)
+            return pixel_size(None, told, record_source=self._record_source)
         source = self.pixels
-        return pixel_size(source.stated_mpp, told, told_by=self._told_by, power=source.objective_power)
+        return pixel_size(source.stated_mpp, told, record_source=self._record_source, power=source.objective_power)
 
     @property
     def mpp(self) -> float:

@@ -12,7 +12,7 @@ from slidehook.dpat.stored_result import frame_of
 from slidehook.errors import CannotStore, ClaimLost, QueueError
 from slidehook.jobs.contract import Claim
 from slidehook.models import ImageInfo
-from slidehook.pixels.bounds import origin_in_qupath
+from slidehook.pixels.bounds import qupath_origin
 from slidehook.registry.fingerprint import fingerprint_of
 from slidehook.registry.registry import Registry
 from slidehook.result import Quality, Result
@@ -108,7 +108,7 @@ class Attempt:
     def _trimmed(self, found: Analysis) -> Result:
         """Give as much of the result as DPAT can show; all of it is kept here."""
         try:
-            geojson = geojson_of(found.result, self._app.name, origin=origin_in_qupath(found.bounds))
+            geojson = geojson_of(found.result, self._app.name, origin=qupath_origin(found.bounds))
             self._workspace.keep(self._job.id, "result.geojson", geojson)
         except CannotStore as error:
             log.warning("the whole result is not kept here", reason=str(error))

@@ -178,7 +178,7 @@ class Ihc(App):
         tiles = slide.tiles(mpp=params.mpp, size=min(TILE_PX, extent), region=regions, margin=margin)
         planned = slide.receipt.tiles_read - before
         cores = len(os.sched_getaffinity(0))
-        for done, found in enumerate(ordered_map(look, tiles, threads=cores, ahead=cores, name="ihc"), 1):
+        for done, found in enumerate(ordered_map(look, tiles, threads=cores, max_pending=cores, name="ihc"), 1):
             tally.add(found)
             progress(100 * done / planned, f"{tally.all.nuclei} nuclei")
         return tally

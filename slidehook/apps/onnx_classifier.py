@@ -183,7 +183,7 @@ class OnnxClassifier(App):
 
         # The model computes while the next batch is read.
         batches = _batches(tiles, self.params.batch)
-        for places, probabilities in ordered_map(classify, batches, threads=1, ahead=2, name="model"):
+        for places, probabilities in ordered_map(classify, batches, threads=1, max_pending=2, name="model"):
             cells += places
             found.append(probabilities)
             progress(len(cells))

@@ -28,7 +28,7 @@ from slidehook.folder.local_slide import local_bounds, local_file, local_id, loc
 from slidehook.folder.overlay import NoPicture, overlay_png
 from slidehook.geometry import Frame
 from slidehook.models import ImageInfo
-from slidehook.pixels.bounds import origin_in_qupath
+from slidehook.pixels.bounds import qupath_origin
 from slidehook.private import private_folder, replace_private
 from slidehook.registry.app_reference import AppFault, check_complete, find_app
 from slidehook.registry.dependencies import DependencyMissing
@@ -93,7 +93,7 @@ def run(
             chosen = find_app(app, registry, settings)
             chosen.params = changed_params(chosen.params, read_assignments(params), source="--param")
             check_complete(chosen)
-        outlines = read_outlines(region, origin=origin_in_qupath(local_bounds(slide))) if region else []
+        outlines = read_outlines(region, origin=qupath_origin(local_bounds(slide))) if region else []
         before = _before(chosen, registry)
         limits = _unlimited if no_limits else _limited
         folder = out or Path(f"{local_id(slide)}-{chosen.id}")
@@ -229,7 +229,7 @@ def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
         private_folder(folder)
         picture.unlink(missing_ok=True)  # that of an earlier run shows another result
         files = [_write(folder / "result.json", record)]
-        geojson = geojson_of(trial.whole, app.name, origin=origin_in_qupath(trial.bounds))
+        geojson = geojson_of(trial.whole, app.name, origin=qupath_origin(trial.bounds))
         files.append(_write(folder / "result.geojson", geojson))
     except OSError as error:
         raise CannotStore(f"{folder} can't be written: {error.strerror}") from error

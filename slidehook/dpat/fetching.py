@@ -17,7 +17,7 @@ from slidehook.dpat.pictures import read_picture
 from slidehook.dpat.pixels import DpatPixels, why_no_tiles
 from slidehook.models import ImageInfo
 from slidehook.pixels.overview import THUMBNAIL_MPP, THUMBNAIL_PIXELS
-from slidehook.pixels.size import can_be_scanned
+from slidehook.pixels.size import is_plausible_mpp
 from slidehook.pixels.source import Box
 
 MAX_THUMBNAIL_PIXELS = 4096
@@ -37,7 +37,7 @@ def thumbnail_level(width: int, height: int, mpp: float | None) -> int:
     Without a plausible pixel size it is the level whose longer side is nearest to `THUMBNAIL_PIXELS`.
     """
     top = max(0, math.ceil(math.log2(max(width, height))))
-    if mpp is not None and can_be_scanned(mpp):
+    if mpp is not None and is_plausible_mpp(mpp):
         halvings = math.log2(THUMBNAIL_MPP / mpp)
     else:
         halvings = math.log2(max(width, height)) - math.log2(THUMBNAIL_PIXELS)

@@ -14,7 +14,7 @@ from slidehook.dpat.iaapi.response_limits import MAX_TILE_SIDE_PX, max_tile_byte
 from slidehook.dpat.pictures import read_picture
 from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo
-from slidehook.pixels.source import SLACK, Box, Pixels, is_rounding, resized
+from slidehook.pixels.source import LEVEL_TOLERANCE, Box, Pixels, differ_by_rounding, resized
 
 CACHE_BYTES = 128 * 1024 * 1024
 """The size of the cache of decoded tiles: some rows of a slide, so that neighbouring reads need no second call."""
@@ -72,12 +72,12 @@ class DpatPixels:
 
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
         """See `PixelSource`."""
-        wanted = min(box.width / columns, box.height / rows) * SLACK
+        wanted = min(box.width / columns, box.height / rows) * LEVEL_TOLERANCE
         down = max(0, min(self._top, math.floor(math.log2(wanted)))) if wanted >= 1 else 0
         shrink = 2**down
         left, top = round(box.x / shrink), round(box.y / shrink)
         width, height = max(1, round(box.width / shrink)), max(1, round(box.height / shrink))
-        if is_rounding((width, height), (columns, rows)):
+        if differ_by_rounding((width, height), (columns, rows)):
             width, height = columns, rows
         return resized(self._assemble(down, left, top, width, height), columns, rows)
 

@@ -17,7 +17,7 @@ from slidehook.errors import CannotStore, SlideUnreadable
 from slidehook.folder.local_slide import local_file
 from slidehook.folder.overlay import NoPicture, overlay_png
 from slidehook.models import ImageInfo, Point
-from slidehook.pixels.bounds import origin_in_qupath
+from slidehook.pixels.bounds import qupath_origin
 from slidehook.private import private_folder, write_private
 from slidehook.results.budget import within_limits
 from slidehook.results.geojson import geojson_of
@@ -145,7 +145,7 @@ class FolderDestination:
         result = sanitize_result(done.result)
         self.record = self._as_record(done)
         record = json.dumps(self.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n"
-        geojson = geojson_of(result, self._app.name, origin=origin_in_qupath(done.bounds))
+        geojson = geojson_of(result, self._app.name, origin=qupath_origin(done.bounds))
         try:
             private_folder(self.folder)
             (self.folder / PICTURE).unlink(missing_ok=True)  # that of an earlier job shows another result

@@ -15,7 +15,7 @@ from slidehook.models import ImageInfo, Input, Size
 from slidehook.models.images import FileFormat
 from slidehook.pixels.bounds import Bounds, stated_bounds
 from slidehook.pixels.overview import thumbnail_of
-from slidehook.pixels.size import believable
+from slidehook.pixels.size import plausible_mpp
 from slidehook.pixels.source import FilePixels, objective_power, stated_mpp
 from slidehook.result import Result
 from slidehook.slide import Slide, find_slide_file, open_slide
@@ -85,7 +85,7 @@ def local_slide(
             tag=tag,
             pixels=FilePixels(opened, file),
             dependency=dependency,
-            told_by=CALLER,
+            record_source=CALLER,
         )
         with slide:
             yield slide
@@ -93,7 +93,7 @@ def local_slide(
 
 def _info(path: Path, opened: OpenSlide, mpp: float | None) -> ImageInfo:
     width, height = opened.dimensions
-    if mpp is None and (stated := believable(stated_mpp(opened), objective_power(opened))) is not None:
+    if mpp is None and (stated := plausible_mpp(stated_mpp(opened), objective_power(opened))) is not None:
         mpp = sum(stated) / 2
     vendor = opened.properties.get("openslide.vendor", "")
     return ImageInfo(

@@ -1,1 +1,1 @@
-"""Reading a slide's pixels: from its file or from DPAT's tiles, at any µm per pixel, by several readers at once."""
+"""Reads a slide's pixels from its file or from DPAT's tiles, at any µm per pixel, with several threads."""

@@ -1,4 +1,4 @@
-"""Which part of a slide's file was scanned, as the file states it, and where QuPath counts places from."""
+"""The scanned part of a slide, as its file states it, and the origin of QuPath's coordinates."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NAMES = (
 class Bounds:
     """The scanned part of a slide in level-0 pixels: its upper left corner, width and height.
 
-    QuPath shows only that part of a slide whose file states it, and counts places from its corner. DPAT, and all of
-    slidehook but GeoJSON, counts them from the corner of the whole slide.
+    If the file states bounds, QuPath shows only this part and places the origin at its corner. DPAT, and slidehook
+    except in GeoJSON, place the origin at the corner of the whole slide.
     """
 
     x: int
@@ -36,13 +36,13 @@ class Bounds:
     height: int
 
 
-def origin_in_qupath(bounds: Bounds | None) -> PixelPoint:
-    """Give the corner that QuPath counts places from: that of the bounds, else of the whole slide."""
+def qupath_origin(bounds: Bounds | None) -> PixelPoint:
+    """Return QuPath's origin in level-0 pixels: the corner of the bounds, or (0, 0) without bounds."""
     return PixelPoint(0, 0) if bounds is None else PixelPoint(bounds.x, bounds.y)
 
 
 def geojson_frame(slide: OpenSlide) -> str:
-    """Say for the receipt which frame GeoJSON of a slide is in; empty where the file states no bounds at all."""
+    """Return the receipt's description of the GeoJSON frame; empty if the file states no bounds."""
     if not any(name in slide.properties for name in NAMES):
         return ""
     bounds = stated_bounds(slide)
@@ -52,7 +52,7 @@ def geojson_frame(slide: OpenSlide) -> str:
 
 
 def stated_bounds(slide: OpenSlide) -> Bounds | None:
-    """Read the bounds that a file states; None when it states none, or such as do not lie within the slide."""
+    """Return the bounds that a file states; None if it states none, or bounds that are not within the slide."""
     try:
         x, y, width, height = (int(slide.properties[name]) for name in NAMES)
     except (KeyError, ValueError):

@@ -1,4 +1,4 @@
-"""Does work in threads ahead of the one who takes its results, in order, with only so much under way at once."""
+"""Maps a function over items in threads, in order, with a bounded number of pending items."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _B = TypeVar("_B")
 
 
 def ordered_map(
-    work: Callable[[_A], _B], items: Iterable[_A], *, threads: int, ahead: int, name: str
+    work: Callable[[_A], _B], items: Iterable[_A], *, threads: int, max_pending: int, name: str
 ) -> Iterator[_B]:
-    """Give `work(item)` of each item, in order: `threads` of them at once, `ahead` of them begun but not yet taken.
+    """Yield `work(item)` for each item, in order; `threads` run at once, and at most `max_pending` results wait.
 
-    An item is taken only when there is room for it. What `work` or `items` raise is raised here; what is under way
-    then is finished, and the rest not begun.
+    Reads an item only when there is room for it. Raises what `work` or `items` raises; running calls are then
+    finished, and no further call is started.
     """
     under_way: deque[Future[_B]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     try:
         for item in items:
             under_way.append(pool.submit(work, item))
-            if len(under_way) >= ahead:
+            if len(under_way) >= max_pending:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()

@@ -1,4 +1,4 @@
-"""Where a slide's pixels come from: its file, read by OpenSlide."""
+"""Sources of a slide's pixels. This one is the slide's file, read by OpenSlide."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from PIL import Image
 
 from slidehook.errors import SlideUnreadable
 from slidehook.pixels.comparing import Level
-from slidehook.pixels.levels import Levels
+from slidehook.pixels.levels import PyramidLevels
 from slidehook.pixels.ordered_map import ordered_map
 
 Pixels = NDArray[np.uint8]
 """RGB, shape (rows, columns, 3)."""
-SLACK = 1.005
-"""By which factor a level may be coarser than asked for and still be taken as it is."""
+LEVEL_TOLERANCE = 1.005
+"""The factor by which a level may be coarser than requested and still be used unscaled."""
 ROUNDED = 100
-"""From so many pixels on, along its side, a part may have one pixel more or less than the level."""
+"""A side of at least this many pixels may differ from the requested one by a pixel."""
 
 PART_PX = 2048
-"""A larger part is read in parts of about this side, in pixels of the level, so that memory does not grow with it."""
+"""A larger region is read in parts of about this side, in pixels of the level, to limit the memory."""
 
-LARGE_TILE_PX, MOST_TILE_PX = 2048**2, 6144**2
-"""A file's tiles with more pixels than the first are decoded one at a time, with more than the second not at all."""
+LARGE_TILE_PX, MAX_TILE_PX = 2048**2, 6144**2
+"""Tiles with more pixels than the first are decoded one at a time; tiles with more than the second are refused."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Box:
 
 
 class PixelSource(Protocol):
-    """Gives parts of a slide at any size. Safe for several threads."""
+    """Returns regions of a slide at any size. Thread-safe."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,31 +59,31 @@ class PixelSource(Protocol):
 
     @property
     def stated_mpp(self) -> tuple[float, float] | None:
-        """What the source itself says of its pixels' size, across and down in µm; None when it says nothing."""
+        """The pixel size that the source itself states, across and down in µm; None if it states none."""
 
     @property
     def objective_power(self) -> float | None:
-        """What the source says of the objective's power, such as 40; None when it says nothing."""
+        """The objective's power that the source states, such as 40; None if it states none."""
 
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
-        """Read a part at a size of `columns` x `rows`; white beyond the slide. Raises SlideUnreadable, DpatError."""
+        """Read a region as `columns` x `rows` pixels, white outside the slide. Raises SlideUnreadable, DpatError."""
 
     def close(self) -> None:
-        """Give back what the source holds."""
+        """Release the source's resources."""
 
 
 class FilePixels:
-    """A slide's file as OpenSlide reads it. Only borrowed: whoever opened it closes it."""
+    """A slide's file, read by OpenSlide. The caller that opened the slide closes it."""
 
     def __init__(self, slide: OpenSlide, path: Path | None = None) -> None:
-        """Take an open slide and its path, by which it is opened once more to look at its levels (see `Levels`)."""
+        """`slide` is open; `path`: its file, which is opened again to check its levels (see `PyramidLevels`)."""
         self._slide = slide
-        # Asked for now: after one damaged part OpenSlide does not even tell these any more.
+        # Read now: after a damaged part, OpenSlide returns none of these.
         self._stated = slide.level_downsamples
         self._sizes = slide.level_dimensions
         self._tiles = [_tile_size(slide, number) for number in range(slide.level_count)]
-        self._levels = Levels(slide, path)
-        self._one_at_a_time = threading.Lock()
+        self._levels = PyramidLevels(slide, path)
+        self._large_tile_lock = threading.Lock()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,39 +93,39 @@ class FilePixels:
 
     @property
     def stated_mpp(self) -> tuple[float, float] | None:
-        """The file's own pixel size, across and down in µm; None when it states none that is a number."""
+        """The file's own pixel size, across and down in µm; None if it states no finite number."""
         return stated_mpp(self._slide)
 
     @property
     def objective_power(self) -> float | None:
-        """The power of the objective as the file states it; None when it states none that is a number."""
+        """The objective's power that the file states; None if it states no positive number."""
         return objective_power(self._slide)
 
     @property
     def opened(self) -> OpenSlide:
-        """The slide as it was opened."""
+        """The open slide."""
         return self._slide
 
     def read(self, box: Box, columns: int, rows: int) -> Pixels:
-        """See `PixelSource`; taken from the coarsest level that is fine enough, and whose scale its pixels prove."""
+        """See `PixelSource`; reads the coarsest level that is fine enough and whose scale its pixels prove."""
         return self._read(box, columns, rows)
 
     def _read(self, box: Box, columns: int, rows: int) -> Pixels:
         across, down = box.width / columns, box.height / rows
-        level = self._levels.best(min(across, down) * SLACK)
+        level = self._levels.best(min(across, down) * LEVEL_TOLERANCE)
         coarsest = max(across, down) / level.shrink
         if coarsest >= 1 and box.width * box.height > (PART_PX * level.shrink) ** 2:
             times = math.ceil(coarsest / PART_PX)
-            if times > 1:  # so coarse that what makes one pixel is a large part by itself
+            if times > 1:  # so coarse that a single pixel covers a large region
                 return resized(self._read(box, columns * times, rows * times), columns, rows)
-            return in_parts(self._read, box, columns, rows, side=int(PART_PX / coarsest))
+            return read_in_parts(self._read, box, columns, rows, side=int(PART_PX / coarsest))
         inside = (max(1, round(box.width / level.shrink)), max(1, round(box.height / level.shrink)))
-        if is_rounding(inside, (columns, rows)):
-            inside = (columns, rows)  # the level as it is
+        if differ_by_rounding(inside, (columns, rows)):
+            inside = (columns, rows)  # the level's own pixels
         return resized(self._read_level(level, box.x, box.y, inside), columns, rows)
 
     def _read_level(self, level: Level, x: float, y: float, size: tuple[int, int]) -> Pixels:
-        """Give a part of a level, by its corner in level-0 pixels; what was only padded is white."""
+        """Read a region of a level by its corner in level-0 pixels; padding becomes white."""
         is_padded = (level.columns, level.rows) != self._sizes[level.number]
         column, row = round(x / level.shrink), round(y / level.shrink)
         at = (round(x), round(y))
@@ -134,7 +134,7 @@ class FilePixels:
             stated = self._stated[level.number]
             at = (math.floor(column * stated), math.floor(row * stated))
         try:
-            with self._room(level.number):
+            with self._decoding_slot(level.number):
                 picture = self._slide.read_region(at, level.number, size)
         except OpenSlideError as error:
             raise SlideUnreadable.said_by(error, "the slide's pixels") from error
@@ -145,26 +145,26 @@ class FilePixels:
             pixels[:, max(0, level.columns - column) :] = 255
         return pixels
 
-    def _room(self, number: int) -> AbstractContextManager[object]:
-        """Keep what the file's own tiles take in memory small: of large ones, one is decoded at a time.
+    def _decoding_slot(self, number: int) -> AbstractContextManager[object]:
+        """Limit the memory for the file's own tiles: large ones are decoded one at a time.
 
-        Raises SlideUnreadable where a single one takes too much.
+        Raises SlideUnreadable if a single tile is too large.
         """
         columns, rows = self._tiles[number]
-        if columns * rows > MOST_TILE_PX:
+        if columns * rows > MAX_TILE_PX:
             raise SlideUnreadable(
-                f"the slide's file stores tiles of {columns} x {rows} pixels, which take too much memory"
+                f"the slide's file stores tiles of {columns} x {rows} pixels, which need too much memory"
             )
-        return self._one_at_a_time if columns * rows > LARGE_TILE_PX else nullcontext()
+        return self._large_tile_lock if columns * rows > LARGE_TILE_PX else nullcontext()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the slide belongs to the caller."""
 
 
-def in_parts(
+def read_in_parts(
     read: Callable[[Box, int, int], Pixels], box: Box, columns: int, rows: int, *, side: int, threads: int = 1
 ) -> Pixels:
-    """Put a part of a slide together from smaller ones, `side` pixels wide and high, that `read` gives."""
+    """Assemble a region of a slide from parts of at most `side` x `side` pixels, read by `read`."""
     across, down = box.width / columns, box.height / rows
     whole = np.empty((rows, columns, 3), np.uint8)
 
@@ -176,14 +176,16 @@ def in_parts(
 
     places = [(x, y) for y in range(0, rows, side) for x in range(0, columns, side)]
     for _ in (
-        ordered_map(fill, places, threads=threads, ahead=threads, name="parts") if threads > 1 else map(fill, places)
+        ordered_map(fill, places, threads=threads, max_pending=threads, name="parts")
+        if threads > 1
+        else map(fill, places)
     ):
         pass
     return whole
 
 
 def _tile_size(slide: OpenSlide, number: int) -> tuple[int, int]:
-    """Give the columns and rows of a level's tiles in the file; 0 x 0 in a format without tiles of one size."""
+    """Return the columns and rows of a level's tiles in the file; (0, 0) if the format has no fixed tile size."""
     try:
         columns, rows = (
             int(slide.properties[f"openslide.level[{number}].tile-{side}"]) for side in ("width", "height")
@@ -194,7 +196,7 @@ def _tile_size(slide: OpenSlide, number: int) -> tuple[int, int]:
 
 
 def stated_mpp(slide: OpenSlide) -> tuple[float, float] | None:
-    """Read a file's pixel size, across and down in µm; None when it states none, or none that is a number."""
+    """Return a file's pixel size, across and down in µm; None if it states no finite number."""
     try:
         across = float(slide.properties[PROPERTY_NAME_MPP_X])
         down = float(slide.properties[PROPERTY_NAME_MPP_Y])
@@ -204,7 +206,7 @@ def stated_mpp(slide: OpenSlide) -> tuple[float, float] | None:
 
 
 def objective_power(slide: OpenSlide) -> float | None:
-    """Read the power of the objective that a file states; None when it states none that is a number above 0."""
+    """Return the objective's power that a file states; None if it states no positive number."""
     try:
         power = float(slide.properties[PROPERTY_NAME_OBJECTIVE_POWER])
     except (KeyError, ValueError):
@@ -212,17 +214,17 @@ def objective_power(slide: OpenSlide) -> float | None:
     return power if math.isfinite(power) and power > 0 else None
 
 
-def is_rounding(inside: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Say whether two sizes differ by a pixel at most, which is too little to be worth a resizing.
+def differ_by_rounding(inside: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Whether two sizes differ by at most a pixel, too little to be worth resizing.
 
-    Of a small part a pixel is much: it would show less than was asked for, at another resolution.
+    A small region must match exactly: a pixel would change its resolution noticeably.
     """
     return all(abs(one - other) <= min(1, other / ROUNDED) for one, other in zip(inside, wanted, strict=True))
 
 
 def rgb_on_white(picture: Image.Image) -> Pixels:
-    """Give an RGBA picture's pixels as RGB, white where the slide has none."""
-    # Packed by Pillow, which takes a third of the time that converting the picture does.
+    """Return an RGBA image as RGB pixels, white where it is transparent."""
+    # Packing by Pillow takes a third of the time of converting the image.
     if np.frombuffer(picture.tobytes("raw", "A"), np.uint8).min() < 255:
         ground = Image.new("RGB", picture.size, "white")
         ground.paste(picture, mask=picture.getchannel("A"))
@@ -231,7 +233,7 @@ def rgb_on_white(picture: Image.Image) -> Pixels:
 
 
 def resized(pixels: Pixels, columns: int, rows: int) -> Pixels:
-    """Give RGB pixels at another size: averaged when it shrinks, interpolated when it grows."""
+    """Resize RGB pixels: averaged when shrinking, interpolated when enlarging."""
     if pixels.shape[:2] == (rows, columns):
         return pixels
     shrinks = pixels.shape[1] >= columns

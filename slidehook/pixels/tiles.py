@@ -1,4 +1,4 @@
-"""Walks over a slide tile by tile, with several readers ahead of the app."""
+"""Iterates over a slide tile by tile, reading ahead with several threads."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from slidehook.pixels.source import Box, Pixels, PixelSource
 Mask = NDArray[np.bool_]
 """Shape (rows, columns)."""
 AHEAD = 2
-"""How many tiles each reader may be ahead of the app."""
+"""The number of tiles per thread that are read ahead."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: `pixels` (uint8 RGB, white beyond the slide), and where it lies.
+    """One tile: `pixels` (uint8 RGB, white outside the slide) and its position.
 
-    `x`, `y`: the level-0 pixel of its upper left corner, margin not counted; `scale`: level-0 pixels per pixel of the
-    tile. `margin`: by how many pixels `pixels` reaches over each side.
+    `x`, `y`: the level-0 pixel of its upper left corner, without the margin; `scale`: level-0 pixels per pixel of the
+    tile. `margin`: the number of pixels by which `pixels` extends beyond each side.
     """
 
     x: float
@@ -37,13 +37,13 @@ class Tile:
     pixels: Pixels
 
     def to_pixel(self, column: float, row: float) -> PixelPoint:
-        """Give the level-0 pixel at a place in `pixels`."""
+        """Return the level-0 pixel of a position in `pixels`."""
         return PixelPoint(self.x + (column - self.margin) * self.scale, self.y + (row - self.margin) * self.scale)
 
     def inside(self, polygon: Polygon) -> Mask:
-        """Mark the pixels whose middle lies in `polygon` (level-0 pixels): bool, of the shape of `pixels`.
+        """Mark the pixels whose centre is inside `polygon` (level-0 pixels): bool, of the shape of `pixels`.
 
-        Of two polygons that share a side, each pixel is in one.
+        Each pixel belongs to exactly one of two polygons that share an edge.
         """
         rows, columns = self.pixels.shape[:2]
         crossings = np.zeros((rows, columns + 1), np.bool_)
@@ -51,20 +51,20 @@ class Tile:
             corners = (np.asarray(ring.coords) - (self.x, self.y)) / self.scale + self.margin - 0.5
             row, column = _crossed(corners, rows)
             np.logical_xor.at(crossings, (row, np.clip(np.ceil(column), 0, columns).astype(int)), True)
-        # A pixel is inside when the sides to its left, and through it, are odd in number.
+        # A pixel is inside if the number of edges to its left, or through it, is odd.
         return np.logical_xor.accumulate(crossings, axis=1)[:, :-1]
 
 
 @dataclass(frozen=True)
 class TilePlan:
-    """Which tiles of a grid are to be read: (x, y) of each, row by row, and how many were left out."""
+    """The tiles of a grid to read: (x, y) of each, row by row, and the number of skipped ones."""
 
     places: tuple[tuple[float, float], ...]
     left_out: int
 
 
 def _crossed(corners: NDArray[np.float64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Give the row and x of each crossing of a closed ring, corners (x, y), with the rows 0 to `rows`."""
+    """Return the row and x of each crossing of a closed ring, corners (x, y), with the rows 0 to `rows`."""
     (x0, y0), (x1, y1) = corners[:-1].T, corners[1:].T
     first = np.ceil(np.clip(np.minimum(y0, y1), 0, rows)).astype(int)
     number = np.ceil(np.clip(np.maximum(y0, y1), 0, rows)).astype(int) - first
@@ -84,9 +84,9 @@ def plan_tiles(
 ) -> TilePlan:
     """Lay a grid of tiles with `side` level-0 pixels over `area` (default: the slide).
 
-    `within`: tiles that touch none of these polygons (level-0 pixels) do not belong to the grid.
-    `where` marks what is wanted: bool (rows, columns), spread over the whole slide. A tile is wanted when more than
-    none of it is, and at least the part `least` (0…1). Raises ValueError on another dtype or shape.
+    `within`: tiles that touch none of these polygons (level-0 pixels) are not part of the grid.
+    `where`: mask of wanted pixels, bool (rows, columns), covering the whole slide. A tile is wanted if any of its
+    pixels is, and at least the fraction `least` (0…1). Raises ValueError for another dtype or shape.
     """
     if not side > 0:
         raise ValueError(f"a tile's side must be above 0, not {side}")
@@ -109,7 +109,7 @@ def plan_tiles(
 
 
 def _is_wanted(sums: NDArray[np.int64], frame: Frame, place: tuple[float, float], side: float, least: float) -> bool:
-    """Say whether enough of a tile is marked; `sums[r, c]` counts the marks above row `r` and left of column `c`."""
+    """Whether enough of a tile is marked; `sums[r, c]` counts the marks above row `r` and left of column `c`."""
     rows, columns = sums.shape[0] - 1, sums.shape[1] - 1
     left, right = (_clipped(each * columns / frame.width, columns) for each in (place[0], place[0] + side))
     top, bottom = (_clipped(each * rows / frame.height, rows) for each in (place[1], place[1] + side))
@@ -121,17 +121,17 @@ def _is_wanted(sums: NDArray[np.int64], frame: Frame, place: tuple[float, float]
 
 
 def _clipped(value: float, most: int) -> float:
-    # Rounded, so that a tile whose edge meets a mask's pixel does not reach over it by an error of arithmetic.
+    # Rounded, so that arithmetic errors do not make a tile overlap the next pixel of the mask.
     return round(min(max(value, 0.0), float(most)), 6)
 
 
 def read_tiles(
     source: PixelSource, plan: TilePlan, *, size: int, scale: float, margin: int = 0, readers: int | None = None
 ) -> Iterator[Tile]:
-    """Read the planned tiles, in order: `size` pixels wide and high at `scale` level-0 pixels per pixel.
+    """Read the planned tiles in order, each of `size` x `size` pixels at `scale` level-0 pixels per pixel.
 
-    `readers` threads (default: one for each core that this process may use) keep at most `AHEAD` tiles each in
-    memory; OpenSlide and the network work without Python's lock. Raises what the source raises.
+    `readers`: the number of threads (default: one per available core), each of which keeps at most `AHEAD` tiles in
+    memory; OpenSlide and the network release Python's lock. Raises what the source raises.
     """
     readers = readers or len(os.sched_getaffinity(0))
     full = size + 2 * margin
@@ -144,4 +144,4 @@ def read_tiles(
     if readers == 1:
         yield from map(read, plan.places)
         return
-    yield from ordered_map(read, plan.places, threads=readers, ahead=readers * AHEAD, name="tiles")
+    yield from ordered_map(read, plan.places, threads=readers, max_pending=readers * AHEAD, name="tiles")

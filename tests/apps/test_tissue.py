@@ -277,7 +277,7 @@ def test_without_a_pixel_size_there_is_no_number(section_path: Path) -> None:
 
 def test_where_file_and_record_disagree_there_is_no_number(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "slide.tiff", glass(300, 300), mpp=0.8)
-    with pytest.raises(PixelSizeUnknown, match=r"file says 0\.8 µm per pixel, but DPAT says 0\.5"):
+    with pytest.raises(PixelSizeUnknown, match=r"file states 0\.8 µm per pixel, but DPAT states 0\.5"):
         analysed(path, ImageInfo(id="S-1", microns_per_pixel=0.5))
 
 

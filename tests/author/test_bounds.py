@@ -14,7 +14,7 @@ from slidehook import PixelPoint, Result, Slide
 from slidehook.cli.main import main
 from slidehook.folder.local_slide import local_bounds, local_slide
 from slidehook.models import ImageInfo
-from slidehook.pixels.bounds import NAMES, Bounds, geojson_frame, origin_in_qupath, stated_bounds
+from slidehook.pixels.bounds import NAMES, Bounds, geojson_frame, qupath_origin, stated_bounds
 from slidehook.results.geojson import geojson_of, read_outlines
 from tests.pixels.pyramids import write_scn
 
@@ -138,4 +138,4 @@ def test_bounds_that_do_not_lie_within_the_slide_are_not_believed(slide: Path, v
         assert geojson_frame(opened) == "whole slide (the file's bounds do not lie within it)"
         opened.stated = {}
         assert geojson_frame(opened) == ""
-    assert origin_in_qupath(None) == PixelPoint(0, 0)
+    assert qupath_origin(None) == PixelPoint(0, 0)

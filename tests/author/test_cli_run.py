@@ -305,7 +305,7 @@ def test_a_resolution_that_no_scanner_makes_counts_as_not_said() -> None:
 
 def test_a_pixel_size_that_the_file_contradicts_is_refused_and_nobody_else_is_blamed() -> None:
     sentence = refused("mine.py:Square", "--mpp=0.5")
-    assert sentence == "Error: the slide's file says 0.25 µm per pixel, but the caller says 0.5."
+    assert sentence == "Error: the slide's file states 0.25 µm per pixel, but the caller states 0.5."
 
 
 def test_a_folder_whose_name_begins_as_slidehooks_is_the_authors() -> None:

@@ -207,10 +207,10 @@ def picture(kind: str, size: tuple[int, int]) -> bytes:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (picture("GIF", (256, 256)), "is no picture, JPEG or PNG"),
-        (picture("TIFF", (256, 256)), "is no picture, JPEG or PNG"),
-        (picture("BMP", (256, 256)), "is no picture, JPEG or PNG"),
-        (picture("PPM", (256, 256)), "is no picture, JPEG or PNG"),
+        (picture("GIF", (256, 256)), "is not a valid JPEG or PNG image"),
+        (picture("TIFF", (256, 256)), "is not a valid JPEG or PNG image"),
+        (picture("BMP", (256, 256)), "is not a valid JPEG or PNG image"),
+        (picture("PPM", (256, 256)), "is not a valid JPEG or PNG image"),
         (picture("JPEG", (256, 256))[:400], "or a broken one"),
         (picture("PNG", (259, 256)), "259 x 256 pixels, over 258 x 258"),
         (picture("JPEG", (256, 20_000)), "256 x 20000 pixels, over 258 x 258"),

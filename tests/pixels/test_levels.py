@@ -12,7 +12,7 @@ from openslide import OpenSlide
 from slidehook import Slide
 from slidehook.apps.tissue import Tissue, TissueParams
 from slidehook.models import ImageInfo
-from slidehook.pixels.levels import Levels
+from slidehook.pixels.levels import PyramidLevels
 from slidehook.pixels.source import Box, FilePixels, Pixels
 from slidehook.running.run_app import run_app
 from tests.apps.slides import tissue
@@ -35,9 +35,9 @@ def picture() -> Pixels:
 def usable(path: Path) -> dict[int, float]:
     """Give the levels of a file that are used at some scale, with theirs."""
     with OpenSlide(path) as slide:
-        levels = Levels(slide, path)
+        levels = PyramidLevels(slide, path)
         found = [levels.best(scale) for scale in np.geomspace(1, 100, 30)]
-    return {each.number: each.shrink for each in found}
+    return {each.number: each.downsample for each in found}
 
 
 def where(pixels: Pixels) -> tuple[float, float, float, float]:
@@ -51,11 +51,11 @@ def assert_in_place(path: Path, shrinks: tuple[float, ...] = (1.9, 2, 4, 7.7, 8,
     """Whatever the scale, the square of tissue lies where it is, and beyond the slide all is white."""
     with OpenSlide(path) as slide:
         source = FilePixels(slide, path)
-        for shrink in shrinks:
-            pixels = source.read(Box(0, 0, WIDTH, HEIGHT), round(WIDTH / shrink), round(HEIGHT / shrink))
-            assert where(pixels) == pytest.approx(PLACE, abs=2.5 * shrink / HEIGHT), shrink
-            x, y = (side + shrink for side in source.size)
-            beyond = source.read(Box(x, y, 40 * shrink, 40 * shrink), 40, 40)
+        for downsample in shrinks:
+            pixels = source.read(Box(0, 0, WIDTH, HEIGHT), round(WIDTH / downsample), round(HEIGHT / downsample))
+            assert where(pixels) == pytest.approx(PLACE, abs=2.5 * downsample / HEIGHT), downsample
+            x, y = (side + downsample for side in source.size)
+            beyond = source.read(Box(x, y, 40 * downsample, 40 * downsample), 40, 40)
             assert (beyond == 255).all()
 
 
@@ -181,5 +181,5 @@ def test_several_threads_look_at_the_levels_once(picture: Pixels, tmp_path: Path
     first, *lower = halves(picture, 3)
     path = write_levels(tmp_path / "padded.tiff", [first, *(padded(each) for each in lower)])
     with OpenSlide(path) as slide, ThreadPoolExecutor(8) as pool:
-        levels = Levels(slide, path)
+        levels = PyramidLevels(slide, path)
         assert len({id(each) for each in pool.map(levels.best, [8.0] * 32)}) == 1
