@@ -57,7 +57,7 @@ class Level:
 class LevelReader:
     """Reads grey patches of a slide's levels; used in `with`.
 
-    `path`: the slide's file, which is opened again for this, since an OpenSlide object stops reading after it has met a
+    `path`: the slide's file, opened again for this, since an OpenSlide object stops reading after it has met a
     damaged part. Without `path`, `slide` itself is read.
     """
 

@@ -34,12 +34,12 @@ def thumbnail_of(slide: OpenSlide, path: Path | None = None) -> Image.Image:
     """Return an RGB overview of an open slide, at about `THUMBNAIL_MPP`. Raises SlideUnreadable."""
     stated = plausible_mpp(stated_mpp(slide), objective_power(slide))
     longest = max(slide.dimensions)
-    shrink = THUMBNAIL_MPP * 2 / sum(stated) if stated is not None else longest / THUMBNAIL_PIXELS
-    return picture_of(slide, path, longest / max(1.0, shrink))
+    downsample = THUMBNAIL_MPP * 2 / sum(stated) if stated is not None else longest / THUMBNAIL_PIXELS
+    return picture_of(slide, path, longest / max(1.0, downsample))
 
 
 def picture_of(slide: OpenSlide, path: Path | None, longest_px: float) -> Image.Image:
     """Return an RGB overview whose longer side is about `longest_px`, at most the slide's. Raises SlideUnreadable."""
-    shrink = max(1.0, max(slide.dimensions) / longest_px)
-    columns, rows = (max(1, round(each / shrink)) for each in slide.dimensions)
+    downsample = max(1.0, max(slide.dimensions) / longest_px)
+    columns, rows = (max(1, round(each / downsample)) for each in slide.dimensions)
     return Image.fromarray(read_whole(FilePixels(slide, path), slide.dimensions, columns, rows))

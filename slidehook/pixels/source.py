@@ -22,7 +22,7 @@ from openslide import (
 from PIL import Image
 
 from slidehook.errors import SlideUnreadable
-from slidehook.pixels.comparing import Level
+from slidehook.pixels.level_similarity import Level
 from slidehook.pixels.levels import PyramidLevels
 from slidehook.pixels.ordered_map import ordered_map
 
@@ -113,13 +113,13 @@ class FilePixels:
     def _read(self, box: Box, columns: int, rows: int) -> Pixels:
         across, down = box.width / columns, box.height / rows
         level = self._levels.best(min(across, down) * LEVEL_TOLERANCE)
-        coarsest = max(across, down) / level.shrink
-        if coarsest >= 1 and box.width * box.height > (PART_PX * level.shrink) ** 2:
+        coarsest = max(across, down) / level.downsample
+        if coarsest >= 1 and box.width * box.height > (PART_PX * level.downsample) ** 2:
             times = math.ceil(coarsest / PART_PX)
             if times > 1:  # so coarse that a single pixel covers a large region
                 return resized(self._read(box, columns * times, rows * times), columns, rows)
             return read_in_parts(self._read, box, columns, rows, side=int(PART_PX / coarsest))
-        inside = (max(1, round(box.width / level.shrink)), max(1, round(box.height / level.shrink)))
+        inside = (max(1, round(box.width / level.downsample)), max(1, round(box.height / level.downsample)))
         if differ_by_rounding(inside, (columns, rows)):
             inside = (columns, rows)  # the level's own pixels
         return resized(self._read_level(level, box.x, box.y, inside), columns, rows)
@@ -127,7 +127,7 @@ class FilePixels:
     def _read_level(self, level: Level, x: float, y: float, size: tuple[int, int]) -> Pixels:
         """Read a region of a level by its corner in level-0 pixels; padding becomes white."""
         is_padded = (level.columns, level.rows) != self._sizes[level.number]
-        column, row = round(x / level.shrink), round(y / level.shrink)
+        column, row = round(x / level.downsample), round(y / level.downsample)
         at = (round(x), round(y))
         if is_padded:
             # OpenSlide divides by the scale that the file states. Rounded down, so that no padding is blended in.
