@@ -1,4 +1,4 @@
-"""Decodes pictures from DPAT: JPEG or PNG by their content, up to a size limit."""
+"""Images that DPAT sends: JPEG or PNG, recognised by their content, with a limited size."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FORMATS = ("JPEG", "PNG")
 
 
 def read_picture(content: bytes, what: str, *, max_px: tuple[int, int]) -> Image.Image:
-    """Decode a picture to RGB; `max_px` is the largest width and height, checked before any pixel is decoded.
+    """Decode an image to RGB. `max_px`: the largest width and height, checked before any pixel is decoded.
 
-    Raises Malformed, with `what` in its message, on a larger picture, another format, or a broken file.
+    Raises Malformed, whose message starts with `what`, if the image is larger, of another format, or damaged.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
@@ -23,6 +23,6 @@ def read_picture(content: bytes, what: str, *, max_px: tuple[int, int]) -> Image
                 raise Malformed(f"{what} has {size}.")
             return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        # Pillow's errors for other formats, broken files and huge sizes. Their texts are left out, because they may
-        # contain bytes of the picture.
-        raise Malformed(f"{what} is no picture, JPEG or PNG, or a broken one.") from error
+        # Pillow raises these for data that is not an image, is damaged, or claims to be huge. Its own message is not
+        # repeated, because it may contain bytes of the image.
+        raise Malformed(f"{what} is not a valid JPEG or PNG image.") from error

@@ -188,7 +188,7 @@ def test_without_a_pixel_size_there_is_no_number(tmp_path: Path) -> None:
 
 
 def test_where_file_and_record_disagree_there_is_no_number(half_path: Path) -> None:
-    with pytest.raises(PixelSizeUnknown, match=r"but DPAT says 0\.25"):
+    with pytest.raises(PixelSizeUnknown, match=r"but DPAT states 0\.25"):
         analysed(half_path, ImageInfo(id="S-1", microns_per_pixel=0.25))
 
 

@@ -234,7 +234,7 @@ def test_without_a_pixel_size_nothing_is_counted(section: Path) -> None:
 def test_without_a_sure_pixel_size_nothing_is_counted(on_slide: Callable[..., Path], picture: Pixels) -> None:
     with pytest.raises(PixelSizeUnknown, match="1000 µm per pixel"):
         analysed(on_slide(picture, mpp=1000.0))
-    with pytest.raises(PixelSizeUnknown, match=r"DPAT says 0\.5"):
+    with pytest.raises(PixelSizeUnknown, match=r"DPAT states 0\.5"):
         analysed(on_slide(picture), info=ImageInfo(id="S-1", microns_per_pixel=0.5))
 
 

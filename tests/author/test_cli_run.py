@@ -284,7 +284,7 @@ def test_a_slide_that_can_not_be_read_is_refused() -> None:
 
 def test_a_slide_that_does_not_say_its_pixel_size_needs_to_be_told() -> None:
     tifffile.imwrite("untold.tiff", np.full((300, 300, 3), 200, np.uint8), tile=(256, 256), photometric="rgb")
-    assert "how large its pixels are: say it with --mpp" in refused("mine.py:Square", slide="untold.tiff")
+    assert "the caller states the pixel size: say it with --mpp" in refused("mine.py:Square", slide="untold.tiff")
     found = run("mine.py:Square", "--mpp=0.5", slide="untold.tiff")
     assert found.exit_code == 0, found.output
     assert "Pixel size from the caller" in " ".join(found.stdout.split())

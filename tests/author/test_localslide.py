@@ -69,7 +69,7 @@ def test_a_pixel_size_is_told_for_a_file_that_says_none(tmp_path: Path) -> None:
 
 
 def test_a_told_pixel_size_that_the_file_contradicts_is_not_believed(grey: Path) -> None:
-    with local_slide(grey, mpp=0.5) as slide, pytest.raises(PixelSizeUnknown, match=r"but the caller says 0\.5"):
+    with local_slide(grey, mpp=0.5) as slide, pytest.raises(PixelSizeUnknown, match=r"but the caller states 0\.5"):
         _ = slide.mpp
 
 

@@ -124,7 +124,7 @@ def test_tiles_that_take_too_much_memory_are_refused(
     with OpenSlide(path) as slide:
         monkeypatch.setattr("slidehook.pixels.source.LARGE_TILE_PX", 256)
         assert picture_of(slide, path, 96).size == (96, 72)
-        monkeypatch.setattr("slidehook.pixels.source.MOST_TILE_PX", 256 * 255)
+        monkeypatch.setattr("slidehook.pixels.source.MAX_TILE_PX", 256 * 255)
         with pytest.raises(SlideUnreadable, match="stores tiles of 256 x 256 pixels, which need too much memory"):
             picture_of(slide, path, 96)
 

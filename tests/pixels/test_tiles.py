@@ -292,7 +292,7 @@ def test_a_slide_of_unknown_pixel_size_has_no_tiles(sample_slides: Path) -> None
     info = ImageInfo(id="immuno", microns_per_pixel=0.5)
     with (
         Slide(sample_slides / "immuno.tiff", info) as slide,
-        pytest.raises(PixelSizeUnknown, match=r"DPAT says 0\.5"),
+        pytest.raises(PixelSizeUnknown, match=r"DPAT states 0\.5"),
     ):
         slide.tiles(mpp=1, size=256)
 
