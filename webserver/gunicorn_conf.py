@@ -17,7 +17,7 @@ from webserver.port_check import check_address
 protect_output()  # before gunicorn attaches its loggers to sys.stderr and sys.stdout
 try:
     _settings = read_settings()
-    Layout(_settings.queue_dir)  # here one sentence says what is wrong with it; in a worker it were a traceback
+    Layout(_settings.queue_dir)  # here an error is one sentence; in a worker it would be a traceback
     check_writable(_settings.queue_dir)
     check_address(_settings, sys.argv[1:])
 except SlidehookError as error:
