@@ -133,6 +133,8 @@ class AppCrashed(AppError):
     """The app's process died, as of a signal."""
 
     retryable = True
+    signal_number: int = 0
+    """The signal that it died of; 0: it ended by itself."""
 
 
 class AppChanged(AppError):

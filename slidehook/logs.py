@@ -53,10 +53,10 @@ def _write_traceback(out: TextIO, error: Any) -> None:
     out.write(plain_lines(written.getvalue(), INDENT))
 
 
-def set_up_logging(*, timed: bool = True) -> None:
+def set_up_logging(*, timed: bool = True, least: int = logging.INFO) -> None:
     """Make structlog write time, level, event and values; in colour on a terminal only.
 
-    `timed=False` leaves out the time, for a process whose lines another one logs.
+    `timed=False` leaves out the time, for a process whose lines another one logs. `least`: the lowest level written.
     """
     file = sys.stderr
     time = [structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)] if timed else []
@@ -73,6 +73,6 @@ def set_up_logging(*, timed: bool = True) -> None:
                 exception_formatter=_write_traceback,
             ),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=lambda *_: _Lines(file),
     )

@@ -17,7 +17,6 @@ from slidehook.cli.jobs import jobs
 from slidehook.cli.run import run
 from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_VERSION
 from slidehook.errors import SettingsInvalid, SlidehookError, SlideUnreadable
-from slidehook.folder.crash import go_on_in_a_child
 from slidehook.registry.fingerprint import fingerprint
 from slidehook.registry.registry import load_apps
 from slidehook.settings import read_settings
@@ -40,8 +39,6 @@ class _Group(click.Group):
             sys.exit(0)  # the reader, such as `head`, has seen enough
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        if not args and not kwargs and sys.argv[1:2] == ["run"]:
-            go_on_in_a_child()  # this is the program, not a call in another one
         try:
             return super().main(*args, **kwargs)
         except OSError as error:

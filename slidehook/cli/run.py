@@ -2,50 +2,55 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import signal
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-import slidehook
 from slidehook.app import App
 from slidehook.dpat.iaapi.models import ResultRecord
 from slidehook.dpat.stored_result import frame_of
-from slidehook.errors import AppError, CannotStore, PixelSizeUnknown, SlideUnreadable
-from slidehook.folder.limits import limited
-from slidehook.folder.local_run import Trial, drawn_by, try_app
-from slidehook.folder.local_slide import local_bounds, local_file, local_id, local_info
-from slidehook.folder.overlay import NoPicture, overlay_png
+from slidehook.errors import AppCrashed, AppError, PixelSizeUnknown, SlideUnreadable
+from slidehook.folder.destination import FolderDestination, LocalWork
+from slidehook.folder.local_run import LocalRun, drawn_by
+from slidehook.folder.local_slide import local_bounds, local_id, local_info
 from slidehook.geometry import Frame
-from slidehook.models import ImageInfo
+from slidehook.logs import set_up_logging
+from slidehook.models import ImageInfo, Input
 from slidehook.pixels.bounds import qupath_origin
-from slidehook.private import private_folder, replace_private
+from slidehook.regions import regions_of
 from slidehook.registry.app_reference import AppFault, check_complete, find_app
 from slidehook.registry.dependencies import DependencyMissing
 from slidehook.registry.params import changed_params, read_assignments
 from slidehook.registry.registry import Registry, load_apps
-from slidehook.result import Progress
-from slidehook.results.geojson import Outline, geojson_of, read_outlines
-from slidehook.results.sanitize import clipped
+from slidehook.results.geojson import read_outlines
+from slidehook.running.author_trace import author_trace
+from slidehook.running.child import APP_HAS_A_FAULT
 from slidehook.settings import read_settings
+from slidehook.systems import Done
 from slidehook.terminal import plain
 
-Limits = Callable[[App], AbstractContextManager[None]]
-"""What holds an app to the time and memory that it may take."""
-_PACKAGE = Path(slidehook.__file__).parent
 PIPE_WIDTH = 160
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells count."""
+HINTS = {
+    signal.SIGSEGV: "native code has a fault",
+    signal.SIGBUS: "native code has a fault, or a file that it reads was cut",
+    signal.SIGABRT: "native code gave up",
+    signal.SIGILL: "native code was built for another processor",
+    signal.SIGFPE: "native code divided by zero",
+    signal.SIGKILL: "perhaps the system had no memory left",
+}
+"""Why an app's process may have died of a signal."""
 
 
 @click.command()
@@ -86,6 +91,7 @@ def run(
 
     The app's timeout (else JOB_TIMEOUT) and its memory_gb hold as they do in a worker.
     """
+    set_up_logging(least=logging.CRITICAL)  # the terminal is the app's
     try:
         settings = read_settings()
         registry = load_apps(settings)
@@ -94,47 +100,59 @@ def run(
             chosen.params = changed_params(chosen.params, read_assignments(params), source="--param")
             check_complete(chosen)
         outlines = read_outlines(region, origin=qupath_origin(local_bounds(slide))) if region else []
-        before = _before(chosen, registry)
-        limits = _unlimited if no_limits else _limited
-        folder = out or Path(f"{local_id(slide)}-{chosen.id}")
-        _check_folder(folder)
-        trial = _try(chosen, before, slide, outlines=outlines, tag=tag, mpp=mpp, limits=limits)
-        files = _keep(folder, chosen, slide, trial)
+        _check_dependencies(chosen, registry)
+        info = local_info(slide, mpp=mpp)
+        drawn = drawn_by(chosen, outlines, tag, _frame(info))
+        to = _destination(out or Path(f"{local_id(slide)}-{chosen.id}"), chosen, slide, info, drawn)
+        to.check()
+        done = _analyse(LocalRun(chosen, slide, registry, settings, drawn, mpp, limited=not no_limits), info)
+        to.end(done)
+        to.follow_up(done)
     except KeyboardInterrupt:
         click.echo("stopped; nothing was written", err=True)
         sys.exit(INTERRUPTED)
-    _print(trial.record, files)
+    if to.record is not None:
+        _print(to.record, to.files)
 
 
-def _try(
-    app: App,
-    before: list[App],
-    slide: Path,
-    *,
-    outlines: list[Outline],
-    tag: str | None,
-    mpp: float | None,
-    limits: Limits,
-) -> Trial:
-    info = local_info(slide, mpp=mpp)
-    drawn = drawn_by(app, outlines, tag, _frame(info))
+def _destination(folder: Path, app: App, slide: Path, info: ImageInfo, drawn: Input) -> FolderDestination:
+    frame = _frame(info)
+    regions = [each.in_result(frame) for each in regions_of(drawn, frame)]
+    work = LocalWork(app.id, info.id)
+    return FolderDestination(
+        folder, work, app, slide=slide, drawn=regions, warn=lambda said: click.echo(plain(said), err=True)
+    )
+
+
+def _analyse(run: LocalRun, info: ImageInfo) -> Done:
     try:
-        with _progress() as bars, _traced():
-            trial = try_app(
-                app, before, slide, drawn=drawn, mpp=mpp, progress=lambda each: _bar(bars, each), limits=limits
-            )
-            for task in bars.task_ids:
-                bars.update(task, completed=100, description="done")
-            return trial
+        with _progress() as bars:
+            shown = _Bars(bars)
+            done = run.analyse(shown.show)
+            shown.done()
+            return done
     except PixelSizeUnknown as error:
         if info.microns_per_pixel is not None:
             raise
         raise PixelSizeUnknown(f"{error}: say it with --mpp") from error
+    except AppCrashed as error:
+        if not error.signal_number:
+            raise
+        number = signal.Signals(error.signal_number)
+        hint = f": {HINTS[number]}" if number in HINTS else ""
+        click.echo(f"Error: the process in which the app ran was killed by {number.name}{hint}.", err=True)
+        sys.exit(128 + number)
+    except AppError as error:
+        if not error.trace:
+            raise
+        click.echo(error.trace, err=True, nl=False)
+        sentence = str(error).replace(APP_HAS_A_FAULT, f"the app {run.app.id} has a fault", 1)
+        raise AppFault(sentence) from error
 
 
-def _before(app: App, registry: Registry) -> list[App]:
+def _check_dependencies(app: App, registry: Registry) -> None:
     try:
-        return registry.before(app)
+        registry.before(app)
     except DependencyMissing as error:
         raise DependencyMissing(f"the app {app.id}: {error}") from error
 
@@ -146,20 +164,6 @@ def _frame(info: ImageInfo) -> Frame:
     return frame
 
 
-def _limited(app: App) -> AbstractContextManager[None]:
-    timeout_s = app.timeout or app.settings.job_timeout.total_seconds()
-    return limited(timeout_s=timeout_s, memory_gb=app.memory_gb, last_words=_last_words)
-
-
-def _unlimited(_: App) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-def _last_words(error: AppError) -> None:
-    Console(stderr=True).show_cursor()  # the progress bar hides it
-    click.echo(f"\nError: {plain(str(error))}.", err=True)
-
-
 @contextmanager
 def _traced() -> Iterator[None]:
     """Show the traceback of what an author's code raises, from that code on."""
@@ -167,19 +171,8 @@ def _traced() -> Iterator[None]:
         yield
     except AppFault as fault:
         if (cause := fault.__cause__) is not None:
-            trace = cause.__traceback__
-            while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
-                trace = trace.tb_next
-            traceback.print_exception(cause.with_traceback(trace))
+            click.echo(author_trace(cause), err=True, nl=False)
         raise
-
-
-def _is_ours(file: str) -> bool:
-    """Say whether a line of a traceback is slidehook's own, or of Python's import."""
-    path = Path(file)
-    return file.startswith("<frozen") or (
-        path.is_relative_to(_PACKAGE) and not path.is_relative_to(_PACKAGE / "apps")
-    )
 
 
 # --- progress
@@ -190,64 +183,32 @@ def _progress() -> Iterator[Bars]:
     with Bars(
         TextColumn("{task.fields[app]}"), BarColumn(40), TaskProgressColumn(),
         TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=Console(stderr=True),
+        auto_refresh=False,  # so that a debugger has the terminal to itself
     ) as bars:  # fmt: skip
         yield bars
 
 
-def _bar(bars: Bars, app: App) -> Progress:
-    task = bars.add_task("", total=100, app=app.id)
+class _Bars:
+    """A bar for each app, in the order in which they are run."""
 
-    def show(percent: float, text: str = "") -> None:
-        bars.update(task, completed=max(0.0, min(100.0, float(percent))), description=clipped(str(text)))
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
 
-    return show
+    def show(self, app: App, percent: float, text: str) -> None:
+        if app.id not in self._tasks:
+            self.done()
+            self._tasks[app.id] = self._bars.add_task("", total=100, app=app.id)
+        self._bars.update(
+            self._tasks[app.id], completed=max(0.0, min(100.0, percent)), description=text, refresh=True
+        )
+
+    def done(self) -> None:
+        for task in self._tasks.values():
+            self._bars.update(task, completed=100, description="done", refresh=True)
 
 
 # --- what is left behind
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise CannotStore where the folder can't be made or written; leaves nothing, for the analysis may fail."""
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        private_folder(folder)
-        try:
-            with TemporaryFile(dir=folder):
-                pass
-        finally:
-            for each in made:
-                each.rmdir()
-    except OSError as error:
-        raise CannotStore(f"{folder} can't be written: {error.strerror}") from error
-
-
-def _keep(folder: Path, app: App, slide: Path, trial: Trial) -> list[Path]:
-    """Write the files; the picture last, since nothing that drawing does may cost the result."""
-    record = json.dumps(trial.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n"
-    picture = folder / "overlay.png"
-    try:
-        private_folder(folder)
-        picture.unlink(missing_ok=True)  # that of an earlier run shows another result
-        files = [_write(folder / "result.json", record)]
-        geojson = geojson_of(trial.whole, app.name, origin=qupath_origin(trial.bounds))
-        files.append(_write(folder / "result.geojson", geojson))
-    except OSError as error:
-        raise CannotStore(f"{folder} can't be written: {error.strerror}") from error
-    try:
-        content, amiss = overlay_png(local_file(slide), trial.record, trial.drawn)
-        if amiss:
-            click.echo(plain(amiss), err=True)
-        files.insert(1, _write(picture, content))
-    except (NoPicture, SlideUnreadable) as error:
-        click.echo(f"The result is complete, but {picture} could not be drawn: {plain(str(error))}.", err=True)
-    except OSError as error:
-        click.echo(f"The result is complete, but {picture} can't be written: {error.strerror}.", err=True)
-    return files
-
-
-def _write(path: Path, content: bytes) -> Path:
-    replace_private(path, content)
-    return path
 
 
 def _print(record: ResultRecord, files: list[Path]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -34,6 +36,18 @@ Warn = Callable[[str], None]
 
 def _ignore(*_: object) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """What a destination reads of a job that no queue has. See `slidehook.systems.Work`."""
+
+    app_id: str
+    slide_id: str
+    id: str = ""
+    context: dict[str, Any] | None = None
+    created_at: float = 0.0
+    image_info: ImageInfo | None = None
 
 
 class FolderDestination:

@@ -1,44 +1,36 @@
-"""Tries an app on a slide of this machine, as a worker would run it, but without any server."""
+"""Runs an app on a slide of this machine: the worker's own chain, between a folder's origin and its destination."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from slidehook.app import App, MultiArea, TaggedPolygon, WholeSlide
-from slidehook.dpat.iaapi.models import ResultData, ResultRecord
-from slidehook.dpat.records import shown
-from slidehook.errors import AppChanged, BadRequest, SlidehookError
-from slidehook.folder.local_slide import local_slide
+from slidehook.errors import BadRequest
+from slidehook.folder.local_slide import local_file, local_id
+from slidehook.folder.origin import FolderOrigin
 from slidehook.geometry import Frame
-from slidehook.models import Input, Point, WholeSlideInput
+from slidehook.models import Input, WholeSlideInput
 from slidehook.models.base import Polygon
+from slidehook.models.images import ImageInfo
 from slidehook.models.inputs import MultiAreaInput, PolygonContent, PolygonsContent, TaggedPolygonInput
-from slidehook.pixels.bounds import Bounds
-from slidehook.regions import regions_of, tag_of
-from slidehook.registry.app_reference import AppFault
-from slidehook.registry.fingerprint import fingerprint, resting_on
-from slidehook.result import Progress, Result
-from slidehook.results.budget import within_limits
+from slidehook.private import write_private
+from slidehook.regions import regions_of
+from slidehook.registry.registry import Registry
 from slidehook.results.geojson import Outline
-from slidehook.results.sanitize import in_words, sanitize_result
-from slidehook.running.run_app import certain_mpp, run_app
-from slidehook.slide import Slide
+from slidehook.running.app_process import AppProcess
+from slidehook.running.chain import Chain
+from slidehook.running.dependency_cache import DependencyCache
+from slidehook.running.desk import Desk
+from slidehook.running.fetched_slide import FetchedSlide
+from slidehook.settings import Settings
+from slidehook.systems import Done, OneSecret, OriginTicket
 
-
-@dataclass(frozen=True)
-class Trial:
-    """What an app found: all of it, and as DPAT would be sent it; and the regions drawn, in result coordinates.
-
-    `bounds`: the part of the slide that its file says was scanned; None when it says none.
-    """
-
-    whole: Result
-    record: ResultRecord
-    drawn: list[list[Point]]
-    bounds: Bounds | None = None
+Progress = Callable[[App, float, str], None]
+"""Shows how far an app is: 0…100, and a few words."""
 
 
 def drawn_by(app: App, outlines: Sequence[Outline], tag: str | None, frame: Frame) -> Input:
@@ -82,67 +74,100 @@ def _tag_place(wanted: TaggedPolygon, tag: str | None, name: str) -> int | None:
     raise BadRequest(f"{told}: --tag takes {' or '.join(tags) or 'none'}")
 
 
-def try_app(
-    app: App,
-    before: Sequence[App],
-    path: Path,
-    *,
-    drawn: Input,
-    mpp: float | None,
-    progress: Callable[[App], Progress],
-    limits: Callable[[App], AbstractContextManager[None]] = lambda _: nullcontext(),
-) -> Trial:
-    """Run the apps that `app` rests on, and then itself, on the slide at `path` (a file, or a folder of DICOM files).
+@dataclass(frozen=True)
+class LocalRun:
+    """One run of `app` on the slide at `path`, a file or a folder of DICOM files.
 
-    `mpp`: what DPAT's record would say of the pixel size, None: what the file says; `progress` gives what each app
-    tells its progress, `limits` what holds it to the time and memory that it may take. Raises AppFault, whose cause
-    is what the author's code raised, and errors of slidehook's own.
+    `registry`: the installed apps, among which `app` need not be. `drawn`: what the user drew. `mpp`: µm per pixel as
+    the image record states it; None: what the file states. Without `limited`, apps may take any time and memory.
     """
-    result: Result | None = None
-    rests_on = ""
-    for each in before:
-        with local_slide(path, needs=each.needs, mpp=mpp, dependency=result) as slide:
-            rests_on = resting_on(fingerprint(each), rests_on)
-            result = _analysed(each, slide, progress(each), limits(each), rests_on)
-    with local_slide(
-        path,
-        needs=app.needs,
-        drawn=drawn,
-        tag=tag_of(drawn, app.input.tags if isinstance(app.input, TaggedPolygon) else ()),
-        mpp=mpp,
-        with_label=app.settings.store_phi,
-        dependency=result,
-    ) as slide:
-        rests_on = resting_on(fingerprint(app), rests_on)
-        whole = _analysed(app, slide, progress(app), limits(app), rests_on)
-        drawn_regions = [each.in_result(slide.frame) for each in slide.regions]
-        return Trial(whole, _record(app, slide, whole), drawn_regions, slide.bounds)
+
+    app: App
+    path: Path
+    registry: Registry
+    settings: Settings
+    drawn: Input
+    mpp: float | None = None
+    limited: bool = True
+
+    def analyse(self, progress: Progress) -> Done:
+        """Run the apps that `app` rests on, and then itself, in a process as a worker's.
+
+        Raises what the chain raises: AppError and its subclasses, with the traceback of an app's own fault.
+        """
+        with TemporaryDirectory(prefix="slidehook-") as folder:
+            scratch = Path(folder)
+            others = [each for each in self.registry.values() if each.id != self.app.id]
+            registry = Registry([*others, self.app], self.registry.broken, self.registry.unready)
+            ticket = OriginTicket("folder", str(self.path), local_id(self.path), self.app.id)
+            steps = _Steps(len(registry.before(self.app)) + 1, progress)
+            with _processes(self.settings, Desk(registry, scratch / "processes")) as child:
+                chain = Chain(
+                    ticket,
+                    self.drawn,
+                    registry=registry,
+                    secrets=OneSecret("a file needs none"),
+                    dependency_cache=DependencyCache(scratch / "found"),
+                    settings=self.settings,
+                    child=child,
+                    progress=steps.progress,
+                    tick=lambda: None,
+                    began=steps.began,
+                    limited=self.limited,
+                )
+                origin = FolderOrigin(ticket, mpp=self.mpp)
+                info = origin.info()
+                apps, before = chain.left(info)
+                found = chain.run(apps, self._fetched(origin, info, apps, scratch), before)
+        return Done(found.result, found.frame, found.mpp, found.bounds)
+
+    def _fetched(self, origin: FolderOrigin, info: ImageInfo, apps: Sequence[App], scratch: Path) -> FetchedSlide:
+        needs = {each for app in apps for each in app.needs}
+        fetched = FetchedSlide(
+            info,
+            local_file(self.path) if "files" in needs else None,
+            scratch / "thumbnail.png" if "thumbnail" in needs else None,
+        )
+        if self.settings.store_phi and "label" in needs and (label := origin.label()) is not None:
+            write_private(scratch / "label.png", label)
+            fetched = replace(fetched, label=scratch / "label.png")
+        return fetched
 
 
-def _analysed(
-    app: App, slide: Slide, progress: Progress, limits: AbstractContextManager[None], rests_on: str
-) -> Result:
+class _Steps:
+    """Tells the progress of each of several apps from that of all."""
+
+    def __init__(self, count: int, show: Progress) -> None:
+        self._share = 100 / count
+        self._show = show
+        self._app: App | None = None
+        self._number = -1
+
+    def began(self, app: App) -> None:
+        self._app = app
+        self._number += 1
+
+    def progress(self, percent: float, text: str) -> None:
+        if self._app is not None:
+            own = (percent - self._number * self._share) * 100 / self._share
+            self._show(self._app, own, text.removeprefix(f"{self._app.name}: "))
+
+
+@contextmanager
+def _processes(settings: Settings, desk: Desk) -> Iterator[Callable[[], AppProcess]]:
+    """Yield a function that returns the process to run apps in, and end the last one."""
+    process: AppProcess | None = None
+
+    def child() -> AppProcess:
+        nonlocal process
+        if process is None or not process.alive:
+            if process is not None:
+                process.kill()  # what it has started may live on
+            process = AppProcess(settings, desk=desk)
+        return process
+
     try:
-        with limits:
-            app.setup()
-            result = sanitize_result(run_app(app, slide, progress, rests_on=rests_on))
-            if rests_on.partition(" ")[0] != fingerprint(app):
-                raise AppChanged(f"a file of the app {app.id} changed while it was at work")
-            return result
-    except SlidehookError:
-        raise
-    except (Exception, SystemExit) as error:
-        # An author's code may raise anything, and some leave the program.
-        raise AppFault(f"the app {app.id} has a fault: {type(error).__name__}: {in_words(error)}") from error
-
-
-def _record(app: App, slide: Slide, whole: Result) -> ResultRecord:
-    """Make what DPAT would be sent."""
-    result = within_limits(app, whole, mpp=certain_mpp(slide))
-    return ResultRecord(
-        slide_id=slide.info.id,
-        display_result=result.text,
-        display_properties={**result.properties},
-        application_version=app.version,
-        data=ResultData(result=shown(result, slide.frame)),
-    )
+        yield child
+    finally:
+        if process is not None:
+            process.kill()

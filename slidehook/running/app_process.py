@@ -9,8 +9,10 @@ import multiprocessing
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import structlog
@@ -19,6 +21,7 @@ from slidehook.errors import AppCrashed, AppError, AppOutOfMemory, AppTimeout, S
 from slidehook.running.child import serve
 from slidehook.running.child_channel import ProgressMessage, TokenRefused
 from slidehook.running.child_output import Prints
+from slidehook.running.desk import Desk, TerminalPrints, serve_at_desk
 from slidehook.running.environment import environment_for_apps, settings_for_apps
 from slidehook.running.memory_guard import MemoryGuard, end_group
 from slidehook.running.message_pipe import Garbled, HungUp, new_line
@@ -44,15 +47,28 @@ class AppProcess:
     It leads a process group of its own and adopts orphans, so that what an app starts ends with it.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, settings: Settings, *, desk: Desk | None = None) -> None:
+        """Start it. At a `desk` it is a fork of this process, and has its terminal and its loaded apps."""
         self._line, theirs = new_line()
-        self._prints = Prints()
-        self._marked = Marked(left_behind(settings), self._prints.inode)
-        args = (theirs, self._prints.writer, settings_for_apps(settings, proxy=True), os.getpid())
-        self._process = context.Process(target=serve, args=args, name="app")
+        ours = settings_for_apps(settings, proxy=True)
+        self._prints: Prints | TerminalPrints
+        self._process: BaseProcess
+        if desk is None:
+            self._prints = prints = Prints()
+            self._marked = Marked(left_behind(settings), prints.inode)
+            args = (theirs, prints.writer, ours, os.getpid())
+            self._process = multiprocessing.get_context("spawn").Process(target=serve, args=args, name="app")
+        else:
+            self._prints = TerminalPrints()
+            self._marked = Marked(desk.notes, self._prints.inode)
+            at_desk = (self._line, theirs, desk, ours, os.getpid())
+            self._process = multiprocessing.get_context("fork").Process(
+                target=serve_at_desk, args=at_desk, name="app"
+            )
         try:
-            with environment_for_apps(), self._marked.starting():
+            with environment_for_apps(), self._marked.starting(), warnings.catch_warnings():
+                # A fork of a process with threads: those of numpy are made anew in the child, others it does not use.
+                warnings.simplefilter("ignore", DeprecationWarning)
                 self._process.start()
             self._prints.start()
         except BaseException:  # as when there can be no more processes
@@ -110,10 +126,10 @@ class AppProcess:
                 while (found := self._hear(progress, another_token, waiting)) is None:
                     waiting()
         except HungUp as error:
-            reason = self._end()
+            crash = self._end()
             if memory_gb is not None and guard is not None and guard.exceeded:
                 raise AppOutOfMemory.over(memory_gb) from error
-            raise AppCrashed(reason) from error
+            raise crash from error
         except Garbled as error:
             self.kill()
             raise AppCrashed(f"the analysis process sent what is no message ({error})") from error
@@ -187,16 +203,19 @@ class AppProcess:
             raise HungUp
         return None
 
-    def _end(self) -> str:
-        """Give a child whose line is closed the time to die of itself, then kill it; gives a sentence on why."""
+    def _end(self) -> AppCrashed:
+        """Give a child whose line is closed the time to die of itself, then kill it; returns why it died."""
         until = time.monotonic() + STOP_S
         while self.alive and time.monotonic() < until:
             time.sleep(0.01)
         lived = self.alive
         self.kill()
         if lived:
-            return "the analysis process closed its line to the worker"
-        return f"the analysis process died ({_ending(self._process.exitcode)})"
+            return AppCrashed("the analysis process closed its line to the worker")
+        code = self._process.exitcode
+        crash = AppCrashed(f"the analysis process died ({_ending(code)})")
+        crash.signal_number = max(0, -(code or 0))
+        return crash
 
     def kill(self) -> None:
         """End the child at once, and what it has started."""

@@ -33,9 +33,10 @@ class Chain:
     """The apps of one job, in the order in which they are run; the last is the job's own.
 
     `ticket`: where the job's slide is. `drawn`: what the user drew. `child` returns the process to run an app in, a
-    new one when the last has ended. `progress` gets 0…100 and a few words, `tick` is called about four times a second
-    and may raise to stop it. `since`: what was found of the slide before this time (seconds since 1970) may be of
-    other files. Without `limited`, apps may take any time and memory.
+    new one when the last has ended. `began` gets each app before its first progress, `progress` gets 0…100 of the job
+    and a few words. `tick` is called about four times a second and may raise to stop the chain. `since`: what was
+    found of the slide before this time (seconds since 1970) may be of other files. Without `limited`, apps may take
+    any time and memory.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Chain:
         child: Callable[[], AppProcess],
         progress: Callable[[float, str], None],
         tick: Callable[[], None],
+        began: Callable[[App], None] = lambda _: None,
         since: float = 0.0,
         limited: bool = True,
     ) -> None:
         self._ticket = ticket
         self._drawn = drawn
+        self._began = began
         self._since = since
         self._limited = limited
         self._registry = registry
@@ -89,6 +92,7 @@ class Chain:
     ) -> Analysis:
         """Run one app, whose progress is `share` percent of the whole from `begin` on."""
         who = "" if app is self._own else f"{app.name}: "
+        self._began(app)
         self._progress(begin, f"{who}analysing")
         log.info("analysis begins", app=app.id)
 

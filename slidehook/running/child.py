@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from slidehook.app import App, TaggedPolygon
@@ -31,6 +32,8 @@ from slidehook.systems import Access, Systems
 
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 """The largest result that may be sent: some million points."""
+APP_HAS_A_FAULT = "the app has a fault"
+"""How the sentence on an app's own fault begins."""
 _LEFT_TO_THE_WORKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -43,9 +46,13 @@ def serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> No
     pipe.keep_to_this_process()
     os.setpgid(0, 0)
     adopt_orphans()
-    _leave_signals_to_the_worker()
+    leave_signals_to_the_worker()
     end_with(parent, signal.SIGKILL)
-    apps = LoadedApps(load_apps(settings))
+    analyse_all(pipe, LoadedApps(load_apps(settings)), settings, _whole_trace)
+
+
+def analyse_all(pipe: Line, apps: LoadedApps, settings: Settings, trace: Callable[[BaseException], str]) -> None:
+    """Analyse what comes through the line until it closes; `trace` formats the traceback of an app's own fault."""
     systems = Systems(settings)
     while True:
         try:
@@ -53,12 +60,16 @@ def serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> No
         except HungUp:
             return
         teller = ChildReporter(pipe)
-        message = _analyse(apps, task, systems, teller)
+        message = _analyse(apps, task, systems, teller, trace)
         flush_prints()
         teller.end(message)
 
 
-def _leave_signals_to_the_worker() -> None:
+def _whole_trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def leave_signals_to_the_worker() -> None:
     """Bear the signals that tell a worker to leave: it ends this process when it has handed its job back.
 
     Not by ignoring them: what the app starts would inherit that, and could not be ended by its `terminate`.
@@ -117,7 +128,9 @@ class LoadedApps:
         return set() if watch is None else watch.modules & sys.modules.keys()
 
 
-def _analyse(apps: LoadedApps, task: Task, systems: Systems, teller: ChildReporter) -> bytes:
+def _analyse(
+    apps: LoadedApps, task: Task, systems: Systems, teller: ChildReporter, trace: Callable[[BaseException], str]
+) -> bytes:
     """Analyse one slide, and give what is to be sent: a Found or a Fault."""
     try:
         app, own = apps.ready(task.app_id)
@@ -147,8 +160,8 @@ def _analyse(apps: LoadedApps, task: Task, systems: Systems, teller: ChildReport
         return _packed(Fault(kind, in_words(error), retry_after_s=retry_after_s))
     except (Exception, SystemExit) as error:
         # An app may raise anything: the slide gets one sentence, the log the traceback.
-        sentence = f"the app has a fault: {type(error).__name__}: {in_words(error)}"
-        return _packed(Fault(AppError, sentence, traceback.format_exc()))
+        sentence = f"{APP_HAS_A_FAULT}: {type(error).__name__}: {in_words(error)}"
+        return _packed(Fault(AppError, sentence, trace(error)))
 
 
 def is_slidehooks_own(kind: type[SlidehookError]) -> bool:

@@ -1,0 +1,65 @@
+"""The process of an app at its author's desk: the worker's, but with the author's terminal and loaded apps."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from slidehook.registry.registry import Registry
+from slidehook.running.author_trace import author_trace
+from slidehook.running.child import LoadedApps, analyse_all, leave_signals_to_the_worker
+from slidehook.running.message_pipe import Line
+from slidehook.running.process_tree import adopt_orphans, end_with
+from slidehook.settings import Settings
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An author's desk: the apps that this process has loaded, and a folder to note processes in."""
+
+    registry: Registry
+    notes: Path
+
+
+class TerminalPrints:
+    """Leaves what an app prints in the terminal. Stands for `slidehook.running.child_output.Prints`."""
+
+    inode = 0
+
+    def start(self) -> None:
+        """Do nothing: nothing is captured."""
+
+    def about(self, **ids: str) -> None:
+        """Do nothing: printed lines belong to no log."""
+
+    def hide(self, secret: str) -> None:
+        """Do nothing: a slide on this machine needs no secret."""
+
+    def cleaned(self, text: str) -> str:
+        """Return the text as it is: whoever prints it cleans it."""
+        return text
+
+    def close(self) -> None:
+        """Do nothing: nothing is captured."""
+
+
+def serve_at_desk(ours: Line, theirs: Line, desk: Desk, settings: Settings, parent: int) -> None:
+    """Analyse what comes through `theirs` until it closes, in a fork of the process that has loaded the apps.
+
+    It stays in that process's group, so that the terminal is its own, too. Ctrl-C is left to the parent.
+    """
+    ours.close()
+    # multiprocessing has closed it, but a debugger reads from it.
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a process that is killed writes nothing that it still holds
+    faulthandler.enable(2)
+    theirs.keep_to_this_process()
+    adopt_orphans()
+    leave_signals_to_the_worker()
+    end_with(parent, signal.SIGKILL)
+    analyse_all(theirs, LoadedApps(desk.registry), settings, author_trace)
