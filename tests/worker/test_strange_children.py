@@ -32,7 +32,9 @@ from slidehook import App, Result
 print("the package is imported")
 
 def line():
-    for number in range(3, 64):
+    for number in sorted(int(name) for name in os.listdir("/proc/self/fd")):
+        if number < 3:
+            continue
         try:
             if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
                 return number
