@@ -187,7 +187,7 @@ def test_a_part_of_too_many_tiles_is_refused_before_any_is_fetched(sim: Simulato
     [
         (Reply(204), NotFound, "no tile 0, 0 of level 10"),
         (Reply(404), NotFound, "."),
-        (Reply(200, b"no picture", {"Content-Type": "image/jpeg"}), Malformed, "tile 0, 0 of level 10 is not a valid JPEG or PNG image"),
+        (Reply(200, b"no picture"), Malformed, "tile 0, 0 of level 10 is not a valid JPEG or PNG image"),
     ],
 )
 def test_a_tile_that_is_missing_or_broken_is_named(reply: Reply, error: type[Exception], why: str) -> None:
