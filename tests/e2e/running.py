@@ -20,7 +20,7 @@ LOOK_S = 0.02
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, *, within_s: float = 15.0) -> T:
+def wait_for(condition: Callable[[], T], what: str, *, within_s: float = 90.0) -> T:
     """Ask `condition` until it gives something true, and give that; fails after `within_s` seconds."""
     until = time.monotonic() + within_s
     while not (found := condition()):
@@ -72,7 +72,7 @@ class Program:
         """Send it a signal, if it lives."""
         self.process.send_signal(number)
 
-    def ended(self, within_s: float = 15.0) -> int:
+    def ended(self, within_s: float = 90.0) -> int:
         """Wait until it has ended, and give its exit status; fails after `within_s` seconds."""
         try:
             return self.process.wait(within_s)

@@ -20,8 +20,14 @@ def dpat() -> Iterator[LittleDpat]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(_env_file=None, read_timeout="0.4s", data_dir=tmp_path / "data")
+def read_timeout() -> str:
+    """How long a call may take: longer than any machine needs. A test that waits for it parametrizes it."""
+    return "20s"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, read_timeout: str) -> Settings:
+    return Settings(_env_file=None, read_timeout=read_timeout, data_dir=tmp_path / "data")
 
 
 @pytest.fixture

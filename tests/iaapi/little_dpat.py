@@ -164,7 +164,7 @@ def _handler(dpat: LittleDpat) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content[: reply.sent])
             self.wfile.flush()
             if reply.until is not None:
-                reply.until.wait(10)
+                reply.until.wait(120)
                 self.wfile.write(content[reply.sent :] if reply.sent is not None else b"")
                 self.wfile.flush()
             elif reply.sent is not None:

@@ -310,6 +310,7 @@ def test_a_broken_connection_means_unavailable(dpat: LittleDpat, client: DpatCli
         client.slide_info("S-1")
 
 
+@pytest.mark.parametrize("read_timeout", ["1s"])
 @pytest.mark.parametrize("sent", [0, 4])
 def test_a_server_that_answers_too_late_or_stops_halfway_is_a_timeout(
     dpat: LittleDpat, client: DpatClient, sent: int
@@ -318,7 +319,7 @@ def test_a_server_that_answers_too_late_or_stops_halfway_is_a_timeout(
 
     def late(_: Call) -> Reply:
         if not sent:
-            go_on.wait(10)
+            go_on.wait(120)
         return Reply(body=b'{"id": "S-1"}', sent=sent, until=go_on)
 
     dpat.answer("GET", INFO, late)
@@ -390,7 +391,7 @@ def test_a_clients_time_limit_covers_all_its_calls(dpat: LittleDpat, server: Dpa
     go_on = threading.Event()
 
     def late(_: Call) -> Reply:
-        go_on.wait(10)
+        go_on.wait(120)
         return Reply(503)
 
     dpat.answer("GET", INFO, late)

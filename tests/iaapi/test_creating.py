@@ -96,7 +96,7 @@ def slow(dpat: LittleDpat) -> Iterator[threading.Event]:
     go_on = threading.Event()
 
     def answer(call: Call) -> Reply:
-        go_on.wait(10)
+        go_on.wait(120)
         return dpat.usual(call)
 
     dpat.answer("POST", RESULTS, answer)
@@ -104,6 +104,7 @@ def slow(dpat: LittleDpat) -> Iterator[threading.Event]:
     go_on.set()
 
 
+@pytest.mark.parametrize("read_timeout", ["1s"])
 @pytest.mark.usefixtures("slow")
 def test_after_a_timeout_the_result_is_not_sent_again(
     dpat: LittleDpat, patient: DpatClient, record: ResultRecord
@@ -113,12 +114,13 @@ def test_after_a_timeout_the_result_is_not_sent_again(
     assert [call.method for call in dpat.calls] == ["POST", "GET", "GET"]
 
 
+@pytest.mark.parametrize("read_timeout", ["1s"])
 def test_a_result_that_is_stored_late_is_found(
     dpat: LittleDpat, server: DpatServer, record: ResultRecord, slow: threading.Event
 ) -> None:
     def until_stored(_: float) -> None:
         slow.set()
-        assert dpat.stored.wait(10)
+        assert dpat.stored.wait(120)
 
     client = server.client("t", tries=2, sleep=until_stored)
     assert client.create_result("app", record, first).id == 1

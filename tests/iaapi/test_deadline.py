@@ -125,6 +125,7 @@ def test_a_slow_answer_over_tls_ends_with_the_callers_time_limit(
     assert dpat.calls == 1
 
 
+@pytest.mark.parametrize("read_timeout", ["1s"])
 def test_a_slow_answer_ends_even_without_a_time_limit_of_the_caller(
     dripping: Callable[..., Dripper], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -299,6 +299,7 @@ def test_more_parts_than_any_slide_has_are_malformed(
     refused(client, folder, Malformed, "more than 100 parts")
 
 
+@pytest.mark.parametrize("read_timeout", ["1s"])
 def test_a_stalled_download_times_out(dpat: LittleDpat, client: DpatClient, folder: Path) -> None:
     go_on = threading.Event()
     dpat.answer("GET", FILES, Reply(body=b"x" * 1000, sent=500, until=go_on, headers=named("a; filename=a.svs")))

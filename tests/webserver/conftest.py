@@ -28,7 +28,7 @@ def make_site(dpat: LittleDpat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("webserver.application.atexit", SimpleNamespace(register=at_exit.append))
 
     def make(**settings: Any) -> Site:
-        given = {"queue_dir": tmp_path / "queue", "data_dir": tmp_path / "data", "read_timeout": "0.4s", **settings}
+        given = {"queue_dir": tmp_path / "queue", "data_dir": tmp_path / "data", "read_timeout": "20s", **settings}
         broken = BrokenApp("theirs:App", "ImportError: no <module>", "Traceback")
         registry = Registry([TissueArea(), Tagged(), Areas()], [broken])
         site = Site(create_app(Settings(_env_file=None, **given), registry), tmp_path / "queue", dpat)

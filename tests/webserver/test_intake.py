@@ -138,7 +138,7 @@ def test_two_concurrent_requests_are_one_job_and_both_get_the_result(
 
     def slow(call: Call) -> Reply:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return site.dpat.usual(call)
 
     site.dpat.answer("POST", RESULTS, slow)
@@ -165,7 +165,7 @@ def test_a_request_that_joined_a_withdrawn_job_gets_its_own(
 
     def refuse(_: Call) -> Reply:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return Reply(422)
 
     site.dpat.answer("POST", RESULTS, refuse, site.dpat.usual)
@@ -250,11 +250,12 @@ def test_a_create_that_dpat_fails_is_queued_only_if_its_result_may_be_stored(
     assert bool(site.files()) is unclear
 
 
-def test_a_create_that_timed_out_at_dpat_stays_queued(site: Site) -> None:
+def test_a_create_that_timed_out_at_dpat_stays_queued(make_site: Callable[..., Site]) -> None:
+    site = make_site(read_timeout="2s")
     go_on = threading.Event()
 
     def late(_: Call) -> Reply:
-        go_on.wait(10)
+        go_on.wait(120)
         return Reply(503)
 
     site.dpat.answer("POST", RESULTS, late)
@@ -471,7 +472,7 @@ def test_a_joined_request_is_not_acknowledged_while_its_job_may_be_withdrawn(
 
     def refuse(_: Call) -> Reply:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return Reply(422)
 
     site.dpat.answer("POST", RESULTS, refuse)

@@ -23,7 +23,7 @@ __all__ = ["client", "dpat", "server"]
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     data_dir = tmp_path_factory.mktemp("data")
-    return Settings(_env_file=None, demo_seconds=0, read_timeout="0.4s", data_dir=data_dir, min_free_gb=0)
+    return Settings(_env_file=None, demo_seconds=0, read_timeout="20s", data_dir=data_dir, min_free_gb=0)
 
 
 @pytest.fixture

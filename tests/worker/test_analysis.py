@@ -91,7 +91,7 @@ class Odd(App):
         sys.exit(3)
 
     def hang_up(self, slide, progress):
-        os.closerange(3, 64)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         threading.Event().wait()
 
     def not_sendable(self, slide, progress):
