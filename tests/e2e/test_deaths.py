@@ -16,7 +16,7 @@ from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import Program, is_alive, living, wait_for
 
 LONG_S = "600"
-TAKE_OVER_S = 12.0
+TAKE_OVER_S = 9.0
 LEAVE_S = 5.0
 
 

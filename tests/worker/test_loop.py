@@ -183,16 +183,16 @@ def test_a_cancel_waits_for_no_dpat_that_is_being_told_how_the_attempt_ended(
         if call.json["displayResult"] == "ANSWER: 42":
             return reply
         bench.queue.cancel(KEY)
-        ended.wait(20)
+        ended.wait(120)
         return dpat.usual(call)
 
-    bench.worker._settings = bench.worker._settings.model_copy(update={"read_timeout": timedelta(seconds=20)})
+    bench.worker._settings = bench.worker._settings.model_copy(update={"read_timeout": timedelta(seconds=120)})
     bench.worker._servers = DpatServers(bench.worker._settings)
     for method in ("PATCH", "PUT"):
         dpat.answer(method, f"{RESULTS}/1", told)
     began = time.monotonic()
     bench.work()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert bench.state() is JobState.PARKED
     ended.set()
 

@@ -14,7 +14,7 @@ from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed, drain, put
 from tests.jobs.making import DAY_S, make_job
 
-AT_ONCE_S = 5.0
+AT_ONCE_S = 60.0
 """Longer than a busy machine takes, and much shorter than what would have been waited for."""
 USES: dict[str, Callable[[Claim], None]] = {
     "check": lambda claim: claim.check(),
@@ -284,7 +284,7 @@ def test_waiting_returns_at_once_when_a_job_was_put_since_the_last_claim(backend
 
     began = time.monotonic()
 
-    source.wait(60)
+    source.wait(200)
 
     assert time.monotonic() - began < AT_ONCE_S
     assert drain(source) == ["a"]
@@ -299,7 +299,7 @@ def test_waiting_ends_when_a_sleeping_job_is_about_to_wake(backend: Backend, lef
     backend.clock.move(30 - left_s)
     began = time.monotonic()
 
-    source.wait(60)
+    source.wait(200)
 
     assert time.monotonic() - began < AT_ONCE_S
 
