@@ -17,7 +17,7 @@ from rich.json import JSON
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from slidehook.demo.dpat import DemoFailed, SimulatedDpat, direct_session
-from slidehook.demo.processes import PYTHON, DemoProcesses, free_port
+from slidehook.demo.processes import SLIDEHOOK, DemoProcesses, free_port
 from slidehook.dpat.iaapi.models import ResultRecord
 from slidehook.errors import SlidehookError
 from slidehook.private import open_private
@@ -68,7 +68,7 @@ def _start_processes(processes: DemoProcesses, out: Path) -> tuple[SimulatedDpat
     with console.status("starting the simulated DPAT, the webserver and a worker"):
         processes.start(
             "simulator",
-            [PYTHON, "-u", "-m", "slidehook.simulator", "--sample", "--slides", str(out / "slides")],
+            [SLIDEHOOK, "simulator", "--sample", "--slides", str(out / "slides")],
             env={},
         )
         port = free_port(USUAL_PORT)

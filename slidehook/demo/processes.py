@@ -91,4 +91,5 @@ def free_port(wanted: int) -> int:
     raise StartFailed("no port is free on this host")
 
 
-PYTHON = sys.executable
+SLIDEHOOK = str(Path(sys.executable).with_name("slidehook"))
+"""The command `slidehook` of this environment."""

@@ -1,4 +1,4 @@
-"""The command line: `slidehook simulator --slides DIR`."""
+"""The command `slidehook simulator`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import click
 
 from slidehook.simulator.options import SOFTWARE_VERSIONS, Options, PatchKind
 from slidehook.simulator.server import Simulator
+
+EXTRA = frozenset({"pydicom", "pyvips"})
+"""The packages of the extra `simulator`."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -76,16 +79,28 @@ def main(slides: Path, *, sample: bool, host: str, port: int, public_host: str |
     password: use it for demos and tests only, never with a patient's slides.
     """
     if sample and _can_take_samples(slides):
-        # Imported here, because only the sample slides need these packages.
-        from slidehook.simulator.samples import sample_folder  # noqa: PLC0415
-
-        sample_folder(slides)
+        _make_samples(slides)
     try:
         simulator = Simulator(slides, Options(**settings), host=host, port=port, public_host=public_host)
         simulator.start()
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     _run(simulator)
+
+
+def _make_samples(folder: Path) -> None:
+    try:
+        # Imported here, because only the sample slides need the extra's packages.
+        from slidehook.simulator.samples import sample_folder  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA:
+            raise
+        raise click.ClickException(
+            f"--sample needs the package {package}: install slidehook with its extra `simulator`, "
+            "as ./demo_run.sh does."
+        ) from error
+    sample_folder(folder)
 
 
 def _can_take_samples(folder: Path) -> bool:

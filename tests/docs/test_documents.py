@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from slidehook.cli import main as cli
 from slidehook.jobs.files.layout import FOLDERS
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.job import Job
@@ -200,23 +201,12 @@ def test_the_queues_page_names_every_folder() -> None:
 def test_help_of_every_program_is_complete() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("SLIDEHOOK_")}
     for command in (
-        ["-m", "worker"],
-        ["-m", "slidehook.demo"],
-        ["-m", "slidehook.simulator"],
+        ["python", "-m", "worker"],
+        ["python", "-m", "slidehook.demo"],
         ["slidehook"],
+        *(["slidehook", name] for name in cli.COMMANDS),
     ):
-        if command == ["slidehook"]:
-            found = subprocess.run(
-                [".venv/bin/slidehook", "--help"], cwd=HOUSE, env=env, capture_output=True, text=True, check=True
-            )
-        else:
-            found = subprocess.run(
-                [".venv/bin/python", *command, "--help"],
-                cwd=HOUSE,
-                env=env,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
+        words = [f".venv/bin/{command[0]}", *command[1:], "--help"]
+        found = subprocess.run(words, cwd=HOUSE, env=env, capture_output=True, text=True, check=True)
         assert "Usage:" in found.stdout
         assert "--help" in found.stdout

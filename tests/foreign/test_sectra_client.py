@@ -42,7 +42,8 @@ def slides(sample_slides: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=VERSIONS)
 def dpat(request: pytest.FixtureRequest, slides: Path) -> Iterator[Started]:
-    command = [sys.executable, "-m", "slidehook.simulator", "--slides", str(slides), "--api-version", request.param]
+    slidehook = str(Path(sys.executable).with_name("slidehook"))
+    command = [slidehook, "simulator", "--slides", str(slides), "--api-version", request.param]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -13,10 +13,12 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from slidehook.simulator.cli import main
+from slidehook.simulator.cli import EXTRA, main
 from slidehook.simulator.options import Options
 from slidehook.simulator.server import Simulator
 from tests.simulator.conftest import Caller
+
+SLIDEHOOK = str(Path(sys.executable).with_name("slidehook"))
 
 
 def test_connections_stay_open_even_after_a_refused_body(sim: Simulator) -> None:
@@ -103,7 +105,7 @@ def test_versions_are_compared_as_numbers() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_a_signal(sample_slides: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "slidehook.simulator", "--slides", str(sample_slides), "--api-version", "1.9"]
+    command = [SLIDEHOOK, "simulator", "--slides", str(sample_slides), "--api-version", "1.9"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
@@ -120,3 +122,17 @@ def test_the_command_has_help_and_readable_errors(sim: Simulator, sample_slides:
     failed = CliRunner().invoke(main, ["--slides", str(sample_slides), "--port", port])
     assert failed.exit_code == 1
     assert "in use" in failed.output
+
+
+@pytest.mark.parametrize("package", sorted(EXTRA))
+def test_sample_slides_without_their_extra_are_refused_with_one_sentence(tmp_path: Path, package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; from slidehook.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "simulator", "--sample", "--slides", str(tmp_path / "slides")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        f"Error: --sample needs the package {package}: install slidehook with its extra `simulator`, "
+        "as ./demo_run.sh does."
+    )
+    assert list(tmp_path.iterdir()) == []
