@@ -7,8 +7,7 @@ import atexit
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from slidehook.jobs.files.probe import check_puttable
-from slidehook.jobs.files.queue import FileQueue
+from slidehook.jobs.factory import open_queue
 from slidehook.logs import set_up_logging
 from slidehook.registry.registry import Registry, load_apps
 from slidehook.registry.reloading import reloaded
@@ -30,10 +29,10 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     set_up_logging()
     registry = registry or load_apps(settings)
     log_broken_apps(registry)
-    queue = FileQueue(settings.queue_dir, "web")
+    queue = open_queue(settings, "web")
     atexit.register(queue.close)
-    intake = Intake(settings, queue)
-    health = Health(lambda: check_puttable(settings.queue_dir))
+    intake = Intake(settings, queue.sink())
+    health = Health(queue.check_puttable)
     flask = _site(settings, registry, health, intake)
     flask.wsgi_app = ReloadingSite(  # type: ignore[method-assign]
         flask.wsgi_app,

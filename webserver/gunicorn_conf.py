@@ -6,8 +6,7 @@ import signal
 import sys
 
 from slidehook.errors import SlidehookError
-from slidehook.jobs.files.layout import Layout
-from slidehook.jobs.files.probe import check_writable
+from slidehook.jobs.factory import open_queue
 from slidehook.running.environment import take_from_environment
 from slidehook.settings import read_settings
 from slidehook.startup import cant_start
@@ -17,8 +16,7 @@ from webserver.port_check import check_address
 protect_output()  # before gunicorn attaches its loggers to sys.stderr and sys.stdout
 try:
     _settings = read_settings()
-    Layout(_settings.queue_dir)  # here an error is one sentence; in a worker it would be a traceback
-    check_writable(_settings.queue_dir)
+    open_queue(_settings, "web").check()  # here an error is one sentence; in a worker it would be a traceback
     check_address(_settings, sys.argv[1:])
 except SlidehookError as error:
     cant_start(error)

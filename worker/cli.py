@@ -11,11 +11,7 @@ import click
 import structlog
 
 from slidehook.errors import SlidehookError
-from slidehook.jobs.files.admin import FileQueueAdmin
-from slidehook.jobs.files.claimers import LivenessMonitor
-from slidehook.jobs.files.probe import check_locks, check_writable
-from slidehook.jobs.files.queue import FileQueue
-from slidehook.jobs.files.source import FileSource
+from slidehook.jobs.factory import open_queue
 from slidehook.logs import set_up_logging
 from slidehook.registry.fingerprint import fingerprint
 from slidehook.registry.registry import load_apps
@@ -65,27 +61,26 @@ def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) 
 def work(settings: Settings, leaving: Interruption, *, drain: bool, ready: int | None = None) -> bool:
     """Run one worker in this process; True when the apps changed on disk, so that a new process has to go on."""
     log = structlog.get_logger()
-    queue = FileQueue(settings.queue_dir, "work")
-    check_writable(settings.queue_dir)
-    check_locks(settings.queue_dir)
-    workspace = Workspace(settings.data_dir, queue.claimer.id, min_free_gb=settings.min_free_gb)
+    queue = open_queue(settings, "work")
+    queue.check()
+    workspace = Workspace(settings.data_dir, queue.claimer_id, min_free_gb=settings.min_free_gb)
     workspace.check()
     registry = load_apps(settings)
     for broken in registry.broken:
         log.error("app does not load", app=broken.entry_point, reason=broken.reason)
     for app in registry.values():
         log.info("app loaded", app=app.id, version=app.version, fingerprint=fingerprint(app))
-    source = FileSource(queue, max_attempts=settings.max_attempts, apps=frozenset(registry))
-    obituaries = LivenessMonitor(settings.queue_dir)
+    source = queue.source(max_attempts=settings.max_attempts, apps=frozenset(registry))
+    liveness = queue.liveness()
 
     def drop_dead() -> None:
         end_left_behind(left_behind(settings))
-        workspace.drop_dead(obituaries)
+        workspace.drop_dead(liveness)
 
     def upkeep() -> None:
         drop_dead()
         workspace.drop_old(settings.keep_days)
-        purged = FileQueueAdmin(queue).purge(settings.keep_days * 86400)
+        purged = queue.admin().purge(settings.keep_days * 86400)
         if purged.jobs:
             log.info("purged", jobs=purged.jobs, older_than_days=settings.keep_days)
 
@@ -98,12 +93,11 @@ def work(settings: Settings, leaving: Interruption, *, drain: bool, ready: int |
         upkeep=upkeep,
         drop_dead=drop_dead,
     )
-    log.info("worker ready", queue=str(settings.queue_dir), apps=",".join(registry), claimer=queue.claimer.id)
+    log.info("worker ready", queue=queue.name, apps=",".join(registry), claimer=queue.claimer_id)
     say_ready(ready)
     try:
         return worker.run(drain=drain)
     finally:
-        source.close()
         queue.close()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slidehook.disk import Room, is_lasting, reason_of, storing
 from slidehook.errors import CannotStore
-from slidehook.jobs.files.claimers import LivenessMonitor
+from slidehook.jobs.contract import Liveness
 from slidehook.private import drop_asides, private_folder, replace_private
 from slidehook.running.dependency_cache import DependencyCache
 
@@ -107,10 +107,10 @@ class Workspace:
         """Remove this worker's slides: it goes."""
         shutil.rmtree(self._mine, ignore_errors=True)
 
-    def drop_dead(self, obituaries: LivenessMonitor) -> None:
+    def drop_dead(self, liveness: Liveness) -> None:
         """Remove the slides of workers that died, and the files that dead processes had half written."""
         others = {path.name for path in _entries(self._slides)} - {self._mine.name}
-        for claimer in obituaries.dead(others):
+        for claimer in liveness.dead(others):
             shutil.rmtree(self._slides / claimer, ignore_errors=True)
         for folder in (self._data, *self._data.glob("*/"), *_entries(self._jobs)):
             drop_asides(folder)

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -17,11 +17,11 @@ from rich.table import Table
 from slidehook.dpat.errors import DpatError, DpatUnavailable
 from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.dpat.stored_result import show_cancelled
-from slidehook.errors import JobDamaged, QueueError, SlidehookError
-from slidehook.jobs.contract import JobSummary
-from slidehook.jobs.files.admin import LIVE, RETRIED, SHOWN, FileQueueAdmin, JobNotFound
-from slidehook.jobs.files.queue import FileQueue
-from slidehook.jobs.job import ENDED, FIRST_SYSTEM, AttemptEnded, Ended, Job, JobRecord, JobState, Noted
+from slidehook.errors import JobDamaged, SlidehookError
+from slidehook.jobs.contract import JobNotFound, JobSummary, QueueAdmin
+from slidehook.jobs.factory import open_queue
+from slidehook.jobs.job import ENDED, FIRST_SYSTEM, AttemptEnded, Claimed, Ended, Job, JobRecord, JobState, Noted
+from slidehook.jobs.rules import LISTED, LIVE, RETRIABLE
 from slidehook.registry.registry import load_apps
 from slidehook.settings import read_settings
 from slidehook.terminal import plain
@@ -37,19 +37,13 @@ PIPE_WIDTH = 1000
 REASON_CHARACTERS = 200
 """How much of a reason a list shows; `show` shows all of it."""
 LATER = "A worker tells the slide when DPAT takes it."
-STATES = [state.value for state in SHOWN]
+STATES = [state.value for state in LISTED]
 
 
 @contextmanager
-def _admin() -> Iterator[FileQueueAdmin]:
-    root = read_settings().queue_dir
-    if not root.is_dir():
-        raise QueueError(f"there is no queue at {root}; set SLIDEHOOK_QUEUE_DIR")
-    queue = FileQueue(root, "admin")
-    try:
-        yield FileQueueAdmin(queue)
-    finally:
-        queue.close()
+def _admin() -> Iterator[QueueAdmin]:
+    with closing(open_queue(read_settings(), "admin")) as queue:
+        yield queue.admin()
 
 
 @click.group()
@@ -96,10 +90,10 @@ def list_jobs(
     """List jobs: those at work, then those that wait in the order in which they will run, then ended ones."""
     with _admin() as admin:
         counts, workers = admin.counts(), admin.workers()
-        found = {state: list(admin.places((state,), app_id=app_id, slide_id=slide_id)) for state in _wanted(states)}
+        found = {state: list(admin.list((state,), app_id=app_id, slide_id=slide_id)) for state in _wanted(states)}
         shares = fair_shares([len(each) for each in found.values()], None if everything else limit)
         shown = [job for each, share in zip(found.values(), shares, strict=True) for job in each[:share]]
-        rows = [(summary, _record(admin, path)) for summary, path in shown]
+        rows = [(summary, _record(admin, summary)) for summary in shown]
         if as_json:
             listed = [_as_json(summary) | _details_as_json(record) for summary, record in rows]
             told = {"counts": {str(key): value for key, value in counts.items()}, "workers": workers, "jobs": listed}
@@ -124,10 +118,10 @@ def fair_shares(counts: Sequence[int], limit: int | None) -> list[int]:
     return shares
 
 
-def _record(admin: FileQueueAdmin, path: str) -> JobRecord | None:
+def _record(admin: QueueAdmin, summary: JobSummary) -> JobRecord | None:
     """Read a listed job; None when it has gone on meanwhile, or can't be read."""
     try:
-        return admin.read(path)
+        return admin.read(summary)
     except (JobNotFound, JobDamaged):
         return None
 
@@ -159,7 +153,7 @@ def show(job: str, *, as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("job", nargs=-1)
-@_filtered([state.value for state in SHOWN if state in RETRIED])
+@_filtered([state.value for state in LISTED if state in RETRIABLE])
 def retry(job: tuple[str, ...], states: tuple[str, ...], app_id: str | None, slide_id: str | None) -> None:
     """Let failed or sleeping jobs run again now. JOB: ids, or beginnings of ids; or all that the options choose.
 
@@ -167,7 +161,7 @@ def retry(job: tuple[str, ...], states: tuple[str, ...], app_id: str | None, sli
     service account is set.
     """
     with _admin() as admin:
-        wanted = _chosen(admin, job, states, app_id, slide_id, among=RETRIED)
+        wanted = _chosen(admin, job, states, app_id, slide_id, among=RETRIABLE)
         _each(wanted, lambda each: f"job {admin.retry(each).job_id} waits to run again")
 
 
@@ -187,7 +181,7 @@ def cancel(job: tuple[str, ...], states: tuple[str, ...], app_id: str | None, sl
 
 
 def _chosen(
-    admin: FileQueueAdmin,
+    admin: QueueAdmin,
     named: tuple[str, ...],
     states: tuple[str, ...],
     app_id: str | None,
@@ -201,7 +195,7 @@ def _chosen(
         raise click.UsageError("Name jobs, or choose them with --slide, --app or --state; not both.")
     if named:
         return named
-    wanted = tuple(each for each in SHOWN if each in among and (not states or each in states))
+    wanted = tuple(each for each in LISTED if each in among and (not states or each in states))
     return [each.job_id for each in admin.list(wanted, app_id=app_id, slide_id=slide_id)]
 
 
@@ -246,7 +240,7 @@ class _Slide:
 
 @jobs.command()
 @click.option("--days", type=click.FloatRange(0), help="Older than so many days.  [default: KEEP_DAYS]")
-@_filtered([state.value for state in SHOWN if state in ENDED])
+@_filtered([state.value for state in LISTED if state in ENDED])
 def purge(days: float | None, states: tuple[str, ...], app_id: str | None, slide_id: str | None) -> None:
     """Remove ended jobs, and what dead processes left behind."""
     keep_days = read_settings().keep_days if days is None else days
@@ -258,9 +252,9 @@ def purge(days: float | None, states: tuple[str, ...], app_id: str | None, slide
 
 def _wanted(states: tuple[str, ...]) -> tuple[JobState, ...]:
     if not states:
-        return SHOWN
+        return LISTED
     named = {JobState(each) for each in states if each != "live"} | (set(LIVE) if "live" in states else set())
-    return tuple(state for state in SHOWN if state in named)
+    return tuple(state for state in LISTED if state in named)
 
 
 def _print_table(rows: Sequence[tuple[JobSummary, JobRecord | None]]) -> None:
@@ -325,6 +319,8 @@ def _history(record: JobRecord) -> Iterator[tuple[float, str, str]]:
     for event in record.events:
         if isinstance(event, Noted):
             yield event.at, _noted(record.job, event), ""
+        elif isinstance(event, Claimed):
+            yield event.at, f"attempt {event.attempt} began ({event.claimer})", ""
         elif isinstance(event, AttemptEnded):
             who = f" ({event.claimer})" if event.claimer else ""
             yield event.at, f"attempt {event.attempt} ended: {event.reason}{who}", event.trace

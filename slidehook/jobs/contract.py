@@ -1,14 +1,20 @@
-"""What the webserver and the workers may ask of a queue; neither sees a path."""
+"""What webservers, workers and operators may ask of a queue, which `slidehook.jobs.factory` opens."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
+from slidehook.errors import SlidehookError
 from slidehook.jobs.job import Job, JobRecord, JobState
+
+Role = Literal["web", "work", "admin"]
+"""What a process opens a queue for."""
+
 
 CancelNotifier = Callable[[JobRecord], bool]
 """Tells the slide of a job that had no worker that the job was cancelled; False when it can't be told now.
@@ -187,6 +193,9 @@ class JobSource(Protocol):
     def unfinished(self) -> int:
         """Count the jobs that have not ended, but for those that only a new request can wake."""
 
+    def close(self) -> None:
+        """Stop waiting for work, and give back what that needs."""
+
 
 @dataclass(frozen=True)
 class JobSummary:
@@ -201,6 +210,8 @@ class JobSummary:
     claimer: str | None = None
     wakes_at: float | None = None
     """When a parked job is woken; None: it waits for a new request, since it has no valid secret."""
+    place: str = field(default="", repr=False, compare=False)
+    """Where the queue finds the job again. Only the queue can read it."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +221,10 @@ class Purged:
     jobs: int
     leftovers: int
     """Half-written files, aliases, notes and locks that dead processes left."""
+
+
+class JobNotFound(SlidehookError):
+    """The queue has no such job, or not there any more."""
 
 
 class QueueAdmin(Protocol):
@@ -227,6 +242,12 @@ class QueueAdmin(Protocol):
         limit: int | None = None,
     ) -> Iterator[JobSummary]:
         """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
+
+    def workers(self) -> builtins.list[str]:
+        """List the names of the workers that live."""
+
+    def read(self, summary: JobSummary) -> JobRecord:
+        """Read a listed job; raises JobDamaged, and JobNotFound when it has gone on since it was listed."""
 
     def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
         """Read one job and what has happened to it; raises JobNotFound."""
@@ -249,3 +270,43 @@ class QueueAdmin(Protocol):
         slide_id: str | None = None,
     ) -> Purged:
         """Remove jobs that ended longer ago than that; raises ValueError on a state that is no end."""
+
+
+class Liveness(Protocol):
+    """Finds out which of the other processes on a queue are dead. For one thread."""
+
+    def dead(self, claimers: set[str]) -> set[str]:
+        """Return those of `claimers` that are dead for certain; a process on another host takes several calls."""
+
+
+class Queue(Protocol):
+    """A queue that one process has opened for one role. Thread-safe; raises QueueError."""
+
+    @property
+    def name(self) -> str:
+        """What the queue is called in a log, such as its directory."""
+
+    @property
+    def claimer_id(self) -> str:
+        """This process's name in the queue, which no other process ever has."""
+
+    def check(self) -> None:
+        """Raise QueueError, with a sentence for the administrator, where the queue can't be used for the role."""
+
+    def check_puttable(self) -> None:
+        """Raise QueueError, with a sentence, unless a job can be put just now."""
+
+    def sink(self) -> JobSink:
+        """Return the webserver's side."""
+
+    def source(self, *, max_attempts: int, apps: frozenset[str] | None = None) -> JobSource:
+        """Return the worker's side. `apps`: the ids of the apps that this worker can run; None: all."""
+
+    def admin(self) -> QueueAdmin:
+        """Return the operator's side."""
+
+    def liveness(self) -> Liveness:
+        """Return a new monitor of the other processes."""
+
+    def close(self) -> None:
+        """Leave the queue: what this process has claimed goes to others."""

@@ -167,6 +167,15 @@ class ResultNoted(BaseModel):
         return Noted(at=self.at, attempt=self.attempt, noted=noted)
 
 
+class Claimed(BaseModel):
+    """A worker claimed the job. It is not fsynced, and only for people: nothing is decided by it."""
+
+    event: Literal["claimed"] = "claimed"
+    at: float
+    attempt: int
+    claimer: str
+
+
 class AttemptEnded(BaseModel):
     """An attempt ended without an outcome: the job waits, or goes to another claimer."""
 
@@ -193,9 +202,9 @@ class Ended(BaseModel):
     """The app's traceback, if the job failed of its own fault."""
 
 
-Event = Annotated[Noted | AttemptEnded | Ended, Field(discriminator="event")]
-_EVENT: TypeAdapter[Noted | ResultNoted | AttemptEnded | Ended] = TypeAdapter(
-    Annotated[Noted | ResultNoted | AttemptEnded | Ended, Field(discriminator="event")]
+Event = Annotated[Noted | Claimed | AttemptEnded | Ended, Field(discriminator="event")]
+_EVENT: TypeAdapter[Noted | ResultNoted | Claimed | AttemptEnded | Ended] = TypeAdapter(
+    Annotated[Noted | ResultNoted | Claimed | AttemptEnded | Ended, Field(discriminator="event")]
 )
 
 
@@ -255,7 +264,7 @@ def parse_record(content: bytes) -> JobRecord:
     return JobRecord.model_construct(job=job, events=events)
 
 
-def _read_event(line: bytes) -> Noted | AttemptEnded | Ended:
+def _read_event(line: bytes) -> Noted | Claimed | AttemptEnded | Ended:
     event = _EVENT.validate_json(line)
     return event.as_noted() if isinstance(event, ResultNoted) else event
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import structlog
 
-from slidehook.jobs.files.claimers import boot_id
+from slidehook.kernel import boot_id
 from slidehook.private import private_folder
 from slidehook.running.process_tree import end, with_started
 

@@ -197,10 +197,10 @@ def test_any_hosts_name_makes_a_claimers_name_that_fits_a_jobs(monkeypatch: pyte
 
 def test_a_living_process_is_not_dead(root: Path, child: Child) -> None:
     now = Time()
-    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
+    liveness = LivenessMonitor(root, still_s=STILL_S, clock=now)
 
     for _ in range(3):
-        assert obituaries.dead({child.id}) == set()
+        assert liveness.dead({child.id}) == set()
         now.now += 2 * STILL_S
 
 
@@ -218,13 +218,13 @@ def test_a_killed_process_that_its_parent_does_not_care_for_is_dead_at_once(root
 
 def test_a_process_that_was_stopped_is_not_dead(root: Path, child: Child) -> None:
     now = Time()
-    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
+    liveness = LivenessMonitor(root, still_s=STILL_S, clock=now)
     os.kill(child.process.pid, signal.SIGSTOP)
-    assert obituaries.dead({child.id}) == set()
+    assert liveness.dead({child.id}) == set()
 
     now.now += 100 * STILL_S
 
-    assert obituaries.dead({child.id}) == set()
+    assert liveness.dead({child.id}) == set()
 
 
 def test_a_claimer_of_this_very_process_is_dead_when_it_is_closed(root: Path, claimer: Claimer) -> None:
@@ -251,11 +251,11 @@ def test_nobody_is_dead_where_nobody_is_asked_about(root: Path) -> None:
 def test_elsewhere_a_claimer_is_dead_when_its_beat_has_stood_still(root: Path) -> None:
     lay_out(root, FAR, beat=5)
     now = Time()
-    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
+    liveness = LivenessMonitor(root, still_s=STILL_S, clock=now)
 
     found = []
     for _ in range(12):
-        found.append(obituaries.dead({FAR}))
+        found.append(liveness.dead({FAR}))
         now.now += 1
 
     assert found == [set()] * 10 + [{FAR}] * 2
@@ -264,15 +264,15 @@ def test_elsewhere_a_claimer_is_dead_when_its_beat_has_stood_still(root: Path) -
 def test_elsewhere_a_claimer_whose_beat_goes_on_is_alive_though_its_lock_is_free(root: Path) -> None:
     lay_out(root, FAR, beat=0)
     now = Time()
-    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
+    liveness = LivenessMonitor(root, still_s=STILL_S, clock=now)
     for number in range(20):
-        assert obituaries.dead({FAR}) == set()
+        assert liveness.dead({FAR}) == set()
         now.now += STILL_S * 0.9
         (root / "beats" / f"{FAR}.{number}").rename(root / "beats" / f"{FAR}.{number + 1}")
 
-    assert obituaries.dead({FAR}) == set()
+    assert liveness.dead({FAR}) == set()
     now.now += STILL_S
-    assert obituaries.dead({FAR}) == {FAR}
+    assert liveness.dead({FAR}) == {FAR}
 
 
 def test_elsewhere_a_claimer_whose_lock_is_held_is_alive_though_its_beat_stands_still(root: Path) -> None:
@@ -280,39 +280,39 @@ def test_elsewhere_a_claimer_whose_lock_is_held_is_alive_though_its_beat_stands_
     lock = lock_at(root, FAR)
     lock.acquire(blocking=False)
     now = Time()
-    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
-    assert obituaries.dead({FAR}) == set()
+    liveness = LivenessMonitor(root, still_s=STILL_S, clock=now)
+    assert liveness.dead({FAR}) == set()
     now.now += 100 * STILL_S
-    assert obituaries.dead({FAR}) == set()
+    assert liveness.dead({FAR}) == set()
     lock.release()
 
-    assert obituaries.dead({FAR}) == set()
+    assert liveness.dead({FAR}) == set()
     now.now += STILL_S
-    assert obituaries.dead({FAR}) == {FAR}
+    assert liveness.dead({FAR}) == {FAR}
 
 
 def test_elsewhere_a_claimer_without_a_beat_is_dead_after_the_same_time(root: Path) -> None:
     lay_out(root, FAR, beat=None)
     now = Time()
-    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
-    assert obituaries.dead({FAR}) == set()
+    liveness = LivenessMonitor(root, still_s=STILL_S, clock=now)
+    assert liveness.dead({FAR}) == set()
 
     now.now += STILL_S
 
-    assert obituaries.dead({FAR}) == {FAR}
+    assert liveness.dead({FAR}) == {FAR}
 
 
 def test_each_claimer_elsewhere_has_its_own_time(root: Path) -> None:
     lay_out(root, FAR)
     lay_out(root, FAR_TOO)
     now = Time()
-    obituaries = LivenessMonitor(root, still_s=STILL_S, clock=now)
-    obituaries.dead({FAR})
+    liveness = LivenessMonitor(root, still_s=STILL_S, clock=now)
+    liveness.dead({FAR})
     now.now += STILL_S / 2
-    assert obituaries.dead({FAR, FAR_TOO}) == set()
+    assert liveness.dead({FAR, FAR_TOO}) == set()
     now.now += STILL_S / 2
 
-    assert obituaries.dead({FAR, FAR_TOO}) == {FAR}
+    assert liveness.dead({FAR, FAR_TOO}) == {FAR}
 
 
 # --- burying

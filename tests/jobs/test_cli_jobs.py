@@ -183,10 +183,17 @@ def test_one_job_is_shown_with_all_that_happened_to_it_and_without_its_token(des
     claim.note({"id": 7, "version_id": "v1"})
     claim.finish(JobState.FAILED, "the slide can't be read", 1.5)
     shown = desk.types("show", job.id[:20]).output
-    for words in (job.id, "failed", "slide [S-1]", "result 7 stored", "failed in 1.5 s: the slide can't be read"):
+    for words in (
+        job.id,
+        "failed",
+        "slide [S-1]",
+        "attempt 1 began (work-",
+        "result 7 stored",
+        "failed in 1.5 s: the slide can't be read",
+    ):
         assert words in shown
     assert "very-secret" not in shown + desk.types("show", job.id, "--json").output
-    assert [each["event"] for each in desk.reads("show", job.id)["events"]] == ["noted", "ended"]
+    assert [each["event"] for each in desk.reads("show", job.id)["events"]] == ["claimed", "noted", "ended"]
 
 
 def test_a_job_without_access_is_named_so(desk: Desk) -> None:

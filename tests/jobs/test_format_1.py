@@ -14,10 +14,10 @@ from slidehook.dpat.deleted_result import DeletedResult
 from slidehook.dpat.noted_result import NotedResult
 from slidehook.errors import JobDamaged
 from slidehook.jobs.files.admin import FileQueueAdmin
-from slidehook.jobs.files.claimers import boot_id
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import BLANK, AttemptEnded, Ended, Job, JobState, Noted, digest, parse_job
+from slidehook.kernel import boot_id
 from tests.jobs.format_1 import FILES, LINKS
 from tests.jobs.making import Clock, make_job
 from tests.stopping import stop_deleted

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from slidehook.errors import JobDamaged
-from slidehook.jobs.files.admin import FileQueueAdmin, JobNotFound
+from slidehook.jobs.contract import JobNotFound
+from slidehook.jobs.files.admin import FileQueueAdmin
 from slidehook.jobs.files.layout import FOLDERS
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileClaim, FileSource
@@ -102,15 +103,6 @@ def test_a_damaged_job_is_shown_as_such(site: Site) -> None:
 
     with pytest.raises(JobDamaged):
         site.admin.show(path.name[:25])
-
-
-def test_reading_many_jobs_passes_over_the_damaged(site: Site) -> None:
-    damaged, whole = site.done("a"), site.done("b")
-    damaged.write_bytes(b"")
-
-    assert [record.job.slide_id for _, record in site.admin.records((JobState.DONE,))] == ["b"]
-    assert [summary.job_id for summary, _ in site.admin.records((JobState.DONE,))] == [whole.name[:25]]
-    assert list(site.admin.records((JobState.DONE,), app_id="other")) == []
 
 
 def test_a_damaged_job_is_purged_like_any_other(site: Site) -> None:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidehook.jobs.files.claimers import new_claimer_id
-from slidehook.jobs.files.names import NEVER_NS, JobName
+from slidehook.jobs.files.names import JobName
 from slidehook.jobs.job import ENDED, JobState, new_job_id
+from slidehook.jobs.rules import NEVER_NS
 
 FLAT = sorted(set(JobState) - {JobState.WITHDRAWN})
 LONGEST_NAME = 255

@@ -14,10 +14,11 @@ import pytest
 
 from slidehook.errors import QueueError
 from slidehook.jobs.files import claimers, probe
-from slidehook.jobs.files.claimers import Claimer, boot_id, read_beats
+from slidehook.jobs.files.claimers import Claimer, read_beats
 from slidehook.jobs.files.layout import Layout
 from slidehook.jobs.files.probe import BEATS_WATCHED, LOCAL_LOCKS, RELOCK_BEATS, LocksDontWork, check_locks
 from slidehook.jobs.files.watch import Mount, mount_of
+from slidehook.kernel import boot_id
 
 BEAT_S = 0.1
 OTHER_KERNEL = "0123456789ab"

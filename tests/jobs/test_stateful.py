@@ -26,12 +26,13 @@ from hypothesis.stateful import (
 )
 
 from slidehook.errors import ClaimLost, IllegalTransition
-from slidehook.jobs.contract import Cancelled
-from slidehook.jobs.files.admin import FileQueueAdmin, JobNotFound
-from slidehook.jobs.files.names import NEVER_NS, JobName
+from slidehook.jobs.contract import Cancelled, JobNotFound
+from slidehook.jobs.files.admin import FileQueueAdmin
+from slidehook.jobs.files.names import JobName
 from slidehook.jobs.files.queue import FileHold, FileQueue
-from slidehook.jobs.files.source import DEATH_BACKOFF, FileClaim, FileSource
+from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import ENDED, Ended, Job, JobState, Noted, digest, parse_record
+from slidehook.jobs.rules import DEATH_BACKOFF, NEVER_NS
 from tests.jobs.making import NS, make_job
 
 EXAMPLES = os.environ.get("SLIDEHOOK_STATEFUL_EXAMPLES")

@@ -566,4 +566,4 @@ def test_a_job_file_is_valid_at_every_step_of_its_life(site: Site) -> None:
     claim.finish(JobState.DONE)
     seen += [parse_record(path.read_bytes()) for path in site.files("done")]
 
-    assert [len(each.events) for each in seen] == [0, 1, 2]
+    assert [len(each.events) for each in seen] == [0, 2, 3]

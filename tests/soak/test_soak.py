@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.jobs.files.admin import LIVE, FileQueueAdmin
+from slidehook.jobs.files.admin import FileQueueAdmin
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.job import JobState
+from slidehook.jobs.rules import LIVE
 from tests.e2e.conftest import APP, Dpat, Site, running_site
 from tests.e2e.running import Program, files_below, living, wait_for
 

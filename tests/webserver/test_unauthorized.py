@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from slidehook.jobs.files.aliases import MOST_NAMES
 from slidehook.jobs.files.notes import KEPT
 from slidehook.jobs.files.source import FileClaim, FileSource
+from slidehook.jobs.rules import MAX_ALIASES
 from tests.iaapi.little_dpat import Call, Reply
 from tests.webserver.site import Site
 
@@ -121,7 +121,7 @@ def test_requests_grow_a_jobs_files_only_to_a_limit(site: Site, source: FileSour
         assert site.notify(callbackInfo=callback, cancellationToken=f"c-{number}").status_code == 200
     assert len(list(Path(site.queue.layout.notes).iterdir())) == KEPT
     aliases = [path for path in Path(site.queue.layout.aliases).rglob("*") if path.is_file()]
-    assert len(aliases) < MOST_NAMES < MANY
+    assert len(aliases) < MAX_ALIASES < MANY
     claim = claimed(source)
     assert claim.secret() == f"token-{MANY - 1}"
     assert site.post(action="cancel", input=..., cancellationToken="the-cancellation").status_code == 200

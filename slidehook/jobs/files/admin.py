@@ -7,26 +7,18 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 
-from slidehook.errors import IllegalTransition, JobDamaged, SlidehookError
-from slidehook.jobs.contract import Cancelled, CancelNotifier, JobSummary, Purged, already_notified
+from slidehook.errors import IllegalTransition, JobDamaged
+from slidehook.jobs.contract import Cancelled, CancelNotifier, JobNotFound, JobSummary, Purged, already_notified
 from slidehook.jobs.files.claimers import at_work, purge_dead_claimers
 from slidehook.jobs.files.durable import append, read_whole, remove, remove_dir, sync_dir, sync_file
-from slidehook.jobs.files.names import NEVER_NS, JobName
+from slidehook.jobs.files.names import JobName
 from slidehook.jobs.files.queue import FileQueue, queue_errors
 from slidehook.jobs.files.waiting import walk
 from slidehook.jobs.job import ENDED, AttemptEnded, JobRecord, JobState, check_transition, parse_record
+from slidehook.jobs.rules import LISTED, LIVE, NEVER_NS, RETRIABLE
 
-LIVE = (JobState.ACTIVE, JobState.ENDING, JobState.WAITING, JobState.PARKED)
-"""The states of jobs that have not ended, in the order of a listing."""
-SHOWN = (*LIVE, JobState.FAILED, JobState.CANCELLED, JobState.DONE)
-RETRIED = frozenset({JobState.FAILED, JobState.PARKED})
-"""The states that an operator may let a job run again from."""
 ABANDONED_S = 86400.0
 """How old a half-written file must be before it counts as a dead process's, in seconds."""
-
-
-class JobNotFound(SlidehookError):
-    """The queue knows no such job."""
 
 
 class FileQueueAdmin:
@@ -42,8 +34,8 @@ class FileQueueAdmin:
     def counts(self) -> dict[JobState | str, int]:
         """Count the jobs of each state, and the damaged files, from listings alone."""
         with queue_errors("can't be read"):
-            counts: dict[JobState | str, int] = dict.fromkeys(SHOWN, 0)
-            for state in SHOWN:
+            counts: dict[JobState | str, int] = dict.fromkeys(LISTED, 0)
+            for state in LISTED:
                 counts[state] = sum(JobName.is_one(state, text) for text in self._texts(state))
             counts["damaged"] = len(os.listdir(self._layout.damaged))
             return counts
@@ -55,7 +47,7 @@ class FileQueueAdmin:
 
     def list(
         self,
-        states: tuple[JobState, ...] = SHOWN,
+        states: tuple[JobState, ...] = LISTED,
         *,
         app_id: str | None = None,
         slide_id: str | None = None,
@@ -63,18 +55,13 @@ class FileQueueAdmin:
     ) -> Iterator[JobSummary]:
         """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
         with queue_errors("can't be read"):
-            found = self.places(states, app_id=app_id, slide_id=slide_id)
-            yield from (summary for summary, _ in islice(found, limit))
-
-    def places(
-        self, states: tuple[JobState, ...] = SHOWN, *, app_id: str | None = None, slide_id: str | None = None
-    ) -> Iterator[tuple[JobSummary, str]]:
-        """List jobs as `list` does, each with the path at which `read` finds it unless it goes on meanwhile."""
-        with queue_errors("can't be read"):
-            for state in states:
-                for path, name in self._names(state):
-                    if self._is_wanted(path, name, app_id, slide_id):
-                        yield _summary(name), path
+            found = (
+                _summary(name, path)
+                for state in states
+                for path, name in self._names(state)
+                if self._is_wanted(path, name, app_id, slide_id)
+            )
+            yield from islice(found, limit)
 
     def _is_wanted(self, path: str, name: JobName, app_id: str | None, slide_id: str | None) -> bool:
         """Say whether a job is of an app and a slide; for a slide its file is read."""
@@ -83,7 +70,7 @@ class FileQueueAdmin:
         if slide_id is None:
             return True
         with contextlib.suppress(JobNotFound, JobDamaged):
-            return self.read(path).job.slide_id == slide_id
+            return _read(path).job.slide_id == slide_id
         return False
 
     def _texts(self, state: JobState) -> Iterator[str]:
@@ -113,7 +100,7 @@ class FileQueueAdmin:
         """
         found = {
             name.job_id: (path, name)
-            for state in SHOWN
+            for state in LISTED
             for path, name in self._names(state)
             if name.job_id.startswith(job_id)
         }
@@ -134,25 +121,12 @@ class FileQueueAdmin:
         """Read one job and what has happened to it; raises JobNotFound, JobDamaged."""
         with queue_errors("can't be read"):
             path, name = self.find(job_id)
-            return _summary(name), self.read(path)
+            return _summary(name, path), _read(path)
 
-    def read(self, path: str) -> JobRecord:
-        """Read the job at `path`; raises JobDamaged, JobNotFound when it went on meanwhile."""
-        try:
-            return parse_record(read_whole(path))
-        except FileNotFoundError as error:
-            raise JobNotFound("the job has gone on meanwhile; look again") from error
-
-    def records(
-        self, states: tuple[JobState, ...], *, app_id: str | None = None
-    ) -> Iterator[tuple[JobSummary, JobRecord]]:
-        """Read the jobs of some states; those that go on meanwhile, or are damaged, are passed over."""
+    def read(self, summary: JobSummary) -> JobRecord:
+        """Read a listed job; raises JobDamaged, and JobNotFound when it has gone on since it was listed."""
         with queue_errors("can't be read"):
-            for state in states:
-                for path, name in self._names(state):
-                    if app_id is None or name.app_id == app_id:
-                        with contextlib.suppress(JobNotFound, JobDamaged):
-                            yield _summary(name), self.read(path)
+            return _read(summary.place)
 
     # --- acting
 
@@ -164,10 +138,10 @@ class FileQueueAdmin:
         with queue_errors("can't retry the job"):
             path, name = self.find(job_id)
             after = name.waiting(attempt=0)
-            if name.state not in RETRIED:  # the table lets a running job wait again, but only by its own worker
+            if name.state not in RETRIABLE:  # the table lets a running job wait again, but only by its own worker
                 raise IllegalTransition(f"a job that is {name.state} can't be tried again")
             check_transition(name.state, after.state)
-            record = self.read(path)
+            record = _read(path)
             if name.state is JobState.FAILED:
                 twin = self._disk.aliases.live(record.job.key)
                 if twin is not None and twin.job.id != name.job_id:
@@ -239,10 +213,17 @@ class FileQueueAdmin:
         return swept
 
 
-def _summary(name: JobName) -> JobSummary:
+def _read(path: str) -> JobRecord:
+    try:
+        return parse_record(read_whole(path))
+    except FileNotFoundError as error:
+        raise JobNotFound("the job has gone on meanwhile; look again") from error
+
+
+def _summary(name: JobName, path: str = "") -> JobSummary:
     wakes_at = name.wake_ns / 1e9 if name.wake_ns is not None and name.wake_ns != NEVER_NS else None
     return JobSummary(
-        name.job_id, name.app_id, name.state, name.priority, name.attempt, name.made_at, name.claimer, wakes_at
+        name.job_id, name.app_id, name.state, name.priority, name.attempt, name.made_at, name.claimer, wakes_at, path
     )
 
 

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator
 from slidehook.errors import JobDamaged
 from slidehook.jobs.files.durable import link, make_dir, read_whole, remove, rename
 from slidehook.jobs.job import Job, JobRecord, parse_record
+from slidehook.jobs.rules import MAX_ALIASES
 
-MOST_NAMES = 64
-"""How many names a job's file may have. A request that joins it beyond that can't cancel it by its own token."""
 _KEY = re.compile(r"[0-9a-f]{40}")
 
 
@@ -72,7 +71,7 @@ class Aliases:
         """Make the job that is known by one key known by another too; False when that can't be."""
         with contextlib.suppress(FileNotFoundError):
             path = self._path(known)
-            return os.stat(path).st_nlink < MOST_NAMES and self.make(path, key)
+            return os.stat(path).st_nlink < MAX_ALIASES and self.make(path, key)
         return False
 
     def restore(self, source: str, job: Job) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from slidehook.jobs.files.durable import remove, rename
+from slidehook.kernel import boot_id
 from slidehook.private import PRIVATE_FILE
 
 BEAT_S = 2.0
@@ -30,12 +31,6 @@ STILL_S = 10.0
 
 _CLAIMER = re.compile(r"[a-z]+-(?P<host>[a-z0-9-]+)-(?P<boot>[0-9a-f]{12})-(?P<pid>\d+)-[0-9a-f]{8}")
 _BEAT = re.compile(r"([a-z0-9-]{1,96})\.(\d{1,12})")
-
-
-def boot_id() -> str:
-    """Name the running kernel: two processes that see the same one share its locks."""
-    text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    return text.replace("-", "").strip()[:12]
 
 
 def new_claimer_id(role: str) -> str:
@@ -142,7 +137,7 @@ class Claimer:
 
 
 class LivenessMonitor:
-    """Tells which other claimers are dead. One watcher for each process; time comes from `clock` (seconds)."""
+    """See `slidehook.jobs.contract.Liveness`. Each process has one of its own; `clock` returns seconds."""
 
     def __init__(self, root: Path, *, still_s: float = STILL_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root

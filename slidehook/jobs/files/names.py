@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from slidehook.jobs.job import ENDED, JobState
+from slidehook.jobs.rules import NEVER_NS
 
 _CORE = r"(?P<id>[0-9a-f]{16}-[0-9a-f]{8})\.p(?P<priority>[0-9])\.(?P<app>[a-z0-9-]{1,64})\.a(?P<attempt>[0-9]{1,6})"
 _NAMES = {
@@ -15,8 +16,6 @@ _NAMES = {
     JobState.ENDING: re.compile(_CORE + r"\.(?P<claimer>[a-z0-9-]{1,96})\.(?P<outcome>done|failed|cancelled)"),
     **dict.fromkeys(ENDED, re.compile(_CORE)),
 }
-NEVER_NS = 0xFFFF_FFFF_FFFF_FFFF
-"""The waking time of a job that waits for something else than time."""
 
 
 class JobName(NamedTuple):

@@ -22,11 +22,12 @@ from slidehook.jobs.contract import Allow, Cancelled, CancelNotifier, allowed_al
 from slidehook.jobs.files.claimers import Claimer
 from slidehook.jobs.files.durable import NewFile, remove, sync_dir
 from slidehook.jobs.files.layout import Layout
-from slidehook.jobs.files.names import NEVER_NS, JobName
+from slidehook.jobs.files.names import JobName
 from slidehook.jobs.files.notes import NoteKind
 from slidehook.jobs.files.owned_file import Disk, OwnedFile
 from slidehook.jobs.files.stopping import Stopper
 from slidehook.jobs.job import Job, JobRecord, JobState
+from slidehook.jobs.rules import NEVER_NS
 
 
 class queue_errors:  # noqa: N801 - read as the verb that it is
@@ -187,6 +188,9 @@ class FileQueue:
 
     # --- stopping
 
+    def _stopper(self) -> Stopper:
+        return Stopper(self.disk, self.claimer.id, self.release_later)
+
     def cancel(
         self,
         cancellation_key: str,
@@ -214,7 +218,7 @@ class FileQueue:
         tell: CancelNotifier = already_notified,
     ) -> Cancelled | None:
         """Stop a job: at once where it waits, by a note to its worker where it runs. None: it is not live."""
-        return Stopper(self).cancel(job_id, reason, secret=secret, tell=tell)
+        return self._stopper().cancel(job_id, reason, secret=secret, tell=tell)
 
     def stop_unwanted(
         self,
@@ -227,7 +231,7 @@ class FileQueue:
     ) -> list[str]:
         """Stop the live jobs that `concerns` accepts, see `slidehook.jobs.contract.JobSink`; returns their ids."""
         with queue_errors("can't stop the job"):
-            return Stopper(self).stop_unwanted(concerns, reason, app_id=app_id, slide_id=slide_id, key=key)
+            return self._stopper().stop_unwanted(concerns, reason, app_id=app_id, slide_id=slide_id, key=key)
 
 
 class FileHold:

@@ -12,36 +12,27 @@ from enum import Enum, auto
 import structlog
 from pydantic import JsonValue
 
-from slidehook.backoff import Backoff
 from slidehook.errors import ClaimLost, JobDamaged, QueueError
 from slidehook.jobs.files.claimers import LivenessMonitor, rank
 from slidehook.jobs.files.durable import read_whole, remove, rename
-from slidehook.jobs.files.names import NEVER_NS, JobName
+from slidehook.jobs.files.names import JobName
 from slidehook.jobs.files.notes import NoteKind
 from slidehook.jobs.files.owned_file import Disk, OwnedFile, complete, set_aside
 from slidehook.jobs.files.queue import FileQueue, queue_errors
 from slidehook.jobs.files.waiting import Shard, WaitingJobs, walk
 from slidehook.jobs.files.watch import QueueWatch
-from slidehook.jobs.job import AttemptEnded, Ended, Job, JobRecord, JobState, parse_record
+from slidehook.jobs.job import AttemptEnded, Claimed, Ended, Job, JobRecord, JobState, parse_record
+from slidehook.jobs.rules import DEATH_BACKOFF, NEVER_NS, death_of
 
 TAKE_OVER_EVERY_S = 0.5
 """Seconds between two looks for dead claimers' jobs."""
-DEATH_BACKOFF = Backoff(first_s=2.0, most_s=300.0)
-"""How long a job waits that has killed its worker a second time, and more often."""
 ATTEMPTS_MOST = 999_999
 """The largest number of an attempt that a file's name has room for."""
 ORPHANED_WAIT_S = 2.0
-"""How long a job waits of which this process does not know what has become of its own steps."""
+"""How long a job waits whose last operation by this process had an unknown outcome."""
 
 
 log = structlog.get_logger()
-
-
-def death_of(claimer: str) -> str:
-    """Say for the job's record that a claimer died; its name begins with its role."""
-    role = claimer.partition("-")[0]
-    kind = {"web": "webserver", "work": "worker"}.get(role, role)
-    return f"the {kind} died"
 
 
 class FileSource:
@@ -56,7 +47,7 @@ class FileSource:
         *,
         max_attempts: int,
         apps: frozenset[str] | None = None,
-        obituaries: LivenessMonitor | None = None,
+        liveness: LivenessMonitor | None = None,
         take_over_every_s: float = TAKE_OVER_EVERY_S,
     ) -> None:
         self._queue = queue
@@ -64,7 +55,7 @@ class FileSource:
         self._disk = queue.disk
         self._layout = queue.layout
         self._max_attempts = max_attempts
-        self._obituaries = obituaries or LivenessMonitor(queue.layout.root)
+        self._liveness = liveness or LivenessMonitor(queue.layout.root)
         self._watch = QueueWatch(queue.layout)
         self._room = WaitingJobs(queue.layout.waiting, trust_times=not self._disk.remote, shard=self._shard)
         self._take_over_every_s = take_over_every_s
@@ -113,6 +104,8 @@ class FileSource:
             return None
         if any(isinstance(each, Ended) for each in record.events):  # tried again by an operator, who may have died
             self._disk.aliases.restore(file.path, record.job)
+        with contextlib.suppress(OSError, ClaimLost):  # the history has a gap, but the job runs
+            file.append(Claimed(at=self._disk.clock() / 1e9, attempt=name.attempt, claimer=name.claimer or ""))
         return FileClaim(self._disk, file, record, exhausted=name.attempt > self._max_attempts)
 
     def _read(self, file: OwnedFile) -> JobRecord | None:
@@ -188,7 +181,7 @@ class FileSource:
                 with contextlib.suppress(OSError, ClaimLost):  # else at the next look: nothing else waits for it
                     self._recover(name)
         left = [name for name in names if name.claimer != mine]
-        dead = self._obituaries.dead({name.claimer for name in left if name.claimer})
+        dead = self._liveness.dead({name.claimer for name in left if name.claimer})
         for name in left:
             if name.claimer in dead:
                 self._being_taken_over.add(name.job_id)

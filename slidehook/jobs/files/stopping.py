@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
@@ -17,24 +16,25 @@ from slidehook.jobs.contract import Cancelled, CancelNotifier
 from slidehook.jobs.files.durable import read_whole, rename, sync_dir
 from slidehook.jobs.files.names import JobName
 from slidehook.jobs.files.notes import NoteKind
-from slidehook.jobs.files.owned_file import OwnedFile
+from slidehook.jobs.files.owned_file import Disk, OwnedFile
 from slidehook.jobs.files.waiting import find, walk
 from slidehook.jobs.job import JobRecord, JobState, parse_record
-
-if TYPE_CHECKING:
-    from slidehook.jobs.files.queue import FileQueue
 
 LOOK_AGAIN = 3
 """How often a job is looked for: it may be renamed from one state to the next while somebody looks."""
 
 
 class Stopper:
-    """Stops the jobs of one queue. Raises OSError as the file system does, and QueueError."""
+    """Stops the jobs of one queue. Raises OSError as the file system does, and QueueError.
 
-    def __init__(self, queue: FileQueue) -> None:
-        self._queue = queue
-        self._disk = queue.disk
-        self._layout = queue.layout
+    `claimer_id` is this process's name in the queue; `release_later` gets a job that can't be released now.
+    """
+
+    def __init__(self, disk: Disk, claimer_id: str, release_later: Callable[[OwnedFile], None]) -> None:
+        self._disk = disk
+        self._layout = disk.layout
+        self._claimer_id = claimer_id
+        self._release_later = release_later
 
     def cancel(self, job_id: str, reason: str, *, secret: str | None, tell: CancelNotifier) -> Cancelled | None:
         """Stop a job, see `JobSink.cancel`; None: it is not live."""
@@ -78,7 +78,7 @@ class Stopper:
             file.to_waiting()
             sync_dir(self._layout.active)  # a power cut must not put a parked job back to sleep
         except OSError:
-            self._queue.release_later(file)
+            self._release_later(file)
 
     def stop_unwanted(
         self, concerns: Callable[[JobRecord], bool], reason: str, *, app_id: str, slide_id: str, key: str | None
@@ -130,7 +130,7 @@ class Stopper:
             path, name = found
             if name.state in {JobState.ACTIVE, JobState.ENDING}:
                 return name.state, None
-            mine = name.active(self._queue.claimer.id, name.attempt)
+            mine = name.active(self._claimer_id, name.attempt)
             with contextlib.suppress(FileNotFoundError):
                 if name.state is JobState.PARKED:  # a parked job is woken first: the table knows no shorter way
                     path = self._disk.enqueuer.enter(path, name.waiting())

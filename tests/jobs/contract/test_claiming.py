@@ -8,8 +8,8 @@ import pytest
 
 from slidehook.errors import QueueError
 from slidehook.jobs.contract import Hold, JobSource
-from slidehook.jobs.files.source import DEATH_BACKOFF
-from slidehook.jobs.job import AttemptEnded, JobState, Noted
+from slidehook.jobs.job import AttemptEnded, Claimed, JobState, Noted
+from slidehook.jobs.rules import DEATH_BACKOFF
 from tests.jobs.contract.backends import Backend
 from tests.jobs.contract.steps import claimed, drain, put
 from tests.jobs.making import NS, make_job
@@ -318,3 +318,17 @@ def test_results_noted_by_earlier_attempts_are_kept_through_a_takeover(backend: 
     assert result is not None
     assert (result["id"], result["version_id"]) == ("R-1", 2)
     assert [each.attempt for each in again.record.events if isinstance(each, Noted)] == [1, 1]
+
+
+def test_a_claim_is_noted_for_whoever_looks_at_the_job_later(backend: Backend) -> None:
+    (job_id,) = put(backend.sink(), "a")
+    source = backend.source()
+    began_at = backend.clock() / NS
+    claim = claimed(source)
+    assert not [each for each in claim.record.events if isinstance(each, Claimed)]
+    claim.retry("again", 5)
+    backend.clock.move(6)
+    claimed(source).finish(JobState.DONE)
+    events = [each for each in backend.admin().show(job_id)[1].events if isinstance(each, Claimed)]
+    assert [(each.attempt, each.at - began_at) for each in events] == [(1, 0), (2, pytest.approx(6))]
+    assert all(each.claimer for each in events)

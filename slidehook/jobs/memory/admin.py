@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from slidehook.errors import IllegalTransition
-from slidehook.jobs.contract import Cancelled, CancelNotifier, JobSummary, Purged, already_notified
-from slidehook.jobs.files.admin import RETRIED, SHOWN, JobNotFound
+from slidehook.jobs.contract import Cancelled, CancelNotifier, JobNotFound, JobSummary, Purged, already_notified
 from slidehook.jobs.job import ENDED, JobRecord, JobState
-
-if TYPE_CHECKING:
-    from slidehook.jobs.memory import MemoryQueue, _Entry
+from slidehook.jobs.memory.state import Entry, MemoryState
+from slidehook.jobs.rules import LISTED, RETRIABLE
 
 
 class MemoryQueueAdmin:
-    """The queue as an operator sees it. See `slidehook.jobs.contract.JobLedger`."""
+    """The queue as an operator sees it. See `slidehook.jobs.contract.QueueAdmin`."""
 
-    def __init__(self, queue: MemoryQueue, party: str) -> None:
+    def __init__(self, queue: MemoryState, party: str) -> None:
         self._queue = queue
         self._party = party
 
     def counts(self) -> dict[JobState | str, int]:
         """Count the jobs of each state; none is ever `damaged` here."""
         with self._queue.changed:
-            counts: dict[JobState | str, int] = dict.fromkeys(SHOWN, 0)
+            counts: dict[JobState | str, int] = dict.fromkeys(LISTED, 0)
             for entry in self._queue.entries.values():
                 counts[entry.state] += 1
             return counts | {"damaged": 0}
 
     def list(
         self,
-        states: tuple[JobState, ...] = SHOWN,
+        states: tuple[JobState, ...] = LISTED,
         *,
         app_id: str | None = None,
         slide_id: str | None = None,
@@ -47,7 +45,7 @@ class MemoryQueueAdmin:
             ]
         return iter(found[:limit])
 
-    def _sorted(self, state: JobState) -> Sequence[_Entry]:
+    def _sorted(self, state: JobState) -> Sequence[Entry]:
         found = [each for each in self._queue.entries.values() if each.state is state]
         if state is JobState.PARKED:
             return sorted(found, key=lambda each: (each.wake_ns, each.job.id))
@@ -55,12 +53,21 @@ class MemoryQueueAdmin:
             return sorted(found, key=lambda each: (each.ended_ns // (86400 * 10**9), each.job.id), reverse=True)
         return sorted(found, key=lambda each: each.order if state is JobState.WAITING else (0, each.job.id))
 
-    def _find(self, job_id: str) -> _Entry:
+    def _find(self, job_id: str) -> Entry:
         found = [each for key, each in self._queue.entries.items() if key.startswith(job_id)]
         if len(found) != 1:
             several = f"{len(found)} jobs' ids begin with" if found else "no job has the id"
             raise JobNotFound(f"{several} {job_id}")
         return found[0]
+
+    def workers(self) -> builtins.list[str]:
+        """List the names of the workers that live."""
+        with self._queue.changed:
+            return sorted(self._queue.workers - self._queue.dead)
+
+    def read(self, summary: JobSummary) -> JobRecord:
+        """Read a listed job; raises JobNotFound when it is gone."""
+        return self.show(summary.job_id)[1]
 
     def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
         """Give one job, by its id or an unambiguous beginning of it; raises JobNotFound."""
@@ -76,7 +83,7 @@ class MemoryQueueAdmin:
         queue = self._queue
         with queue.changed:
             entry = self._find(job_id)
-            if entry.state not in RETRIED:
+            if entry.state not in RETRIABLE:
                 raise IllegalTransition(f"a job that is {entry.state} can't be tried again")
             if entry.state is JobState.FAILED:
                 if (twin := queue.aliases.get(entry.job.key)) is not None:
@@ -118,5 +125,5 @@ class MemoryQueueAdmin:
             return Purged(len(old), 0)
 
 
-def _is_wanted(entry: _Entry, app_id: str | None, slide_id: str | None) -> bool:
+def _is_wanted(entry: Entry, app_id: str | None, slide_id: str | None) -> bool:
     return app_id in {None, entry.job.app_id} and slide_id in {None, entry.job.slide_id}
