@@ -23,9 +23,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
-from scipy import ndimage
 
 from slidehook import App, AppError, Progress, Quality, Result, Slide, WholeSlide
 from slidehook.measuring.tissue import outlines, overview, tissue_mask
@@ -232,5 +232,7 @@ def _extent(slide: Slide) -> tuple[int, int]:
 
 def _votes(cells: Mask) -> NDArray[np.int64]:
     """Count the marked cells in the square of voters round each."""
-    counts: NDArray[np.int64] = ndimage.uniform_filter(cells.astype(np.float64), VOTERS, mode="constant") * VOTERS**2
+    counts: NDArray[np.int64] = (
+        scipy.ndimage.uniform_filter(cells.astype(np.float64), VOTERS, mode="constant") * VOTERS**2
+    )
     return np.rint(counts).astype(np.int64)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from slidehook.errors import AppError
 from slidehook.pixels.source import Pixels
@@ -115,7 +115,7 @@ def _rectangles(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Give the mask smoothed where its edges run along rows and columns, as of filled parts; else an empty one."""
     if np.count_nonzero(mask) < 0.01 * mask.size:
         return np.zeros_like(mask)
-    smooth: NDArray[np.bool_] = ndimage.uniform_filter(mask.astype(np.float32), 9, mode="nearest") > 0.5
+    smooth: NDArray[np.bool_] = scipy.ndimage.uniform_filter(mask.astype(np.float32), 9, mode="nearest") > 0.5
     four = smooth[1:, 1:].astype(np.int8) + smooth[:-1, 1:] + smooth[1:, :-1] + smooth[:-1, :-1]
     corners, edge = np.count_nonzero((four == 1) | (four == 3)), np.count_nonzero((four > 0) & (four < 4))
     return smooth if corners <= 0.25 * edge else np.zeros_like(mask)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from slidehook.measuring.chromogen import STAINED, HueMaps, Hues, is_other_stain
 from slidehook.measuring.glass import Colour
@@ -95,7 +95,7 @@ class QualityMaps:
         light = pixels / np.asarray(white, np.float32)
         brightest = light.max(axis=2)
         blue, brown, rest = (
-            ndimage.gaussian_filter(each, 0.5 / mpp, truncate=3) for each in (first, second, stained.residual)
+            scipy.ndimage.gaussian_filter(each, 0.5 / mpp, truncate=3) for each in (first, second, stained.residual)
         )
         self._hues = HueMaps(blue, brown, rest, light.min(axis=2))
         structured, blurred = _sharpness(np.maximum(first, 0) + np.maximum(second, 0), mpp, least_sharp)
@@ -121,10 +121,10 @@ class QualityMaps:
 
 def _sharpness(density: Density, mpp: float, least: float) -> tuple[Mask, Mask]:
     """Mark the pixels where sharpness can be told, and of those the ones that are blurred or without detail."""
-    fine, middle, coarse = (ndimage.gaussian_filter(density, each / mpp, truncate=3) for each in BANDS_UM)
+    fine, middle, coarse = (scipy.ndimage.gaussian_filter(density, each / mpp, truncate=3) for each in BANDS_UM)
     window = 2 * round(WINDOW_UM / mpp / 2) + 1
-    upper, lower = (ndimage.uniform_filter(each * each, window) for each in (fine - middle, middle - coarse))
-    mean = ndimage.uniform_filter(density, window)
+    upper, lower = (scipy.ndimage.uniform_filter(each * each, window) for each in (fine - middle, middle - coarse))
+    mean = scipy.ndimage.uniform_filter(density, window)
     even = (mean >= PALEST) & (lower < np.maximum(LEAST_STRUCTURE, LEAST_DETAIL * mean) ** 2)
     structured = (lower > LEAST_STRUCTURE**2) | even
     return structured, structured & (even | (upper < least**2 * lower))

@@ -15,8 +15,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage import measure, segmentation
 
 from slidehook.measuring.overlaps import Floats, Labels, part_by_density, without_streaks
@@ -71,7 +71,7 @@ def find_nuclei(
     mask = _fill(_mark(density, mpp, least, smooth_um), mpp, 2 * largest_um2)
     if dab is not None:
         mask &= dab.scanned
-    inside = ndimage.distance_transform_edt(mask).astype(np.float32) * np.float32(mpp)
+    inside = scipy.ndimage.distance_transform_edt(mask).astype(np.float32) * np.float32(mpp)
     inside = _blurred(inside, SPLIT_SMOOTH_UM / mpp) * mask
     if dab is None:
         return _of_size(_split(inside, mask), smallest_px, largest_px)
@@ -85,18 +85,18 @@ def _mark(density: Density, mpp: float, contrast: float, smooth_um: float) -> Ma
     """Mark what is denser than its surroundings."""
     smooth = _blurred(density, smooth_um / mpp)
     width = 2 * math.ceil(WINDOW_UM / mpp / 2) + 1
-    background = ndimage.maximum_filter(ndimage.minimum_filter(smooth, width), width)
+    background = scipy.ndimage.maximum_filter(scipy.ndimage.minimum_filter(smooth, width), width)
     smooth -= np.clip(background, 0, DARKEST_BACKGROUND)
     around = SURROUND_PART * _blurred(np.clip(smooth, 0, DENSEST), SURROUND_UM / mpp, truncate=2)
-    mask: Mask = ndimage.binary_opening(smooth > np.maximum(around, contrast))
+    mask: Mask = scipy.ndimage.binary_opening(smooth > np.maximum(around, contrast))
     return mask
 
 
 def _fill(mask: Mask, mpp: float, largest_um2: float) -> Mask:
     """Fill the holes that can't be gaps between nuclei: specks, and those in things smaller than `largest_um2`."""
-    full = ndimage.binary_fill_holes(mask)
-    holes, _ = ndimage.label(full & ~mask)
-    things, _ = ndimage.label(full)
+    full = scipy.ndimage.binary_fill_holes(mask)
+    holes, _ = scipy.ndimage.label(full & ~mask)
+    things, _ = scipy.ndimage.label(full)
     specks = np.bincount(holes.ravel()) <= SPECK_UM2 / mpp**2
     small = np.bincount(things.ravel()) <= largest_um2 / mpp**2
     small[0] = False  # the ground
@@ -106,7 +106,7 @@ def _fill(mask: Mask, mpp: float, largest_um2: float) -> Mask:
 
 def _split(inside: Density, mask: Mask) -> Labels:
     """Part the mask: each maximum of `inside` that rises over its neck by `SPLIT_UM` gets a number of its own."""
-    summits = measure.label((inside == ndimage.maximum_filter(inside, 3)) & mask)
+    summits = measure.label((inside == scipy.ndimage.maximum_filter(inside, 3)) & mask)
     basins: Labels = segmentation.watershed(-inside, summits, mask=mask)
     heights = np.zeros(summits.max(initial=0) + 1)
     heights[summits[summits > 0]] = inside[summits > 0]
@@ -150,7 +150,7 @@ def _of_size(labels: Labels, smallest_px: float, largest_px: float) -> Labels:
 
 
 def _blurred(picture: Density, sigma_px: float, *, truncate: float = 3) -> Density:
-    blurred: Density = ndimage.gaussian_filter(picture, sigma_px, truncate=truncate)
+    blurred: Density = scipy.ndimage.gaussian_filter(picture, sigma_px, truncate=truncate)
     return blurred
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage import measure, segmentation
 
 from slidehook.measuring.stains import Density
@@ -53,10 +53,10 @@ def part_by_density(labels: Labels, density: Density, stain: Density, *, mpp: fl
     count = int(labels.max(initial=0))
     limit, doubtful = _otsu(labels, density, count)
     parts = doubtful[labels]
-    dense = ndimage.binary_opening(parts & (density > limit[labels]), _disk(OPEN_UM / mpp))
+    dense = scipy.ndimage.binary_opening(parts & (density > limit[labels]), _disk(OPEN_UM / mpp))
     dense_parts = _large(np.where(dense, labels, 0), SMALLEST_UM2[0] / mpp**2)
-    pale = parts & ~ndimage.binary_dilation(dense_parts > 0, _disk(GAP_UM / mpp))
-    pale = ndimage.binary_opening(pale, _disk(RIM_UM / mpp))
+    pale = parts & ~scipy.ndimage.binary_dilation(dense_parts > 0, _disk(GAP_UM / mpp))
+    pale = scipy.ndimage.binary_opening(pale, _disk(RIM_UM / mpp))
     pale_parts = _large(np.where(pale, labels, 0), SMALLEST_UM2[1] / mpp**2)
     shaped = roundness(pale_parts) >= PART_ELLIPSE
     shaped &= _means(pale_parts, stain) < positive_from
@@ -80,12 +80,14 @@ def without_streaks(labels: Labels, density: Density, scanned: Mask, *, mpp: flo
     What is denser than its surroundings by `clear` is not pale; only what is `scanned` belongs to them.
     """
     count = int(labels.max(initial=0))
-    away, (row, column) = ndimage.distance_transform_edt(labels == 0, return_indices=True)
+    away, (row, column) = scipy.ndimage.distance_transform_edt(labels == 0, return_indices=True)
     nearest = np.where((labels == 0) & scanned, labels[row, column], 0)
     around, near = (np.where(away <= each / mpp, nearest, 0) for each in (RING_UM, EDGE_UM))
     contrast = _means(labels, density, count) - _means(around, density, count)
     width = 2 * max(1, round(EDGE_UM / mpp)) + 1
-    rim = np.where(ndimage.minimum_filter(labels, width) == ndimage.maximum_filter(labels, width), 0, labels)
+    rim = np.where(
+        scipy.ndimage.minimum_filter(labels, width) == scipy.ndimage.maximum_filter(labels, width), 0, labels
+    )
     step = _means(rim, density, count) - _means(near, density, count)
     shape = roundness(labels)
     area = np.bincount(labels.ravel(), minlength=count + 1) * mpp**2

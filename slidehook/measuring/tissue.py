@@ -26,8 +26,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 from shapely import Polygon
 from skimage import filters, measure
 
@@ -114,10 +114,10 @@ def outlines(mask: Mask, frame: Frame) -> list[Polygon]:
     """
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise ValueError(f"a mask is bool (rows, columns), not {mask.dtype} {mask.shape}")
-    labels, _ = ndimage.label(mask)
+    labels, _ = scipy.ndimage.label(mask)
     scale = np.array([frame.width / mask.shape[1], frame.height / mask.shape[0]])
     found = []
-    for number, place in enumerate(ndimage.find_objects(labels), 1):
+    for number, place in enumerate(scipy.ndimage.find_objects(labels), 1):
         inside = np.pad(labels[place] == number, 1)
         rings = [_corners(each) for each in measure.find_contours(inside.astype(np.float32), 0.5)]
         corner = np.array([place[1].start, place[0].start])
@@ -202,14 +202,16 @@ def _threshold(evidence: NDArray[np.uint16]) -> float:
 
 def _grain(values: NDArray[np.float32], side: int, window: int) -> NDArray[np.float32]:
     """Give by how much values differ from the mean of the `side` x `side` round them: a slope has no grain."""
-    fine = values - ndimage.uniform_filter(values, max(3, side), mode="nearest")
-    grain: NDArray[np.float32] = np.sqrt(np.maximum(ndimage.uniform_filter(fine * fine, window, mode="nearest"), 0))
+    fine = values - scipy.ndimage.uniform_filter(values, max(3, side), mode="nearest")
+    grain: NDArray[np.float32] = np.sqrt(
+        np.maximum(scipy.ndimage.uniform_filter(fine * fine, window, mode="nearest"), 0)
+    )
     return grain
 
 
 def _voted(mask: Mask, voters: int) -> Mask:
     """Mark a pixel where over half of the `voters` x `voters` pixels round it are marked."""
-    voted: Mask = ndimage.uniform_filter(mask.astype(np.float32), voters, mode="nearest") > 0.5
+    voted: Mask = scipy.ndimage.uniform_filter(mask.astype(np.float32), voters, mode="nearest") > 0.5
     return voted
 
 
@@ -221,14 +223,14 @@ def _grown(mask: Mask, by: float) -> Mask:
     """Mark what lies within `by` pixels of a mark as well: a square, which is quick however large."""
     if not mask.any():
         return mask
-    grown: Mask = ndimage.maximum_filter(mask, 2 * round(by) + 1, mode="constant")
+    grown: Mask = scipy.ndimage.maximum_filter(mask, 2 * round(by) + 1, mode="constant")
     return grown
 
 
 def _large(mask: Mask, extent: float) -> Mask:
     """Keep the pieces that are at least `extent` pixels wide or high."""
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
-    large = [max(_sides(place)) >= extent for place in ndimage.find_objects(labels)]
+    labels, _ = scipy.ndimage.label(mask, np.ones((3, 3)))
+    large = [max(_sides(place)) >= extent for place in scipy.ndimage.find_objects(labels)]
     kept: Mask = np.array([False, *large])[labels]
     return kept
 
@@ -239,7 +241,7 @@ def _sides(place: tuple[slice, slice]) -> tuple[int, int]:
 
 def _without_small(mask: Mask, least: float) -> Mask:
     """Leave out the pieces with fewer than `least` pixels."""
-    labels, _ = ndimage.label(mask)
+    labels, _ = scipy.ndimage.label(mask)
     large = np.bincount(labels.ravel()) >= least
     large[0] = False
     kept: Mask = large[labels]
@@ -248,17 +250,17 @@ def _without_small(mask: Mask, least: float) -> Mask:
 
 def _without_lines(mask: Mask, grey: Mask, mpp: float) -> Mask:
     """Leave out pieces that are thin, and either grey, or long and straight."""
-    labels, count = ndimage.label(mask)
+    labels, count = scipy.ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     grey_part = np.bincount(labels[mask & grey], minlength=count + 1) / sizes.clip(1)
     widest = 2 * round(LINE_UM / mpp / 2) + 1
-    for number, place in enumerate(ndimage.find_objects(labels), 1):
+    for number, place in enumerate(scipy.ndimage.find_objects(labels), 1):
         is_grey = grey_part[number] > 0.5
         if not is_grey and np.hypot(*_sides(place)) * mpp < LINE_LENGTH_UM:
             continue
         piece = np.pad(labels[place] == number, 1)
-        core = ndimage.minimum_filter(piece, widest, mode="constant")
-        thick = np.count_nonzero(ndimage.maximum_filter(core, widest, mode="constant"))
+        core = scipy.ndimage.minimum_filter(piece, widest, mode="constant")
+        thick = np.count_nonzero(scipy.ndimage.maximum_filter(core, widest, mode="constant"))
         if thick <= (0.25 if is_grey else 0) * sizes[number] and (is_grey or _width(piece) * mpp <= LINE_UM):
             mask[place] &= ~piece[1:-1, 1:-1]
     return mask
