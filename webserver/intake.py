@@ -8,6 +8,7 @@ from functools import cache, partial, singledispatchmethod
 from typing import Any, Literal, TypeVar
 
 import structlog
+from pydantic import JsonValue
 from pydantic_core import to_json
 
 from slidehook.app import App, TaggedPolygon
@@ -28,9 +29,10 @@ from slidehook.dpat.iaapi.models import (
 )
 from slidehook.dpat.noted_result import NotedResult
 from slidehook.dpat.stored_result import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
-from slidehook.errors import BadRequest, QueueError, TooLarge
+from slidehook.errors import BadRequest, TooLarge
 from slidehook.jobs.contract import Hold, JobSink
 from slidehook.jobs.job import FIRST_SYSTEM, Job, JobRecord, digest, new_job_id
+from slidehook.jobs.taking_in import EarlierRequestPending, announce, hold_or_join
 from slidehook.regions import regions_of, tag_of
 from slidehook.results.limits import CONTEXT_BYTES
 from slidehook.settings import Settings
@@ -42,8 +44,7 @@ from webserver.result_versions import ResultVersions
 WEBHOOK_S = 20.0
 """How long DPAT's callbacks for one request may take, in seconds: DPAT, and a person, wait for the answer."""
 JOINED_WAIT_S = WEBHOOK_S + 5.0
-"""How long a request for work that another request has just begun waits until that one is through, in seconds."""
-JOINED_LOOK_S = 0.05
+"""How long a request waits until an earlier one for the same work is taken in or withdrawn, in seconds."""
 USER_DELETED = "the user deleted the result"
 
 _Call = Create | Modify | Delete | Cancel
@@ -212,79 +213,41 @@ class Intake:
         )
 
     def _hold(self, job: Job, prove: Callable[[JobRecord], _T]) -> tuple[Hold | None, _T | None]:
-        """Hold the job, or join it to the same work already there; then the first is None, and the second is proof.
-
-        `prove` reads something of DPAT with the caller's token, and is given the work that is there. What it raises
-        ends the request, and leaves that work as it was. Another request's work that has no result yet may still be
-        taken back, if DPAT fails that request; then this one stands on its own.
-        """
-        while True:
-            hold = self._queue.hold(job, join=False)
-            if not hold.coalesced:
-                return hold, None
-            if (twin := self._settled(job)) is None:
-                continue
-            proof = prove(twin)
-            if self._queue.join(job):
-                log.info("already at work", job=twin.job.id, app=job.app_id)
-                return None, proof
-
-    def _settled(self, job: Job) -> JobRecord | None:
-        """Read the work that was there already, as soon as nobody can take it back; None when it has gone.
-
-        Raises DpatTimeout when that takes too long: what may still be taken back must not be acknowledged.
-        """
-        until = time.monotonic() + JOINED_WAIT_S
-        while (record := self._queue.peek(job)) is not None:
-            if record.noted is not None:
-                return record
-            if not self._queue.is_held(record.job.id):
-                return self._queue.peek(job)  # again: it may have been taken back between the two looks
-            if time.monotonic() > until:
-                raise DpatTimeout("DPAT has not answered yet what an earlier request for the same analysis needs.")
-            time.sleep(JOINED_LOOK_S)
-        return None
+        """Hold the job, or join it to the same work already there, see `hold_or_join`."""
+        try:
+            return hold_or_join(self._queue, job, prove, wait_s=JOINED_WAIT_S)
+        except EarlierRequestPending as error:
+            raise DpatTimeout(
+                "DPAT has not answered yet what an earlier request for the same analysis needs."
+            ) from error
 
     def _announce(self, app: App, hold: Hold, client: DpatClient) -> Stored:
-        """Show the job on its slide, then let the workers have it.
+        """Show "queued" on the slide, then let the workers have the job; see `announce`.
 
-        On an error the job is taken back, since its user is told; but it stays where its worker must bring the slide
-        to an end: DPAT may have stored "queued" and not said so, and for an imported slide nobody asks again.
+        If the call fails, DPAT may have stored "queued" without an answer. Then a worker must bring that result to an
+        end; and for an imported slide nobody would ask again.
         """
         result = ResultOnSlide(client, app, hold.job, fresh=True)
-        imported = hold.job.trigger == "import"
+        shown: list[Stored] = []
         looked = False
-        try:
+
+        def show() -> dict[str, JsonValue]:
+            nonlocal looked
             result.find()
             looked = True
-            stored = result.show(RecordMaker(app, hold.job, frame_of(hold.job.image_info)).in_progress(0, QUEUED))
-        except (Conflict, DpatUnavailable, Malformed) as error:
-            # After a conflict the slide shows for certain what it did before.
-            if imported or (looked and not isinstance(error, Conflict)):
-                hold.release()
-                log.warning("queued without a result on the slide", job=hold.job.id, app=app.id)
-            else:
-                hold.withdraw()
-            raise
-        except Exception:
-            hold.withdraw()
-            raise
-        self._release(hold, stored, in_doubt=result.in_doubt)
-        return stored
+            shown.append(
+                result.show(RecordMaker(app, hold.job, frame_of(hold.job.image_info)).in_progress(0, QUEUED))
+            )
+            return NotedResult(id=shown[0].id, version_id=shown[0].version_id, in_doubt=result.in_doubt).to_json()
 
-    def _release(self, hold: Hold, stored: Stored, *, in_doubt: bool) -> None:
-        """Let the workers have a job that its slide shows."""
-        try:
-            hold.note(NotedResult(id=stored.id, version_id=stored.version_id, in_doubt=in_doubt).to_json())
-        except (OSError, QueueError) as error:
-            # The slide says "queued", so the job must run; its worker looks for the result.
-            log.warning("result not noted", job=hold.job.id, reason=str(error))
-        try:
-            hold.release()
-        except QueueError as error:
-            # It is durable, and goes to the workers as soon as the queue lets it.
-            log.warning("released later", job=hold.job.id, reason=str(error))
-        log.info("queued", job=hold.job.id, app=hold.job.app_id, trigger=hold.job.trigger)
+        def may_be_shown(error: Exception) -> bool:
+            if not isinstance(error, Conflict | DpatUnavailable | Malformed):
+                return False
+            # After a conflict the slide shows for certain what it did before.
+            return hold.job.trigger == "import" or (looked and not isinstance(error, Conflict))
+
+        announce(hold, show, may_be_shown=may_be_shown)
+        return shown[0]
 
     def _current(self, app: App, twin: JobRecord, client: DpatClient) -> dict[str, Any]:
         """Read the result of the work that was there already, which proves the caller's access to it."""

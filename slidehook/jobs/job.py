@@ -168,7 +168,7 @@ class ResultNoted(BaseModel):
 
 
 class Claimed(BaseModel):
-    """A worker claimed the job. It is not fsynced, and only for people: nothing is decided by it."""
+    """A worker claimed the job for the first time as this attempt. It is not fsynced, and no decision rests on it."""
 
     event: Literal["claimed"] = "claimed"
     at: float
@@ -223,6 +223,10 @@ class JobRecord(BaseModel):
         """
         accepted = any(isinstance(each, Noted) and each.attempt == 0 for each in self.events)
         return self.job.image_info if self.job.trigger != "import" or accepted else None
+
+    def is_claimed(self, attempt: int) -> bool:
+        """Whether a claim as this attempt is recorded. A job that is parked and woken again repeats its attempt."""
+        return any(isinstance(each, Claimed) and each.attempt == attempt for each in self.events)
 
     @property
     def ended(self) -> bool:

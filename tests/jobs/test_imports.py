@@ -14,6 +14,7 @@ RULES = {
     f"{JOBS}.job": set(),
     f"{JOBS}.rules": {f"{JOBS}.job"},
     f"{JOBS}.contract": {f"{JOBS}.job"},
+    f"{JOBS}.taking_in": {f"{JOBS}.job", f"{JOBS}.contract"},
     f"{JOBS}.files": {f"{JOBS}.job", f"{JOBS}.rules", f"{JOBS}.contract"},
     f"{JOBS}.memory": {f"{JOBS}.job", f"{JOBS}.rules", f"{JOBS}.contract"},
     f"{JOBS}.factory": {f"{JOBS}.contract", f"{JOBS}.files", f"{JOBS}.memory"},

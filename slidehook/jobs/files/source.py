@@ -104,8 +104,9 @@ class FileSource:
             return None
         if any(isinstance(each, Ended) for each in record.events):  # tried again by an operator, who may have died
             self._disk.aliases.restore(file.path, record.job)
-        with contextlib.suppress(OSError, ClaimLost):  # the history has a gap, but the job runs
-            file.append(Claimed(at=self._disk.clock() / 1e9, attempt=name.attempt, claimer=name.claimer or ""))
+        if not record.is_claimed(name.attempt):
+            with contextlib.suppress(OSError, ClaimLost):  # the history has a gap, but the job runs
+                file.append(Claimed(at=self._disk.clock() / 1e9, attempt=name.attempt, claimer=name.claimer or ""))
         return FileClaim(self._disk, file, record, exhausted=name.attempt > self._max_attempts)
 
     def _read(self, file: OwnedFile) -> JobRecord | None:

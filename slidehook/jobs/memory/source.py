@@ -36,7 +36,8 @@ class MemorySource:
             entry.move(JobState.ACTIVE, owner=self.id)
             entry.attempt += 1
             claim = MemoryClaim(queue, entry, self._max_attempts)
-            entry.events.append(Claimed(at=queue.clock() / 1e9, attempt=entry.attempt, claimer=self.id))
+            if not claim.record.is_claimed(entry.attempt):
+                entry.events.append(Claimed(at=queue.clock() / 1e9, attempt=entry.attempt, claimer=self.id))
             return claim
 
     def wait(self, timeout_s: float) -> None:
