@@ -330,8 +330,6 @@ def test_a_claim_is_noted_for_whoever_looks_at_the_job_later(backend: Backend) -
     backend.clock.move(6)
     claimed(source).finish(JobState.DONE)
     events = [each for each in backend.admin().show(job_id)[1].events if isinstance(each, Claimed)]
-    assert [(each.attempt, each.at - began_at) for each in events] == [
-        (1, pytest.approx(0, abs=1e-3)),
-        (2, pytest.approx(6, abs=1e-3)),
-    ]
+    assert [each.attempt for each in events] == [1, 2]
+    assert [each.at - began_at for each in events] == pytest.approx([0, 6], abs=1e-3)
     assert all(each.claimer for each in events)
