@@ -31,7 +31,8 @@ from slidehook import App, Slide
 from slidehook.apps.focus import Focus
 from slidehook.apps.tissue import Tissue
 from slidehook.models import ImageInfo
-from slidehook.pixels.source import Box, FilePixels, Pixels
+from slidehook.pixels.file_pixels import FilePixels
+from slidehook.pixels.source import Box, Pixels
 from slidehook.pixels.tiles import Mask
 from slidehook.running.run_app import run_app
 

@@ -15,9 +15,10 @@ from slidehook.errors import AppError, NotOffered, SlideMismatch, SlideUnreadabl
 from slidehook.geometry import Frame
 from slidehook.models import ImageInfo, Input, WholeSlideInput
 from slidehook.pixels.bounds import Bounds, geojson_frame, stated_bounds
+from slidehook.pixels.file_pixels import FilePixels
 from slidehook.pixels.overview import thumbnail_of
 from slidehook.pixels.size import PixelSize, pixel_size
-from slidehook.pixels.source import Box, FilePixels, Pixels, PixelSource
+from slidehook.pixels.source import Box, Pixels, PixelSource
 from slidehook.pixels.tiles import Mask, Tile, plan_tiles, read_tiles
 from slidehook.regions import Region, regions_of
 from slidehook.result import Result
@@ -120,6 +121,11 @@ class Slide:
         """The part of the slide that its file says was scanned, in level-0 pixels; None without a sound one."""
         opened = self._file()
         return None if opened is None else stated_bounds(opened)
+
+    @property
+    def how_read(self) -> str:
+        """How pixels were read from the slide's file so far: "directly", "by OpenSlide", or both; empty if none."""
+        return self._pixels.how_read if isinstance(self._pixels, FilePixels) else ""
 
     @property
     def geojson_frame(self) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +13,10 @@ from slidehook.dpat.iaapi.response_limits import MAX_TILE_SIDE_PX, max_tile_byte
 from slidehook.dpat.pictures import read_picture
 from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo
-from slidehook.pixels.source import LEVEL_TOLERANCE, Box, Pixels, differ_by_rounding, resized
+from slidehook.pixels.file_pixels import LEVEL_TOLERANCE
+from slidehook.pixels.resampling import read_resampled
+from slidehook.pixels.source import Box, Pixels
+from slidehook.pixels.tile_cache import TileCache
 
 CACHE_BYTES = 128 * 1024 * 1024
 """The size of the cache of decoded tiles: some rows of a slide, so that neighbouring reads need no second call."""
@@ -50,10 +52,7 @@ class DpatPixels:
         self._announced = tile
         self._tile = (tile.width, tile.height)
         self._top = math.ceil(math.log2(max(self._size)))
-        self._cache: OrderedDict[tuple[int, int, int], Pixels] = OrderedDict()
-        self._cached_bytes = 0
-        self._fetching: dict[tuple[int, int, int], threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._cache: TileCache[tuple[int, int, int]] = TileCache(CACHE_BYTES)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,14 +74,12 @@ class DpatPixels:
         wanted = min(box.width / columns, box.height / rows) * LEVEL_TOLERANCE
         down = max(0, min(self._top, math.floor(math.log2(wanted)))) if wanted >= 1 else 0
         shrink = 2**down
-        left, top = round(box.x / shrink), round(box.y / shrink)
-        width, height = max(1, round(box.width / shrink)), max(1, round(box.height / shrink))
-        if differ_by_rounding((width, height), (columns, rows)):
-            width, height = columns, rows
-        return resized(self._assemble(down, left, top, width, height), columns, rows)
+        in_level = Box(box.x / shrink, box.y / shrink, box.width / shrink, box.height / shrink)
+        return read_resampled(partial(self._assemble, down), in_level, columns, rows)
 
-    def _assemble(self, down: int, left: int, top: int, width: int, height: int) -> Pixels:
+    def _assemble(self, down: int, left: int, top: int, size: tuple[int, int]) -> Pixels:
         """Return a rectangle of a level, in the level's own pixels."""
+        width, height = size
         across, along = self._tile
         level_width, level_height = (math.ceil(each / 2**down) for each in self._size)
         right, bottom = min(left + width, level_width), min(top + height, level_height)
@@ -93,44 +90,14 @@ class DpatPixels:
         part = np.full((height, width, 3), 255, np.uint8)
         for row in lines:
             for column in span:
-                tile = self._tile_at(self._top - down, column, row)
+                key = (self._top - down, column, row)
+                tile = self._cache.get(key, partial(self._fetch, *key))
                 x, y = column * across - left, row * along - top
                 x0, y0 = max(0, x), max(0, y)
                 x1, y1 = min(width, x + tile.shape[1], right - left), min(height, y + tile.shape[0], bottom - top)
                 if x1 > x0 and y1 > y0:
                     part[y0:y1, x0:x1] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
         return part
-
-    def _tile_at(self, level: int, column: int, row: int) -> Pixels:
-        key = (level, column, row)
-        with self._lock:
-            if (known := self._known(key)) is not None:
-                return known
-            fetching = self._fetching.setdefault(key, threading.Lock())
-        try:
-            with fetching:  # so that readers of neighbouring parts fetch a shared tile only once
-                with self._lock:
-                    if (known := self._known(key)) is not None:
-                        return known
-                tile = self._fetch(level, column, row)
-                with self._lock:
-                    self._keep(key, tile)
-        finally:
-            with self._lock:
-                self._fetching.pop(key, None)
-        return tile
-
-    def _known(self, key: tuple[int, int, int]) -> Pixels | None:
-        if (known := self._cache.get(key)) is not None:
-            self._cache.move_to_end(key)
-        return known
-
-    def _keep(self, key: tuple[int, int, int], tile: Pixels) -> None:
-        if key not in self._cache:
-            self._cache[key] = tile
-            self._cached_bytes += tile.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
 
     def _fetch(self, level: int, column: int, row: int) -> Pixels:
         content = self._client.tile(
@@ -151,6 +118,4 @@ class DpatPixels:
 
     def close(self) -> None:
         """Drop the cached tiles."""
-        with self._lock:
-            self._cache.clear()
-            self._cached_bytes = 0
+        self._cache.clear()

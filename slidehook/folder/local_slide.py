@@ -14,9 +14,9 @@ from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo, Input, Size
 from slidehook.models.images import FileFormat
 from slidehook.pixels.bounds import Bounds, stated_bounds
+from slidehook.pixels.file_pixels import FilePixels, objective_power, stated_mpp
 from slidehook.pixels.overview import thumbnail_of
 from slidehook.pixels.size import plausible_mpp
-from slidehook.pixels.source import FilePixels, objective_power, stated_mpp
 from slidehook.result import Result
 from slidehook.slide import Slide, find_slide_file, open_slide
 

@@ -14,8 +14,9 @@ from slidehook.disk import Room
 from slidehook.errors import Gone, NotOffered, Refused, SlideUnreadable, SystemUnavailable
 from slidehook.folder.local_slide import CALLER, label_of, local_file, local_info
 from slidehook.models import ImageInfo
+from slidehook.pixels.file_pixels import FilePixels
 from slidehook.pixels.overview import thumbnail_of
-from slidehook.pixels.source import FilePixels, PixelSource
+from slidehook.pixels.source import PixelSource
 from slidehook.slide import open_slide
 from slidehook.systems import Access, OriginTicket
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 from openslide import OpenSlide
 from PIL import Image
 
+from slidehook.pixels.file_pixels import FilePixels, objective_power, read_in_parts, stated_mpp
 from slidehook.pixels.size import plausible_mpp
-from slidehook.pixels.source import Box, FilePixels, Pixels, PixelSource, objective_power, read_in_parts, stated_mpp
+from slidehook.pixels.source import Box, Pixels, PixelSource
 
 SIDE_PX = 512
 """The side of the parts from which an overview is assembled, in its own pixels."""
@@ -42,4 +44,5 @@ def picture_of(slide: OpenSlide, path: Path | None, longest_px: float) -> Image.
     """Return an RGB overview whose longer side is about `longest_px`, at most the slide's. Raises SlideUnreadable."""
     downsample = max(1.0, max(slide.dimensions) / longest_px)
     columns, rows = (max(1, round(each / downsample)) for each in slide.dimensions)
-    return Image.fromarray(read_whole(FilePixels(slide, path), slide.dimensions, columns, rows))
+    with closing(FilePixels(slide, path)) as pixels:
+        return Image.fromarray(read_whole(pixels, slide.dimensions, columns, rows))

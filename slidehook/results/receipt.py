@@ -10,8 +10,9 @@ Row = str | int | float
 AREA, READ, SKIPPED = "Analysed area (mm²)", "Tiles read", "Tiles skipped"
 SIZE, SIZE_FROM = "Pixel size (µm)", "Pixel size from"
 GEOJSON_FRAME = "GeoJSON counts from"
+HOW_READ = "Pixels read"
 VERSION, FINGERPRINT, SECONDS = "App version", "App fingerprint", "Seconds"
-NAMES = frozenset({AREA, READ, SKIPPED, SIZE, SIZE_FROM, GEOJSON_FRAME, VERSION, FINGERPRINT, SECONDS})
+NAMES = frozenset({AREA, READ, SKIPPED, SIZE, SIZE_FROM, GEOJSON_FRAME, HOW_READ, VERSION, FINGERPRINT, SECONDS})
 """The rows' names in a result's table."""
 
 
@@ -47,13 +48,14 @@ class Receipt:
         fingerprint: str,
         seconds: float,
         geojson_frame: str = "",
+        how_read: str = "",
     ) -> dict[str, Row]:
         """Give the rows for a result's table.
 
         `pixel_size`: None when it is not certain, for the reason `unknown`. `area_px`: level-0 pixels of what the
         user asked to be analysed, which counts as analysed unless the app said otherwise. `fingerprint`: see
         `slidehook.registry.fingerprint`. `seconds`: how long it took. `geojson_frame`: which frame GeoJSON is in,
-        where a slide has more than one.
+        where a slide has more than one. `how_read`: whether pixels were read from the file directly or by OpenSlide.
         """
         rows: dict[str, Row] = {}
         analysed = self.analysed_mm2
@@ -67,6 +69,8 @@ class Receipt:
         rows[SIZE] = f"unknown: {unknown}" if pixel_size is None else round(pixel_size.mpp, 4)
         if pixel_size is not None:
             rows[SIZE_FROM] = pixel_size.source
+        if how_read:
+            rows[HOW_READ] = how_read
         if geojson_frame:
             rows[GEOJSON_FRAME] = geojson_frame
         rows[VERSION] = version

@@ -40,6 +40,7 @@ def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None 
         fingerprint=rests_on,
         seconds=time.monotonic() - began,
         geojson_frame=slide.geojson_frame,
+        how_read=slide.how_read,
     )
     result.properties = {
         **result.properties,

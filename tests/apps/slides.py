@@ -13,7 +13,8 @@ from openslide import OpenSlide
 from scipy import fft, ndimage
 from skimage import data
 
-from slidehook.pixels.source import Box, FilePixels, Pixels
+from slidehook.pixels.file_pixels import FilePixels
+from slidehook.pixels.source import Box, Pixels
 from tests.e2e.running import HOUSE
 
 WIDE_PX = 3.0

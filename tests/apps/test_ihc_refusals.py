@@ -19,7 +19,8 @@ from slidehook import AppError, Result, Slide
 from slidehook.apps.ihc import Ihc, IhcParams
 from slidehook.errors import PixelSizeUnknown
 from slidehook.models import ImageInfo
-from slidehook.pixels.source import FilePixels, Pixels
+from slidehook.pixels.file_pixels import FilePixels
+from slidehook.pixels.source import Pixels
 from slidehook.running.run_app import run_app
 from tests.apps.ihc_runs import INFO, SIDE_UM, WHOLE, analysed, areas, number, percent
 from tests.apps.slides import gaussian, glass, tissue

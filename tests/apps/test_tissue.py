@@ -17,7 +17,8 @@ from slidehook.apps.tissue import Tissue, TissueParams
 from slidehook.errors import PixelSizeUnknown
 from slidehook.measuring.tissue import overview, tissue_mask
 from slidehook.models import ImageInfo
-from slidehook.pixels.source import FilePixels, Pixels, stated_mpp
+from slidehook.pixels.file_pixels import FilePixels, stated_mpp
+from slidehook.pixels.source import Pixels
 from slidehook.running.run_app import run_app
 from slidehook.simulator.options import Options
 from slidehook.simulator.server import Simulator

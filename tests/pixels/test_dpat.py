@@ -18,7 +18,8 @@ from slidehook.dpat.iaapi.client import DpatClient, DpatServer
 from slidehook.dpat.pixels import DpatPixels
 from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo, Size
-from slidehook.pixels.source import Box, FilePixels, Pixels
+from slidehook.pixels.file_pixels import FilePixels
+from slidehook.pixels.source import Box, Pixels
 from slidehook.settings import Settings
 from slidehook.simulator.options import Options
 from slidehook.simulator.server import Simulator

@@ -12,8 +12,9 @@ from openslide import OpenSlide
 from slidehook import Slide
 from slidehook.apps.tissue import Tissue, TissueParams
 from slidehook.models import ImageInfo
+from slidehook.pixels.file_pixels import FilePixels
 from slidehook.pixels.levels import PyramidLevels
-from slidehook.pixels.source import Box, FilePixels, Pixels
+from slidehook.pixels.source import Box, Pixels
 from slidehook.running.run_app import run_app
 from tests.apps.slides import tissue
 from tests.pixels.pyramids import halves, padded, write_levels

@@ -15,8 +15,10 @@ from openslide import OpenSlide
 from PIL import Image
 
 from slidehook.errors import SlideUnreadable
+from slidehook.pixels.direct import DirectReader
+from slidehook.pixels.file_pixels import FilePixels
 from slidehook.pixels.overview import picture_of, read_whole, thumbnail_of
-from slidehook.pixels.source import Box, FilePixels, Pixels
+from slidehook.pixels.source import Box, Pixels
 from slidehook.slide import open_slide
 from tests.pixels.pyramids import write_levels
 
@@ -89,7 +91,7 @@ def test_in_parts_it_reads_what_it_reads_at_once(
     with OpenSlide(path) as slide:
         source = FilePixels(slide, path)
         at_once = source.read(Box(0, 0, 960, 720), columns, rows).astype(int)
-        monkeypatch.setattr("slidehook.pixels.source.PART_PX", 100)
+        monkeypatch.setattr("slidehook.pixels.file_pixels.PART_PX", 100)
         monkeypatch.setattr("slidehook.pixels.overview.SIDE_PX", 37)
         for parts in (source.read(Box(0, 0, 960, 720), columns, rows), read_whole(source, (960, 720), columns, rows)):
             assert parts.shape == (rows, columns, 3)
@@ -109,7 +111,8 @@ def test_nothing_larger_than_a_part_is_read_at_once(
             return super().read_region(location, level, size)
 
     path = write_levels(tmp_path / "single.tiff", [picture], tile_px=256)
-    monkeypatch.setattr("slidehook.pixels.source.PART_PX", 100)
+    monkeypatch.setattr("slidehook.pixels.file_pixels.PART_PX", 100)
+    monkeypatch.setattr(DirectReader, "read", lambda *_: None)
     with Watched(path) as slide:
         for columns, rows in ((960, 720), (77, 31), (3, 2)):
             FilePixels(slide, path).read(Box(0, 0, 960, 720), columns, rows)
@@ -122,9 +125,10 @@ def test_tiles_that_take_too_much_memory_are_refused(
 ) -> None:
     path = write_levels(tmp_path / "single.tiff", [picture], tile_px=256)
     with OpenSlide(path) as slide:
-        monkeypatch.setattr("slidehook.pixels.source.LARGE_TILE_PX", 256)
+        monkeypatch.setattr("slidehook.pixels.file_pixels.LARGE_TILE_PX", 256)
+        monkeypatch.setattr(DirectReader, "read", lambda *_: None)
         assert picture_of(slide, path, 96).size == (96, 72)
-        monkeypatch.setattr("slidehook.pixels.source.MAX_TILE_PX", 256 * 255)
+        monkeypatch.setattr("slidehook.pixels.file_pixels.MAX_TILE_PX", 256 * 255)
         with pytest.raises(SlideUnreadable, match="stores tiles of 256 x 256 pixels, which need too much memory"):
             picture_of(slide, path, 96)
 

@@ -12,7 +12,10 @@ from openslide import OpenSlide
 from PIL import Image
 
 from slidehook.errors import SlideUnreadable
-from slidehook.pixels.source import Box, FilePixels, resized, rgb_on_white, stated_mpp
+from slidehook.pixels.direct import DirectReader
+from slidehook.pixels.file_pixels import FilePixels, rgb_on_white, stated_mpp
+from slidehook.pixels.resampling import resized
+from slidehook.pixels.source import Box
 
 WIDTH, HEIGHT = 6144, 4608
 """The sample slide's size."""
@@ -48,8 +51,9 @@ def test_at_full_size_it_gives_the_files_own_pixels(opened: Watched, source: Fil
 
 @pytest.mark.parametrize(("shrink", "level"), [(1, 0), (1.9, 0), (2, 1), (3.9, 1), (3.99, 2), (4, 2), (7, 2), (8, 3)])
 def test_the_coarsest_level_that_is_fine_enough_is_read(
-    opened: Watched, source: FilePixels, shrink: float, level: int
+    opened: Watched, source: FilePixels, shrink: float, level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(DirectReader, "read", lambda *_: None)
     opened.levels.clear()
     pixels = source.read(Box(0, 0, 100 * shrink, 50 * shrink), 100, 50)
     assert pixels.shape == (50, 100, 3)

@@ -11,7 +11,8 @@ from openslide import OpenSlide
 
 from slidehook.disk import Room
 from slidehook.errors import AccessExpired, ClaimLost, Gone, Refused, SlidehookError, SystemUnavailable
-from slidehook.pixels.source import Box, FilePixels
+from slidehook.pixels.file_pixels import FilePixels
+from slidehook.pixels.source import Box
 from slidehook.settings import Settings
 from slidehook.slide import find_slide_file
 from slidehook.systems import Access, OneSecret, Systems

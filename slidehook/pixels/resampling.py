@@ -1,0 +1,96 @@
+"""Resizes RGB pixels: the area average when shrinking, interpolation when enlarging."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+from scipy import sparse
+
+from slidehook.pixels.source import Box, Pixels
+
+WHOLE = 1e-6
+"""A distance from a whole pixel below which a place or a ratio counts as whole."""
+ROUNDED = 100
+"""A side of at least this many pixels may differ from the requested one by a pixel."""
+
+
+def differ_by_rounding(inside: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Whether two sizes differ by at most a pixel, too little to be worth resizing.
+
+    A small region must match exactly: a pixel would change its resolution noticeably.
+    """
+    return all(abs(one - other) <= min(1, other / ROUNDED) for one, other in zip(inside, wanted, strict=True))
+
+
+def resized(pixels: Pixels, columns: int, rows: int) -> Pixels:
+    """Resize RGB pixels: averaged when shrinking, interpolated when enlarging."""
+    return resampled(pixels, Box(0, 0, pixels.shape[1], pixels.shape[0]), columns, rows)
+
+
+def read_resampled(
+    read: Callable[[int, int, tuple[int, int]], Pixels], region: Box, columns: int, rows: int
+) -> Pixels:
+    """Return a region of a level (in the level's own pixels) as `columns` x `rows` pixels.
+
+    `read` gets the corner's column and row, and the size, of what is needed of the level. Where no resizing is
+    needed, the level's own pixels are returned, from the nearest one on.
+    """
+    if differ_by_rounding((max(1, round(region.width)), max(1, round(region.height))), (columns, rows)):
+        return read(round(region.x), round(region.y), (columns, rows))
+    column, row = math.floor(region.x + WHOLE), math.floor(region.y + WHOLE)
+    right, bottom = math.ceil(region.x + region.width - WHOLE), math.ceil(region.y + region.height - WHOLE)
+    width, height = max(1, right - column), max(1, bottom - row)
+    x, y = max(0.0, region.x - column), max(0.0, region.y - row)
+    part = Box(x, y, min(region.width, width - x), min(region.height, height - y))
+    return resampled(read(column, row, (width, height)), part, columns, rows)
+
+
+def resampled(pixels: Pixels, part: Box, columns: int, rows: int) -> Pixels:
+    """Return `part` of `pixels`, in their own coordinates, as `columns` x `rows` pixels.
+
+    When shrinking, each new pixel is the mean of the area that it covers, pixels at its edge counted by their share.
+    """
+    if part == Box(0, 0, columns, rows) and pixels.shape[:2] == (rows, columns):
+        return pixels
+    if part.width < columns or part.height < rows:
+        corners = (part.x, part.y, part.x + part.width, part.y + part.height)
+        return np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BILINEAR, box=corners))
+    ratios = (part.width / columns, part.height / rows)
+    if all(abs(each - round(each)) < WHOLE for each in (*ratios, part.x, part.y)):
+        left, top = round(part.x), round(part.y)
+        across, down = round(ratios[0]), round(ratios[1])
+        corners = (left, top, left + across * columns, top + down * rows)
+        return np.asarray(Image.fromarray(pixels).reduce((across, down), box=corners))
+    return _area_average(pixels, part, columns, rows)
+
+
+def _area_average(pixels: Pixels, part: Box, columns: int, rows: int) -> Pixels:
+    height, width = pixels.shape[:2]
+    down = _weights(height, part.y, part.height, rows) @ pixels.reshape(height, -1).astype(np.float32)
+    turned = down.reshape(rows, width, 3).transpose(1, 0, 2).reshape(width, -1)
+    both = _weights(width, part.x, part.width, columns) @ turned + np.float32(0.5)
+    return np.ascontiguousarray(both.astype(np.uint8).reshape(columns, rows, 3).transpose(1, 0, 2))
+
+
+@lru_cache(maxsize=64)
+def _weights(pixels: int, start: float, length: float, count: int) -> sparse.csr_matrix:
+    """Return the share of each of `pixels` in each of `count` equal parts of a line: (count, pixels), float32."""
+    edges = start + np.arange(count + 1) * (length / count)
+    first, last = np.floor(edges[:-1]), edges[1:]
+    parts, places, shares = [], [], []
+    for step in range(math.ceil(length / count) + 1):
+        place = first + step
+        share = np.minimum(last, place + 1) - np.maximum(edges[:-1], place)
+        covered = np.nonzero(share > WHOLE)[0]
+        parts.append(covered)
+        places.append(place[covered].clip(0, pixels - 1))
+        shares.append(share[covered])
+    values = np.concatenate(shares) * (count / length)
+    # Of each part the shares sum to 1, so that white stays white.
+    rows = np.concatenate(parts)
+    values /= np.bincount(rows, values, count)[rows]
+    return sparse.csr_matrix((values.astype(np.float32), (rows, np.concatenate(places))), shape=(count, pixels))
