@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     from slidehook.folder.local_slide import local_slide
     from slidehook.geometry import Frame, PixelPoint
     from slidehook.models import ImageInfo
+    from slidehook.pixels.ordered_map import ordered_map
     from slidehook.pixels.size import PixelSize
+    from slidehook.pixels.source import Pixels
     from slidehook.pixels.tiles import Mask, Tile
     from slidehook.regions import Region
-    from slidehook.result import Button, Gallery, Patch, Progress, Quality, Result
+    from slidehook.result import MOST_TAGS, Button, Gallery, Patch, Progress, Quality, Result
+    from slidehook.results.receipt import RECEIPT_ROWS
     from slidehook.slide import Slide
 
 __all__ = [
-    "App", "AppError", "Button", "Frame", "Gallery", "ImageInfo", "Mask", "MultiArea", "Patch", "PixelPoint",
-    "PixelSize", "Progress", "Quality", "Region", "Result", "Slide", "TaggedPolygon", "Tile", "WholeSlide",
-    "local_slide",
+    "MOST_TAGS", "RECEIPT_ROWS", "App", "AppError", "Button", "Frame", "Gallery", "ImageInfo", "Mask", "MultiArea",
+    "Patch", "PixelPoint", "PixelSize", "Pixels", "Progress", "Quality", "Region", "Result", "Slide",
+    "TaggedPolygon", "Tile", "WholeSlide", "local_slide", "ordered_map",
 ]  # fmt: skip
 
 _NAMES = {
@@ -30,10 +33,13 @@ _NAMES = {
     "slidehook.folder.local_slide": ("local_slide",),
     "slidehook.geometry": ("Frame", "PixelPoint"),
     "slidehook.models": ("ImageInfo",),
+    "slidehook.pixels.ordered_map": ("ordered_map",),
     "slidehook.pixels.size": ("PixelSize",),
+    "slidehook.pixels.source": ("Pixels",),
     "slidehook.pixels.tiles": ("Mask", "Tile"),
     "slidehook.regions": ("Region",),
-    "slidehook.result": ("Button", "Gallery", "Patch", "Progress", "Quality", "Result"),
+    "slidehook.result": ("MOST_TAGS", "Button", "Gallery", "Patch", "Progress", "Quality", "Result"),
+    "slidehook.results.receipt": ("RECEIPT_ROWS",),
     "slidehook.slide": ("Slide",),
 }
 """Each module with the names that it gives, as imported above for type checkers."""

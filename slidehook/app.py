@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from slidehook.dpat.iaapi.models import InputTemplate
 from slidehook.models import ImageInfo
+from slidehook.models.inputs import InputTemplate
 from slidehook.result import Progress, Result
 from slidehook.results.limits import MIB, MOST_BODY_BYTES, most_body_bytes, most_record_bytes
 from slidehook.settings import Settings

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from slidehook.dpat.iaapi.callback_urls import is_prefix
+from slidehook.callback_urls import is_prefix
 from slidehook.envfile import read_env_file
 from slidehook.errors import SettingsInvalid
 from slidehook.terminal import plain
@@ -263,3 +263,13 @@ def _cleaned(text: str) -> str:
     text = _ACCOUNT.sub("//…@", text)
     text = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
     return plain(text)
+
+
+def settings_for_apps(settings: Settings, *, proxy: bool = False) -> Settings:
+    """Return the settings without secrets and without the service account.
+
+    `proxy`: keep the proxy's address, which may contain a password. A process that reads tiles from DPAT needs it.
+    """
+    secrets = {name for name in type(settings).model_fields if isinstance(getattr(settings, name), SecretStr)}
+    kept = {"dpat_proxy"} if proxy else set()
+    return settings.model_copy(update=dict.fromkeys((secrets | {"dpat_user"}) - kept))

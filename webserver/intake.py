@@ -12,9 +12,9 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from slidehook.app import App, TaggedPolygon
+from slidehook.callback_urls import check_callback
 from slidehook.dpat.deleted_result import DeletedResult
 from slidehook.dpat.errors import Conflict, DpatError, DpatTimeout, DpatUnavailable, Malformed
-from slidehook.dpat.iaapi.callback_urls import check_callback
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
 from slidehook.dpat.iaapi.models import (
     Cancel,

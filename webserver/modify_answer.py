@@ -9,11 +9,12 @@ import structlog
 from slidehook.app import App
 from slidehook.dpat.changes import apply_answer, failed_change, is_notice, result_of
 from slidehook.dpat.iaapi.models import ImageInfo, StoredResult
+from slidehook.dpat.record_size import check_size
 from slidehook.dpat.stored_result import frame_of
 from slidehook.errors import SlidehookError
 from slidehook.registry.fingerprint import fingerprint
 from slidehook.result import Quality
-from slidehook.results.budget import check_size, within_limits
+from slidehook.results.budget import within_limits
 from slidehook.results.receipt import FINGERPRINT
 from slidehook.results.sanitize import in_words
 from webserver.on_modify_process import OnModifyCaller

@@ -21,8 +21,8 @@ from slidehook.errors import AppError, AppTimeout, SlidehookError
 from slidehook.registry.fingerprint import fingerprint
 from slidehook.result import Result
 from slidehook.results.sanitize import in_words, sanitize_result
-from slidehook.running.environment import begin_apps_process, environment_for_apps, settings_for_apps
-from slidehook.settings import Settings
+from slidehook.running.environment import begin_apps_process, environment_for_apps
+from slidehook.settings import Settings, settings_for_apps
 
 START_S = 15.0
 """The time limit of a child's start, in seconds."""

@@ -11,8 +11,9 @@ from pydantic.json_schema import models_json_schema
 
 from slidehook.app import App
 from slidehook.dpat.iaapi.models import Cancel, Create, Delete, Modify, Notification, Registration, VersionInfo
-from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.dpat.iaapi.versions import API_VERSION
 from slidehook.registry.registry import Registry
+from slidehook.version import SOFTWARE_VERSION
 
 Json = dict[str, Any]
 ACTIONS: dict[str, type[BaseModel]] = {"create": Create, "modify": Modify, "delete": Delete, "cancel": Cancel}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.dpat.iaapi.versions import API_VERSION
 from slidehook.registry.registry import Registry
+from slidehook.version import SOFTWARE_VERSION
 from webserver.addresses import site_url
 from webserver.health import Health
 

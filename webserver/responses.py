@@ -11,12 +11,12 @@ from slidehook.dpat.errors import DpatError, DpatTimeout
 from slidehook.dpat.iaapi.versions import (
     API_VERSION,
     SOFTWARE_HEADER,
-    SOFTWARE_VERSION,
     VERSION_HEADER,
     lower_version,
 )
 from slidehook.errors import BadRequest, CallbackNotAllowed, QueueError, SlidehookError, TooLarge
 from slidehook.results.limits import MIB
+from slidehook.version import SOFTWARE_VERSION
 from webserver.addresses import NO_HOST, has_valid_host, refuse_encoded_slash
 
 STATUS: dict[type[SlidehookError], int] = {

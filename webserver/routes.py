@@ -11,8 +11,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from slidehook.app import App
 from slidehook.dpat.iaapi.models import Registration, VersionInfo, parse_invocation, parse_notification
-from slidehook.dpat.iaapi.versions import SOFTWARE_VERSION, VERSION_HEADER
+from slidehook.dpat.iaapi.versions import VERSION_HEADER
 from slidehook.results.limits import PLAIN_BODY_BYTES, most_body_bytes
+from slidehook.version import SOFTWARE_VERSION
 from webserver.addresses import site_url
 from webserver.intake import Intake
 from webserver.responses import response_version

@@ -20,8 +20,9 @@ from typing import Any
 from gunicorn import http, sock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_HEADER, SOFTWARE_VERSION, VERSION_HEADER
+from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_HEADER, VERSION_HEADER
 from slidehook.results.limits import MIB, MOST_BODY_BYTES, PLAIN_BODY_BYTES
+from slidehook.version import SOFTWARE_VERSION
 from webserver.buffered_connection import BufferedSocket
 from webserver.incoming_request import IncomingRequest
 

@@ -27,10 +27,8 @@ import scipy
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from slidehook import App, AppError, Progress, Quality, Result, Slide, WholeSlide
+from slidehook import App, AppError, Mask, Pixels, Progress, Quality, Result, Slide, WholeSlide
 from slidehook.measuring.tissue import outlines, overview, tissue_mask
-from slidehook.pixels.source import Pixels
-from slidehook.pixels.tiles import Mask
 
 OVERVIEW_MPP = 8.0
 """What the tissue is looked for at, in µm per pixel."""

@@ -32,7 +32,22 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
-from slidehook import App, AppError, Button, Gallery, ImageInfo, MultiArea, PixelPoint, Progress, Result, Slide
+from slidehook import (
+    App,
+    AppError,
+    Button,
+    Gallery,
+    ImageInfo,
+    MultiArea,
+    PixelPoint,
+    Pixels,
+    Progress,
+    Region,
+    Result,
+    Slide,
+    Tile,
+    ordered_map,
+)
 from slidehook.measuring import calls
 from slidehook.measuring.calls import TAGS, Count, ReservoirSample
 from slidehook.measuring.glass import Colour, require_glass
@@ -42,10 +57,6 @@ from slidehook.measuring.overlaps import Floats
 from slidehook.measuring.stainings import is_special_stain
 from slidehook.measuring.stains import DAB, HAEMATOXYLIN, Deconvolution, Density, Stained
 from slidehook.measuring.tissue import overview
-from slidehook.pixels.ordered_map import ordered_map
-from slidehook.pixels.source import Pixels
-from slidehook.pixels.tiles import Tile
-from slidehook.regions import Region
 
 TILE_PX = 1024
 COARSEST = 1.5

@@ -22,12 +22,23 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from shapely import Polygon
 
-from slidehook import App, AppError, Frame, Gallery, PixelPoint, Progress, Result, Slide, Tile, WholeSlide
+from slidehook import (
+    MOST_TAGS,
+    RECEIPT_ROWS,
+    App,
+    AppError,
+    Frame,
+    Gallery,
+    PixelPoint,
+    Progress,
+    Result,
+    Slide,
+    Tile,
+    WholeSlide,
+    ordered_map,
+)
 from slidehook.measuring.tilemodel import ModelClass, ModelParams, Probabilities, TileModel, runtime_is_installed
 from slidehook.measuring.tissue import overview, tissue_mask
-from slidehook.pixels.ordered_map import ordered_map
-from slidehook.result import MOST_TAGS
-from slidehook.results.receipt import NAMES
 
 OVERVIEW_MPP = 8.0
 """What the tissue is looked for at, in µm per pixel."""
@@ -60,7 +71,7 @@ class OnnxParams(ModelParams, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _own_rows(self) -> Self:
         for each in self.classes:
-            if _area_row(each) in {UNDECIDED_ROW, *NAMES}:
+            if _area_row(each) in {UNDECIDED_ROW, *RECEIPT_ROWS}:
                 raise ValueError(f"no class can be named {each.name!r}: the table has {_area_row(each)!r} anyway")
         return self
 

@@ -65,7 +65,8 @@ class _Group(click.Group):
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_VERSION  # noqa: PLC0415 - reads all metadata
+    from slidehook.dpat.iaapi.versions import API_VERSION  # noqa: PLC0415 - reads all metadata
+    from slidehook.version import SOFTWARE_VERSION  # noqa: PLC0415 - reads all metadata
 
     click.echo(f"slidehook {SOFTWARE_VERSION}, IA-API {API_VERSION}")
     ctx.exit()

@@ -19,9 +19,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from slidehook.demo.dpat import DemoFailed, SimulatedDpat, direct_session
 from slidehook.demo.processes import SLIDEHOOK, DemoProcesses, free_port
 from slidehook.dpat.iaapi.models import ResultRecord
+from slidehook.dpat.picture import draw_result
 from slidehook.errors import SlidehookError
 from slidehook.private import open_private
-from slidehook.results.picture import draw_result
 from slidehook.slide import find_slide_file, open_slide
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -17,7 +17,7 @@ from slidehook.errors import BadRequest
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.models import Point, Polygon
 from slidehook.result import BLUE, Button, Gallery, Patch, Result, Shape, Text, is_colour
-from slidehook.results.receipt import NAMES
+from slidehook.results.receipt import RECEIPT_ROWS
 from slidehook.results.sanitize import sanitize_result
 
 FAILED = "update failed"
@@ -65,7 +65,7 @@ def apply_answer(record: StoredResult, answer: Result, frame: Frame, *, applicat
     """
     answer = sanitize_result(answer)
     rows = _properties(record).items()
-    receipt = {name: value for name, value in rows if name in NAMES and name not in answer.properties}
+    receipt = {name: value for name, value in rows if name in RECEIPT_ROWS and name not in answer.properties}
     before = record.data.result
     what: Primitive | PatchCollection
     if answer.gallery is not None and isinstance(before, PatchCollection):
@@ -87,7 +87,9 @@ def apply_answer(record: StoredResult, answer: Result, frame: Frame, *, applicat
 def failed_change(record: StoredResult, reason: str) -> StoredResult:
     """Return the record for a change whose update failed: every value is marked as outdated."""
     sentence = f"{FAILED}: {reason.rstrip('.')}"
-    old = {name if name in NAMES else f"{name}{_OUTDATED}": value for name, value in _properties(record).items()}
+    old = {
+        name if name in RECEIPT_ROWS else f"{name}{_OUTDATED}": value for name, value in _properties(record).items()
+    }
     update = {"display_result": sentence, "display_properties": {STATUS: sentence, **old}}
     return record.with_buttons_released().model_copy(update=update)
 

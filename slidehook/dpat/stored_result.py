@@ -25,12 +25,12 @@ from slidehook.dpat.iaapi.models import (
 )
 from slidehook.dpat.marks import JOB_MARK, PROGRESS, STATUS
 from slidehook.dpat.noted_result import NotedResult
+from slidehook.dpat.record_size import check_size
 from slidehook.dpat.records import shown
 from slidehook.geometry import Frame
 from slidehook.jobs.job import JobRecord
 from slidehook.models import ImageInfo, Point, Polygon
 from slidehook.result import Result
-from slidehook.results.budget import check_size
 from slidehook.results.sanitize import sanitize_result
 from slidehook.systems import Work
 

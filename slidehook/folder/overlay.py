@@ -15,10 +15,10 @@ from types import ModuleType
 from PIL import Image
 
 from slidehook.dpat.iaapi.models import ResultRecord
+from slidehook.dpat.picture import draw_result
 from slidehook.errors import SlidehookError, SlideUnreadable
 from slidehook.models import Point
 from slidehook.pixels.overview import picture_of
-from slidehook.results.picture import draw_result
 from slidehook.slide import open_slide
 
 OVERVIEW_PX = 2048

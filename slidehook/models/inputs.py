@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from slidehook.models.base import Polygon, StrictRecord
+from slidehook.models.base import Polygon, Record, StrictRecord
 
 
 class WholeSlideInput(StrictRecord):
@@ -44,3 +44,10 @@ class MultiAreaInput(StrictRecord):
 
 
 Input = Annotated[WholeSlideInput | TaggedPolygonInput | MultiAreaInput, Field(discriminator="type")]
+
+
+class InputTemplate(Record):
+    """The input that the viewer asks the user for before it calls the app."""
+
+    type: Literal["wholeSlide", "taggedPolygon", "multiArea"]
+    content: dict[str, Any] | None = None

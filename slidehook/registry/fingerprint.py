@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from slidehook.app import App
-from slidehook.dpat.iaapi.versions import SOFTWARE_VERSION
 from slidehook.errors import AppError
 from slidehook.registry.source_files import Signature, signature
+from slidehook.version import SOFTWARE_VERSION
 
 LENGTH = 12
 

@@ -16,8 +16,7 @@ from slidehook.registry.dependencies import DependencyMissing, apps_before
 from slidehook.registry.fingerprint import fingerprint
 from slidehook.registry.params import ParamsInvalid, params_path, site_params
 from slidehook.registry.source_files import Code, compile_from_source
-from slidehook.running.environment import settings_for_apps
-from slidehook.settings import Settings
+from slidehook.settings import Settings, settings_for_apps
 
 __all__ = [
     "GROUP",

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from shapely import LineString, Polygon
 
 from slidehook.app import App
-from slidehook.dpat.iaapi.models import ResultRecord
-from slidehook.errors import AppError
 from slidehook.geometry import PixelPoint
 from slidehook.result import Result, Shape, Text
 
@@ -41,15 +39,6 @@ def within_limits(app: App | type[App], result: Result, *, mpp: float | None = N
         gallery=replace(gallery, patches=gallery.patches[: app.max_patches]),
         properties={**fewer.properties, PATCHES_SHOWN: note},
     )
-
-
-def check_size(app: App | type[App], record: ResultRecord) -> None:
-    """Raise AppError when a record is larger than an app's result may be, as by its texts: it could not come back."""
-    size, most = len(record.model_dump_json(by_alias=True, exclude_none=True).encode()), app.most_record_bytes()
-    if size > most:
-        raise AppError(
-            f"the app's result can't be sent to DPAT: it takes {size / 1e6:.1f} MB, {most / 1e6:.1f} MB is the most"
-        )
 
 
 def within_budget(result: Result, *, max_polygons: int, max_points: int, mpp: float | None = None) -> Result:

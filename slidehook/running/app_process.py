@@ -22,12 +22,12 @@ from slidehook.running.child import serve
 from slidehook.running.child_channel import ProgressMessage, TokenRefused
 from slidehook.running.child_output import Prints
 from slidehook.running.desk import Desk, TerminalPrints, serve_at_desk
-from slidehook.running.environment import environment_for_apps, settings_for_apps
+from slidehook.running.environment import environment_for_apps
 from slidehook.running.memory_guard import MemoryGuard, end_group
 from slidehook.running.message_pipe import Garbled, HungUp, new_line
 from slidehook.running.orphans import Marked
 from slidehook.running.task import Analysis, Fault, Task
-from slidehook.settings import Settings
+from slidehook.settings import Settings, settings_for_apps
 
 TICK_S = 0.25
 """How often the worker is asked for its own duties while an app computes, in seconds."""

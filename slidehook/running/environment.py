@@ -11,22 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pydantic import SecretStr
-
-from slidehook.settings import Settings
-
 _PREFIX = "SLIDEHOOK_"
 _changing = threading.Lock()
-
-
-def settings_for_apps(settings: Settings, *, proxy: bool = False) -> Settings:
-    """Give the settings without secrets, and without the service account; `proxy`: with the proxy's address.
-
-    That may hold a password as well. Who reads tiles from DPAT needs it.
-    """
-    secrets = {name for name in type(settings).model_fields if isinstance(getattr(settings, name), SecretStr)}
-    kept = {"dpat_proxy"} if proxy else set()
-    return settings.model_copy(update=dict.fromkeys((secrets | {"dpat_user"}) - kept))
 
 
 def take_from_environment() -> dict[str, str]:

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import requests
 from pydantic import ValidationError
 
-from slidehook.dpat.iaapi.models import Record, Registration, VersionInfo
-from slidehook.models.first_fault import first_fault
+from slidehook.dpat.iaapi.models import Record, Registration, VersionInfo, first_fault
 from slidehook.simulator.direct import call
 from slidehook.simulator.errors import BadAppAnswer, Malformed, NotFound
 

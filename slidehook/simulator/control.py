@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from slidehook.models.first_fault import first_fault
+from slidehook.dpat.iaapi.models import first_fault
 from slidehook.simulator.current_dpat import current_dpat
 from slidehook.simulator.errors import Malformed
 from slidehook.simulator.faults import Fault

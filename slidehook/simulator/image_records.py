@@ -9,9 +9,7 @@ import openslide
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from slidehook.dpat.iaapi.models import ImageInfo
-from slidehook.models.first_fault import first_fault
-from slidehook.models.images import PHI_FIELDS
+from slidehook.dpat.iaapi.models import PHI_FIELDS, ImageInfo, first_fault
 from slidehook.simulator.errors import SlideDamaged
 from slidehook.simulator.pictures import TILE_PX, Pictures
 from slidehook.simulator.slides import Slide

@@ -9,8 +9,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from slidehook.dpat.iaapi.models import Item, PatchCollection, ResultRecord
-from slidehook.models.first_fault import first_fault
+from slidehook.dpat.iaapi.models import Item, PatchCollection, ResultRecord, first_fault
 from slidehook.simulator.errors import Malformed
 
 MAY_BE_MISSING = {"displayResult": "", "applicationVersion": ""}

@@ -21,10 +21,10 @@ from PIL import Image
 import slidehook
 from slidehook.cli.main import main
 from slidehook.dpat.iaapi.models import ResultRecord
-from slidehook.dpat.iaapi.versions import SOFTWARE_VERSION
 from slidehook.folder import overlay
 from slidehook.registry.params import params_path
 from slidehook.running.author_trace import is_ours
+from slidehook.version import SOFTWARE_VERSION
 from tests.author import tried_apps
 from tests.e2e.running import is_alive
 

@@ -6,12 +6,12 @@ from PIL import Image
 from slidehook import Gallery
 from slidehook.app import App
 from slidehook.dpat.iaapi.models import PatchCollection, PatchContent, ResultData, ResultRecord
+from slidehook.dpat.picture import draw_result
 from slidehook.dpat.stored_result import RecordMaker
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.jobs.job import Job
 from slidehook.result import Result
 from slidehook.results.geojson import tag_colour
-from slidehook.results.picture import draw_result
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 

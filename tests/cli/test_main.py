@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from slidehook.cli.main import COMMANDS, main
-from slidehook.dpat.iaapi.versions import API_VERSION, SOFTWARE_VERSION
+from slidehook.dpat.iaapi.versions import API_VERSION
+from slidehook.version import SOFTWARE_VERSION
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slidehook.results.picture import DEFAULT_COLOUR
+from slidehook.dpat.picture import DEFAULT_COLOUR
 from tests.e2e.running import HOUSE, Program, end_all, free_port, living, wait_for
 
 SLIDES = ("immuno", "immuno-dicom")

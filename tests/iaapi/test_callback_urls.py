@@ -6,7 +6,7 @@ import pytest
 import requests
 import urllib3
 
-from slidehook.dpat.iaapi.callback_urls import check_callback
+from slidehook.callback_urls import check_callback
 from slidehook.errors import CallbackNotAllowed
 
 SITE = ("https://dpat.example/SectraPathologyServer/external",)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
-from slidehook.dpat.iaapi.versions import SOFTWARE_VERSION
 from slidehook.results.limits import MIB, PLAIN_BODY_BYTES, most_body_bytes
+from slidehook.version import SOFTWARE_VERSION
 from tests.webserver.site import Site, TissueArea
 
 ROUTE = "/apps/tissue-area"

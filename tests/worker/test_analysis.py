@@ -16,7 +16,7 @@ from slidehook.dpat.errors import TokenExpired, UnsupportedByDpat
 from slidehook.errors import AppCrashed, AppError, AppTimeout, BadRequest, NotOffered, SlideUnreadable
 from slidehook.geometry import Frame
 from slidehook.models import ImageInfo, Input, MultiAreaInput, Size, TaggedPolygonInput
-from slidehook.results.receipt import NAMES
+from slidehook.results.receipt import RECEIPT_ROWS
 from slidehook.running.app_process import AppProcess, AppTrace
 from slidehook.running.task import Analysis, Task
 from slidehook.settings import Settings
@@ -221,7 +221,9 @@ def ask(process: AppProcess, tiff: Path, deed: str, app_id: str = "odd", *, time
 
 def own(result: Result) -> Result:
     """Give a result without the receipt that is added to its table."""
-    return replace(result, properties={name: row for name, row in result.properties.items() if name not in NAMES})
+    return replace(
+        result, properties={name: row for name, row in result.properties.items() if name not in RECEIPT_ROWS}
+    )
 
 
 def is_gone(pid: int) -> bool:

@@ -15,10 +15,9 @@ from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job
 from slidehook.models import ImageInfo
 from slidehook.running.app_process import AppProcess
-from slidehook.running.environment import settings_for_apps
 from slidehook.running.orphans import VARIABLE
 from slidehook.running.task import Task
-from slidehook.settings import Settings
+from slidehook.settings import Settings, settings_for_apps
 
 SECRET = "canary-e1f7"
 SECRETS = {

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from requests import Response
 
-from slidehook.dpat.iaapi.callback_urls import is_loopback
+from slidehook.callback_urls import is_loopback
 from slidehook.dpat.iaapi.versions import VERSION_HEADER
 
 PROXY_AUTHENTICATION = 407

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
 
 API_VERSION = "1.10"
 """The newest IA-API that slidehook supports (DPAT 4.2)."""
 OLDEST_VERSION = "1.5"
 """The oldest known IA-API (DPAT 3.0), used with a server until it states its version."""
-SOFTWARE_VERSION = version("slidehook")
 VERSION_HEADER = "X-Sectra-ApiVersion"
 SOFTWARE_HEADER = "X-Sectra-SoftwareVersion"
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})*")

@@ -12,7 +12,7 @@ from slidehook.dpat.iaapi.models.invocations import (
     parse_invocation,
     parse_notification,
 )
-from slidehook.dpat.iaapi.models.registration import InputTemplate, Registration, Token, VersionInfo
+from slidehook.dpat.iaapi.models.registration import Registration, Token, VersionInfo
 from slidehook.dpat.iaapi.models.results import (
     Attachment,
     Item,
@@ -27,14 +27,48 @@ from slidehook.dpat.iaapi.models.results import (
     Style,
 )
 from slidehook.models.base import Point, Polygon, Record, Size
-from slidehook.models.images import ImageInfo, Named, QualityControl, QualityControlUpdate
-from slidehook.models.inputs import Input, MultiAreaInput, TaggedPolygonInput, WholeSlideInput
+from slidehook.models.first_fault import first_fault
+from slidehook.models.images import PHI_FIELDS, ImageInfo, Named, QualityControl, QualityControlUpdate
+from slidehook.models.inputs import Input, InputTemplate, MultiAreaInput, TaggedPolygonInput, WholeSlideInput
 
 __all__ = [
-    "Attachment", "Callback", "Cancel", "Create", "Delete", "DeletedRecord", "ImageInfo", "Input", "InputTemplate",
-    "Invocation", "Item", "Label", "Modify", "MultiAreaInput", "Named", "Notification", "PatchCollection",
+    "PHI_FIELDS",
+    "Attachment",
+    "Callback",
+    "Cancel",
+    "Create",
+    "Delete",
+    "DeletedRecord",
+    "ImageInfo",
+    "Input",
+    "InputTemplate",
+    "Invocation",
+    "Item",
+    "Label",
+    "Modify",
+    "MultiAreaInput",
+    "Named",
+    "Notification",
+    "PatchCollection",
     "PatchContent",
-    "Point", "Polygon", "Primitive", "QualityControl", "QualityControlUpdate", "Record", "Registration",
-    "ResultData", "ResultRecord", "Size", "Stored", "StoredResult", "Style", "TaggedPolygonInput", "Token",
-    "VersionInfo", "WholeSlideInput", "parse_invocation", "parse_notification",
+    "Point",
+    "Polygon",
+    "Primitive",
+    "QualityControl",
+    "QualityControlUpdate",
+    "Record",
+    "Registration",
+    "ResultData",
+    "ResultRecord",
+    "Size",
+    "Stored",
+    "StoredResult",
+    "Style",
+    "TaggedPolygonInput",
+    "Token",
+    "VersionInfo",
+    "WholeSlideInput",
+    "first_fault",
+    "parse_invocation",
+    "parse_notification",
 ]  # fmt: skip

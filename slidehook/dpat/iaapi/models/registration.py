@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from slidehook.models.base import Record
+from slidehook.models.inputs import InputTemplate
 from slidehook.models.reading import Number
-
-
-class InputTemplate(Record):
-    """The input that DPAT asks the user for before it calls the app."""
-
-    type: Literal["wholeSlide", "taggedPolygon", "multiArea"]
-    content: dict[str, Any] | None = None
 
 
 class Registration(Record):

@@ -1,0 +1,7 @@
+"""slidehook's own version."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+SOFTWARE_VERSION = version("slidehook")
