@@ -12,7 +12,9 @@ SIZE, SIZE_FROM = "Pixel size (µm)", "Pixel size from"
 GEOJSON_FRAME = "GeoJSON counts from"
 HOW_READ = "Pixels read"
 VERSION, FINGERPRINT, SECONDS = "App version", "App fingerprint", "Seconds"
-RECEIPT_ROWS = frozenset({AREA, READ, SKIPPED, SIZE, SIZE_FROM, GEOJSON_FRAME, HOW_READ, VERSION, FINGERPRINT, SECONDS})
+RECEIPT_ROWS = frozenset(
+    {AREA, READ, SKIPPED, SIZE, SIZE_FROM, GEOJSON_FRAME, HOW_READ, VERSION, FINGERPRINT, SECONDS}
+)
 """The rows' names in a result's table."""
 
 
