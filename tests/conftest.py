@@ -62,6 +62,13 @@ def _logging_as_at_the_start() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture
+def changes_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `on_modify` take as long as a busy machine needs: a viewer would wait no more than some seconds for it."""
+    monkeypatch.setattr("webserver.on_modify_process.START_S", 120.0)
+    monkeypatch.setattr("webserver.modify_answer.MODIFY_S", 120.0)
+
+
 # The tests' own calls go to this host alone, so none may go to a proxy that the environment names.
 if any(os.environ.get(each) for name in ("http_proxy", "all_proxy") for each in (name, name.upper())):
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"

@@ -25,6 +25,8 @@ from tests.apps.stained import MPP, compose, scatter
 from webserver.modify_answer import answer_change
 from webserver.on_modify_process import ON_MODIFY
 
+pytestmark = pytest.mark.usefixtures("changes_may_take_long")
+
 
 class Gallery:
     """A result on the slide, as the user sees and changes it: through what DPAT is sent, and sends back."""

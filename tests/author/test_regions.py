@@ -160,12 +160,12 @@ def test_a_point_that_is_no_place_is_refused(number: str) -> None:
 )
 def test_a_body_full_of_points_is_answered_soon(make: Callable[[int], Corners]) -> None:
     drawn = areas(make(50_000))
-    began = time.monotonic()
+    began = time.process_time()
     try:
         regions_of(drawn, Frame(100_000, 50_000))
     except BadRequest as error:
         assert "crosses itself" in str(error)  # noqa: PT017 - some of them do
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_without_the_slides_extent_only_what_no_slide_can_have_is_refused() -> None:

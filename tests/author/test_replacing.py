@@ -68,7 +68,7 @@ def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path: Path) -> None:
 def test_only_the_files_that_a_dead_process_half_wrote_are_dropped(tmp_path: Path) -> None:
     script = "import os, sys; from pathlib import Path; from slidehook.private import replacing\n"
     script += "with replacing(Path(sys.argv[1])) as file: os.kill(os.getpid(), 9)"
-    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "result.json")], check=False, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "result.json")], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     [left] = tmp_path.iterdir()
     with replacing(tmp_path / "other.json") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-BUSY_S = 60.0
+BUSY_S = 120.0
 PROTECTED = "import os, sys; from slidehook.streams import protect_output; protect_output(); "
 
 

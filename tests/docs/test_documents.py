@@ -59,17 +59,17 @@ class Reader:
         """Start a command that stays, wait until it is ready, and end it as Ctrl-C does."""
         program = self.program(line)
         try:
-            wait_for(lambda: ready(program), f"{line}: {program.text()}", within_s=30)
+            wait_for(lambda: ready(program), f"{line}: {program.text()}")
         finally:
             program.process.terminate()
             # gunicorn gives a process of its own 30 s that is only just starting, and misses the signal.
-            assert program.ended(within_s=45) == 0, program.text()
+            assert program.ended() == 0, program.text()
 
-    def ends(self, line: str, within_s: float) -> str:
+    def ends(self, line: str) -> str:
         """Run a command that ends by itself; gives what it printed."""
         program = self.program(line)
         try:
-            assert program.ended(within_s) == 0, program.text()
+            assert program.ended() == 0, program.text()
         finally:
             program.process.kill()
             program.process.wait()
@@ -93,7 +93,7 @@ def reader(tmp_path: Path) -> Reader:
 
 
 def _demo(reader: Reader, line: str) -> None:
-    assert "ANSWER: 42" in reader.ends(f"{line.partition('#')[0]} --once --out {reader.folder}", within_s=90)
+    assert "ANSWER: 42" in reader.ends(f"{line.partition('#')[0]} --once --out {reader.folder}")
 
 
 def _tests(reader: Reader, line: str) -> None:
@@ -132,7 +132,7 @@ def _jobs(reader: Reader, line: str) -> None:
         )
     )
     queue.close()
-    shown = reader.ends(line, within_s=20)
+    shown = reader.ends(line)
     assert JOB_ID in shown or "--help" in line
     assert "secret" not in shown
 

@@ -79,13 +79,13 @@ class Site:
     def start_web(self) -> Program:
         """Start the webserver, and wait until it answers."""
         web = self.start("flask_run.sh")
-        wait_for(lambda: self._answers(web), "the webserver answers", within_s=90)
+        wait_for(lambda: self._answers(web), "the webserver answers")
         return web
 
     def start_worker(self, *options: str, within: Sequence[str] = (), **settings: str) -> Program:
         """Start a worker, and wait until it is ready."""
         worker = self.start("worker_run.sh", *options, within=within, **settings)
-        wait_for(lambda: self._is_ready(worker), "the worker is ready", within_s=90)
+        wait_for(lambda: self._is_ready(worker), "the worker is ready")
         return worker
 
     def types(self, *words: str) -> str:
@@ -107,11 +107,11 @@ class Site:
         """POST to the app as DPAT does."""
         data = json.dumps(body).encode() if raw is None else raw
         headers = {"Content-Type": "application/json"}
-        return requests.post(self.url + ROUTE + path, data=data, headers=headers, timeout=30)
+        return requests.post(self.url + ROUTE + path, data=data, headers=headers, timeout=90)
 
     def get(self, path: str, accept: str = "application/json") -> requests.Response:
         """GET one of the webserver's pages."""
-        return requests.get(self.url + path, headers={"Accept": accept}, timeout=30)
+        return requests.get(self.url + path, headers={"Accept": accept}, timeout=90)
 
     def jobs(self, slide_id: str) -> list[JobFile]:
         """Give the slide's jobs in every state."""
@@ -142,7 +142,7 @@ class Site:
 
     def keeps_no_slide(self) -> bool:
         """Say whether no file of any slide is left on the site's disk; it goes a moment after the job's end."""
-        return wait_for(lambda: not files_below(self.data / "slides"), "the slides are gone", within_s=10)
+        return wait_for(lambda: not files_below(self.data / "slides"), "the slides are gone")
 
     def _answers(self, web: Program) -> bool:
         assert web.process.poll() is None, "the webserver ended"
@@ -195,7 +195,7 @@ class Dpat(Simulator):
         (result,) = self.results(APP, slide_id)
         return result
 
-    def final(self, slide_id: str, *, within_s: float = 15.0) -> dict[str, Any]:
+    def final(self, slide_id: str, *, within_s: float = 90.0) -> dict[str, Any]:
         """Wait until the slide's one result is neither queued nor in progress."""
 
         def ended() -> bool:

@@ -135,7 +135,7 @@ def test_a_half_saved_edit_fails_no_job(edits: Edits) -> None:
     edits.result()
     edits.edit("return Result(", "return Result[")
     slide_id = edits.create()
-    wait_for(lambda: "app does not load" in edits.worker.text(), "the worker says so", within_s=60)
+    wait_for(lambda: "app does not load" in edits.worker.text(), "the worker says so")
     edits.edit('return Result[f"first', 'return Result(f"third')
     assert edits.final(slide_id)["displayResult"] == "third red small"
     assert times(edits.worker, "app does not load") == 1
@@ -186,10 +186,10 @@ def test_several_workers_start_anew_one_by_one_and_end_as_told(edits: Edits) -> 
     edits.worker.kill(signal.SIGTERM)
     assert edits.worker.ended() == 0
     workers = edits.site.start_worker("--processes", "2")
-    wait_for(lambda: times(workers, "worker ready") == 2, "both are ready", within_s=60)
+    wait_for(lambda: times(workers, "worker ready") == 2, "both are ready")
     before = set(workers.children())
     edits.edit("first {WORD}", "other {WORD}")
-    wait_for(lambda: times(workers, "worker ready") == 4, "both are ready again", within_s=60)
+    wait_for(lambda: times(workers, "worker ready") == 4, "both are ready again")
     assert edits.result()[0] == "other red small"
     assert set(workers.children()) == before  # the same processes, in which new programs run
     workers.kill(signal.SIGTERM)

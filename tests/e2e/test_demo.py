@@ -72,7 +72,7 @@ def test_the_demo_works_on_a_host_whose_proxy_variables_lead_nowhere(out: Path, 
 
 def test_a_staying_demo_takes_everything_down_when_told_to(out: Path, mark: str) -> None:
     demo = start(out, mark)
-    wait_for(lambda: "Still running" in demo.text(), "the demo stays up", within_s=60)
+    wait_for(lambda: "Still running" in demo.text(), "the demo stays up")
     assert len(living(mark)) >= 4
     demo.kill(signal.SIGTERM)
     assert demo.ended(20) == 143

@@ -8,7 +8,7 @@ from slidehook.jobs.job import JobState
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import wait_for
 
-WITHIN_S = 60.0
+WITHIN_S = 90.0
 
 
 def test_jobs_of_another_app_or_to_an_address_that_is_none_end_no_worker(

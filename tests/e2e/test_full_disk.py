@@ -16,7 +16,7 @@ from slidehook.jobs.job import JobState
 from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import files_below, wait_for
 
-WITHIN_S = 60.0
+WITHIN_S = 90.0
 MOUNT = 'mkdir -p "$1" && mount -t tmpfs -o size=12m tmpfs "$1" && shift && exec "$@"'
 """Gives a command a little disk of its own at `$1`, in a mount namespace that nobody else sees."""
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, "sh")
@@ -99,14 +99,14 @@ def test_health_says_that_no_job_can_be_put_while_the_queues_disk_is_full(
             return answer.text if answer.status_code == status else ""
         return ""
 
-    wait_for(lambda: says(200), "the webserver answers", within_s=90)
+    wait_for(lambda: says(200), "the webserver answers")
     ballast = Path(f"/proc/{web.pid}/root{site.queue}/ballast")
     fill(ballast)
-    told = wait_for(lambda: says(503), "the full disk is told", within_s=30)
+    told = wait_for(lambda: says(503), "the full disk is told")
     assert "SLIDEHOOK_QUEUE_DIR: no job can be put into" in told
     assert "No space left on device" in told
     ballast.unlink()
-    wait_for(lambda: says(200), "there is room again", within_s=30)
+    wait_for(lambda: says(200), "there is room again")
 
 
 def parts(data: Path) -> list[Path]:

@@ -105,8 +105,8 @@ def test_what_is_installed_starts_and_nothing_is_written_beside_it(checkout: Che
         except requests.ConnectionError:
             return False
 
-    wait_for(answers, "the webserver answers", within_s=90)
-    wait_for(lambda: "worker ready" in worker.text(), "the worker is ready", within_s=90)
+    wait_for(answers, "the webserver answers")
+    wait_for(lambda: "worker ready" in worker.text(), "the worker is ready")
     assert checkout.names() == before
     for program in (web, worker):
         program.kill(signal.SIGTERM)
@@ -117,7 +117,7 @@ def test_what_is_not_installed_is_said_to_be_so(checkout: Checkout) -> None:
     (checkout.folder / ".venv").unlink()
     checkout.close_to_writing()
     program = checkout.start("worker_run.sh")
-    assert program.ended(30) == CANT_START
+    assert program.ended() == CANT_START
     (line,) = program.text().splitlines()
     assert line.startswith(f"slidehook is not installed in {checkout.folder}")
 

@@ -15,7 +15,7 @@ from tests.e2e.conftest import Dpat, Site
 from tests.e2e.running import is_alive, wait_for
 
 MANY = 25
-BUSY_S = 60.0
+BUSY_S = 90.0
 PACKAGE = """
 import os, subprocess, sys, threading
 from pathlib import Path

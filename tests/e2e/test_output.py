@@ -17,7 +17,7 @@ from tests.e2e.conftest import LONG_S, Dpat, Site
 from tests.e2e.running import Program, is_alive, wait_for
 
 ODD = (sys.executable, str(Path(__file__).with_name("odd_output.py")))
-BUSY_S = 60.0
+BUSY_S = 90.0
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 

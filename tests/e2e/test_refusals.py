@@ -172,12 +172,12 @@ def test_a_slide_id_that_looks_like_a_path_leads_nowhere(quiet_dpat: Dpat, quiet
 
 @pytest.mark.parametrize("address", ["/nowhere", "/dpat_ia_app_demo", "/apps/unknown"])
 def test_an_address_where_nothing_is_says_so(quiet_site: Site, address: str) -> None:
-    answer = requests.get(quiet_site.url + address, timeout=10)
+    answer = requests.get(quiet_site.url + address, timeout=90)
     assert answer.status_code == 404
     assert "no such URL" in answer.json()["error"]
 
 
 def test_a_method_that_an_address_does_not_take_is_refused(quiet_site: Site) -> None:
-    answer = requests.put(quiet_site.url + ROUTE, data=json.dumps({}), timeout=10)
+    answer = requests.put(quiet_site.url + ROUTE, data=json.dumps({}), timeout=90)
     assert answer.status_code == 405
     sentence(answer)

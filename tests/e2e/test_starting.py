@@ -70,7 +70,7 @@ def test_a_data_folder_that_can_not_be_used_later_uses_up_no_attempt(
     assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"].startswith(waiting), 60)
     assert "can't be stored on the host" in dpat.shown(slide_id)["displayResult"]
     assert site.job_in(JobState.PARKED, slide_id).attempt == 0
-    wait_for(lambda: worker.text().count("again later") >= 2, "it was tried again", within_s=60)
+    wait_for(lambda: worker.text().count("again later") >= 2, "it was tried again")
     site.data.unlink()
     assert dpat.wait_until(lambda: dpat.shown(slide_id)["displayResult"] == "ANSWER: 42", 90)
     assert site.job_in(JobState.DONE, slide_id).attempt == 1

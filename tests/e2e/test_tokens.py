@@ -94,7 +94,7 @@ def test_a_long_analysis_outlives_many_tokens_of_the_service_account(
     dpat = new_dpat(site, Options(strict=True, user=USER, password=PASSWORD, token_lifetime_s=1))
     slide_id = dpat.add_slide()
     dpat.create(slide_id)
-    final = dpat.final(slide_id, within_s=30)
+    final = dpat.final(slide_id)
     assert final["displayResult"] == "ANSWER: 42"
     assert site.job_in(JobState.DONE, slide_id).attempt == 1
     assert analyses(worker) == 1

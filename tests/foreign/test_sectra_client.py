@@ -30,7 +30,7 @@ class Started:
         self.session.trust_env = False
 
     def do(self, method: str, path: str, **body: Any) -> Any:
-        answer = self.session.request(method, f"{self.url}/sim/{path}", json=body or None, timeout=30)
+        answer = self.session.request(method, f"{self.url}/sim/{path}", json=body or None, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -52,7 +52,7 @@ def dpat(request: pytest.FixtureRequest, slides: Path) -> Iterator[Started]:
                 yield started
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 @pytest.fixture

@@ -45,12 +45,12 @@ def test_the_queue_of_waiting_work_is_bounded() -> None:
     giver = threading.Thread(target=give)
     giver.start()
     try:
-        assert all_waiting.wait(10)
+        assert all_waiting.wait(120)
         giver.join(0.05)
         assert len(given) == AHEAD
     finally:
         go_on.set()
-        giver.join(10)
+        giver.join(120)
     assert len(given) == AHEAD + 5
 
 
@@ -81,12 +81,12 @@ def test_when_the_caller_fails_the_thread_ends_and_waiting_work_is_skipped() -> 
 
     def long() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
 
     with pytest.raises(KeyError), BackgroundWriter() as writer:  # noqa: PT012 - the error is the test's own
         writer.do(long)
         writer.do(lambda: after.append(1))
-        begun.wait(10)
+        begun.wait(120)
         threading.Timer(0.05, go_on.set).start()
         raise KeyError
     assert after == []

@@ -291,7 +291,7 @@ def test_a_netrc_does_not_replace_the_token(
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login eve password pw\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    assert requests.get(dpat.url + INFO, timeout=5).request.headers["Authorization"].startswith("Basic")
+    assert requests.get(dpat.url + INFO, timeout=60).request.headers["Authorization"].startswith("Basic")
     client.slide_info("S-1")
     assert dpat.calls[-1].headers["Authorization"] == "Bearer the-token"
 
@@ -395,7 +395,7 @@ def test_a_clients_time_limit_covers_all_its_calls(dpat: LittleDpat, server: Dpa
         return Reply(503)
 
     dpat.answer("GET", INFO, late)
-    client = server.client("t", tries=50, within_s=0.15)
+    client = server.client("t", tries=50, within_s=1.0)
     began = time.monotonic()
     try:
         for _ in range(3):
@@ -404,7 +404,7 @@ def test_a_clients_time_limit_covers_all_its_calls(dpat: LittleDpat, server: Dpa
     finally:
         go_on.set()
     assert len(dpat.calls) == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_a_client_without_retries_tries_once(dpat: LittleDpat, server: DpatServer) -> None:

@@ -195,7 +195,7 @@ def test_concurrent_threads_renew_the_token_once(clock: Clock) -> None:
 
     def slow(_: str, app_id: str) -> Token:
         asked.append(app_id)
-        go_on.wait(10)
+        go_on.wait(120)
         return Token(access_token=f"token-{len(asked)}", expires_in=100)
 
     account = ServiceAccount(slow, clock=clock)
@@ -210,10 +210,10 @@ def test_concurrent_threads_renew_the_token_once(clock: Clock) -> None:
         for each in threads:
             each.start()
         for _ in threads:
-            assert begun.acquire(timeout=10)
+            assert begun.acquire(timeout=120)
         go_on.set()
         for each in threads:
-            each.join(10)
+            each.join(120)
         assert len(asked) == round_number
         assert given[-20:] == [f"token-{round_number}"] * 20
         go_on.clear()
@@ -226,16 +226,16 @@ def test_a_slow_renewal_for_one_server_blocks_no_other(clock: Clock) -> None:
     def fetch(url: str, _: str) -> Token:
         if url == "slow":
             begun.set()
-            go_on.wait(10)
+            go_on.wait(120)
         return Token(access_token=url)
 
     account = ServiceAccount(fetch, clock=clock)
     waiting = threading.Thread(target=account.token, args=("slow", APP))
     waiting.start()
-    assert begun.wait(10)
+    assert begun.wait(120)
     assert account.token("quick", APP) == "quick"
     go_on.set()
-    waiting.join(10)
+    waiting.join(120)
 
 
 def test_concurrent_refusals_renew_the_token_once(issuer: TokenIssuer, account: ServiceAccount, clock: Clock) -> None:

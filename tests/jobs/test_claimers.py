@@ -97,7 +97,7 @@ class Time:
 
 def until(true: Callable[[], bool]) -> None:
     """Wait for what another process or thread does."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.005)

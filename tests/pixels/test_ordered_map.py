@@ -13,7 +13,7 @@ def test_results_come_in_the_order_of_their_items_though_later_ones_are_done_fir
 
     def work(number: int) -> int:
         if number == 0:
-            assert second_is_done.wait(10)
+            assert second_is_done.wait(120)
         elif number == 1:
             second_is_done.set()
         return number

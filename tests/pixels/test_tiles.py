@@ -20,7 +20,7 @@ from slidehook.pixels.source import Box, Pixels
 from slidehook.pixels.tiles import AHEAD, Mask, Tile, TilePlan, plan_tiles, read_tiles
 from slidehook.regions import Region
 
-WAIT_S = 30.0
+WAIT_S = 120.0
 unhurried = settings(deadline=None, max_examples=50)
 
 

@@ -79,9 +79,9 @@ def test_faults_are_added_listed_and_cleared(control: Control, sim: Simulator) -
 
 def test_calls_are_listed_and_cleared_and_tokens_expire(control: Control, sim: Simulator) -> None:
     headers = {"X-Sectra-ApiVersion": "1.10", "Authorization": f"Bearer {sim.token()}"}
-    assert requests.get(f"{sim.callback_url}/info", headers=headers, timeout=5).status_code == 200
+    assert requests.get(f"{sim.callback_url}/info", headers=headers, timeout=60).status_code == 200
     assert control.post("/sim/tokens/expire", json={}).json() == {"expired": 1}
-    assert requests.get(f"{sim.callback_url}/info", headers=headers, timeout=5).status_code == 401
+    assert requests.get(f"{sim.callback_url}/info", headers=headers, timeout=60).status_code == 401
     assert [call["status"] for call in control.get("/sim/calls").json()] == [200, 401]
     assert control.delete("/sim/calls").status_code == 204
     assert control.get("/sim/calls").json() == []

@@ -162,5 +162,5 @@ def test_wait_until_sees_the_effect_of_a_call(sim: Simulator, tiny: TinyApp) -> 
     assert not sim.wait_until(lambda: bool(sim.results()), timeout_s=0.01)
     user = threading.Thread(target=sim.invoke, args=("tiny", "immuno"))
     user.start()
-    assert sim.wait_until(lambda: bool(sim.results()), timeout_s=5)
+    assert sim.wait_until(lambda: bool(sim.results()), timeout_s=60)
     user.join()

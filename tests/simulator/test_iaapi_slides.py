@@ -107,7 +107,7 @@ def test_a_missing_tile_is_404(api: Caller, tile: str) -> None:
 def test_tiles_can_be_read_by_many_at_once(sim: Simulator, api: Caller) -> None:
     def read(number: int) -> bytes:
         url = f"{sim.callback_url}/images/immuno_files/13/{number % 6 + 9}_{number // 6 + 6}.jpg"
-        return requests.get(url, headers=dict(api.headers), timeout=10).content
+        return requests.get(url, headers=dict(api.headers), timeout=60).content
 
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(read, range(24)))

@@ -84,7 +84,7 @@ def test_a_button_that_the_app_does_not_release_is_a_fault(sim: Simulator, tiny:
 def test_patches_and_buttons_can_be_changed_over_http(sim: Simulator, tiny: TinyApp) -> None:
     sim.result_store.create("tiny", GALLERY)
     wanted = {"applicationId": "tiny", "slideId": "immuno", "action": "modify", "moved": {"0": "negative"}}
-    answer = requests.post(f"{sim.url}/sim/invocations", json={**wanted, "pressed": ["recount"]}, timeout=10)
+    answer = requests.post(f"{sim.url}/sim/invocations", json={**wanted, "pressed": ["recount"]}, timeout=60)
     assert answer.status_code == 200
     content = tiny.received[-1][1]["input"]["data"]["result"]["content"]
     assert ([each["tag"] for each in content["patches"]], content["actions"][0]["state"]) == ([1, 1], 1)

@@ -106,7 +106,7 @@ def test_a_result_may_have_null_or_nothing(
         assert changed.status_code == 200
         assert changed.json()["versionId"] != mine["versionId"]
     assert [each["id"] for each in lenient.results("tiny")] == [1, 2]
-    assert requests.get(lenient.url, timeout=10).status_code == 200
+    assert requests.get(lenient.url, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -231,9 +231,9 @@ def test_the_command_is_lenient_unless_told_otherwise(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        callback = requests.get(f"{url}/sim/healthz", timeout=10).json()["callbackUrl"]
+        callback = requests.get(f"{url}/sim/healthz", timeout=60).json()["callbackUrl"]
         # Without a token, the 401 shows that the missing version is accepted.
-        answer = requests.get(f"{callback}/info", timeout=10)
+        answer = requests.get(f"{callback}/info", timeout=60)
         process.terminate()
     assert answer.status_code == (401 if status == 200 else status)
     assert answer.headers["X-Sectra-ApiVersion"] == "1.11"

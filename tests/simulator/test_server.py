@@ -22,7 +22,7 @@ SLIDEHOOK = str(Path(sys.executable).with_name("slidehook"))
 
 
 def test_connections_stay_open_even_after_a_refused_body(sim: Simulator) -> None:
-    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=60) as connection:
         reader = connection.makefile("rb")
         for _ in range(3):
             body = b"x" * 5000
@@ -55,13 +55,13 @@ def test_a_restart_keeps_the_state(sample_slides: Path) -> None:
         headers = {"X-Sectra-ApiVersion": "1.10", "Authorization": f"Bearer {token}"}
         sim.stop()
         with pytest.raises(requests.ConnectionError):
-            requests.get(f"{url}/info", headers=headers, timeout=5)
+            requests.get(f"{url}/info", headers=headers, timeout=60)
         sim.start()
-        assert requests.get(f"{url}/info", headers=headers, timeout=5).status_code == 200
+        assert requests.get(f"{url}/info", headers=headers, timeout=60).status_code == 200
 
 
 def test_a_caller_that_disconnects_within_its_body_is_harmless(sim: Simulator, api: Caller) -> None:
-    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=60) as connection:
         connection.sendall(b"POST /sim/apps HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(100) == b""
@@ -109,10 +109,10 @@ def test_the_command_serves_until_a_signal(sample_slides: Path, number: signal.S
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        with urllib.request.urlopen(f"{url}/sim/healthz", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{url}/sim/healthz", timeout=60) as answer:  # noqa: S310
             assert json.load(answer)["apiVersion"] == "1.9"
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
 
 

@@ -80,5 +80,5 @@ class TinyApp:
         callback = body["callbackInfo"]
         headers = {"Authorization": f"Bearer {callback['token']}", "X-Sectra-ApiVersion": "1.8"}
         url = f"{callback['url']}/applications/{body['applicationId']}/results"
-        stored = requests.post(url, json=result(body["slideId"]), headers=headers, timeout=5)
+        stored = requests.post(url, json=result(body["slideId"]), headers=headers, timeout=60)
         return stored.json()

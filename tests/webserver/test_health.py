@@ -63,7 +63,7 @@ class Hanging:
 
     def __call__(self) -> None:
         self.looks += 1
-        assert self.answers.wait(60)
+        assert self.answers.wait(120)
 
 
 @pytest.fixture
@@ -79,10 +79,10 @@ def test_a_queue_that_hangs_delays_no_caller_for_long(hanging: Hanging) -> None:
     for _ in range(3):
         with pytest.raises(QueueError, match="does not respond"):
             health.check()
-    assert time.monotonic() - began < 10  # on a busy machine; only the first call waits, up to 1.5 s
+    assert time.monotonic() - began < 60  # on a busy machine; only the first call waits, up to 1.5 s
     assert hanging.looks == 1
     hanging.answers.set()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         try:
             health.check()

@@ -145,12 +145,12 @@ def test_two_concurrent_requests_are_one_job_and_both_get_the_result(
     answers: list[Any] = []
     threads = [threading.Thread(target=lambda: answers.append(site.post())) for _ in range(2)]
     threads[0].start()
-    begun.wait(10)
+    begun.wait(120)
     threads[1].start()
-    joins.wait(10)
+    joins.wait(120)
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(120)
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].json == answers[1].json == site.dpat.results[1]
     assert len(site.jobs()) == 1
@@ -174,12 +174,12 @@ def test_a_request_that_joined_a_withdrawn_job_gets_its_own(
     first = threading.Thread(target=lambda: answers.update(first=site.post().status_code))
     joined = threading.Thread(target=lambda: answers.update(joined=ask().status_code))
     first.start()
-    begun.wait(10)
+    begun.wait(120)
     joined.start()
-    joins.wait(10)
+    joins.wait(120)
     go_on.set()
-    first.join(10)
-    joined.join(10)
+    first.join(120)
+    joined.join(120)
     assert answers == {"first": 502, "joined": 200}
     assert len(site.jobs()) == 1
 
@@ -479,10 +479,10 @@ def test_a_joined_request_is_not_acknowledged_while_its_job_may_be_withdrawn(
     answers: list[int] = []
     first = threading.Thread(target=lambda: answers.append(site.post().status_code))
     first.start()
-    begun.wait(10)
+    begun.wait(120)
     joined = site.post()
     go_on.set()
-    first.join(10)
+    first.join(120)
     assert joined.status_code == 504
     assert answers == [502]
     assert site.jobs() == []

@@ -27,6 +27,8 @@ from tests.webserver.site import Site
 from webserver import modify_answer as modifying
 from webserver.application import create_app
 
+pytestmark = pytest.mark.usefixtures("changes_may_take_long")
+
 RESULT: dict[str, Any] = {
     "id": 1,
     "versionId": "v4",
@@ -269,7 +271,7 @@ def test_an_app_that_hangs_is_killed_in_time_without_leftovers(site: Site, monke
     monkeypatch.setattr(modifying, "MODIFY_S", 1.0)
     for each in multiprocessing.active_children():  # the idle ones
         each.kill()
-        each.join(10)
+        each.join(120)
     before = left()
     assert modify(site, text="hang").status_code == 200
     reason = "update failed: the app took longer than 1 s to answer the change"

@@ -163,7 +163,7 @@ class Tagged(Odd):
     route = "/apps/tagged"
     input = TaggedPolygon(tags=["tumour", "stroma"])
 """
-FOREVER_S = 60.0
+FOREVER_S = 200.0
 
 
 class Stopped(Exception):

@@ -62,7 +62,7 @@ def test_a_group_that_takes_too_much_is_killed_with_all_its_processes(start: Sta
     family = start(f"import os; pid = os.fork(); held = bytearray(40 * 2**20); {FOREVER}")
     pids = wait_for(lambda: len(found := members(family.pid)) == 2 and found, "it has forked") or []
     with MemoryGuard(family.pid, 60 * MIB) as guard:
-        family.wait(10)
+        family.wait(120)
         assert guard.exceeded
     assert family.returncode == -signal.SIGKILL
     wait_for(lambda: not any(is_alive(pid) for pid in pids), "nothing of it is left")
@@ -82,7 +82,7 @@ def test_a_child_in_a_session_of_its_own_counts_and_ends_with_its_group(start: S
     pids = members(process.pid)
     assert len(pids) == 2
     with MemoryGuard(process.pid, 60 * MIB) as guard:
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(120) == -signal.SIGKILL
         assert guard.exceeded
     wait_for(lambda: not any(is_alive(pid) for pid in pids), "nothing of it is left")
 
@@ -96,7 +96,7 @@ def test_a_group_is_killed_also_when_its_processes_can_not_be_looked_for(
     process = start(FOREVER)
     monkeypatch.setattr("slidehook.running.memory_guard.members", blind)
     end_group(process.pid)
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(120) == -signal.SIGKILL
 
 
 def test_a_group_that_takes_little_is_left_alone(start: Start) -> None:
@@ -131,7 +131,7 @@ def test_a_guard_that_can_not_look_for_a_moment_looks_on(
     monkeypatch.setattr("slidehook.running.memory_guard.take_more", at_the_third_look)
     process = start(FILLS_60 + FOREVER)
     with MemoryGuard(process.pid, 30 * MIB) as guard:
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(120) == -signal.SIGKILL
     assert guard.exceeded
     assert len(looks) == 3
 
@@ -144,5 +144,5 @@ def test_nothing_runs_on_under_a_guard_that_has_a_fault(start: Start, monkeypatc
     monkeypatch.setattr("slidehook.running.memory_guard.take_more", faulty)
     process = start(FOREVER)
     with MemoryGuard(process.pid, 500 * MIB) as guard:
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(120) == -signal.SIGKILL
     assert not guard.exceeded

@@ -22,7 +22,7 @@ from worker.claim_monitor import ClaimMonitor, JobCancelled
 from worker.patient_claim import PatientClaim
 from worker.shutdown import Interruption, WorkerLeaving
 
-WITHIN_S = 20.0
+WITHIN_S = 120.0
 Step = Callable[[PatientClaim], object]
 
 

@@ -66,7 +66,7 @@ def texts(dpat: LittleDpat) -> list[str]:
 def landed(publisher: Publisher) -> None:
     """Wait for the update that is on its way, then send what waited for it, or hear what it met."""
     if publisher._flight is not None:
-        publisher._flight.wait(10)
+        publisher._flight.wait(120)
     publisher.flush()
 
 
@@ -107,7 +107,7 @@ def slow(dpat: LittleDpat) -> Iterator[threading.Event]:
     go_on = threading.Event()
 
     def store(call: Call) -> Reply:
-        go_on.wait(10)
+        go_on.wait(120)
         return dpat.usual(call)
 
     dpat.answer("POST", RESULTS, store)
@@ -171,12 +171,12 @@ def test_an_update_that_comes_too_late_finds_its_claim_lost(
 
     def conflict(_: Call) -> Reply:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return Reply(409)
 
     dpat.answer("PATCH", ONE, conflict)
     publisher.progress(2, "computing")
-    assert begun.wait(10)
+    assert begun.wait(120)
     publisher.close(0)
     claim.give_back()
     before = len(dpat.calls)
@@ -382,19 +382,19 @@ def test_a_cancel_waits_for_no_update_and_what_was_on_its_way_sends_nothing_furt
 
     def late(call: Call) -> Reply:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return dpat.usual(call)
 
     dpat.answer("PATCH", ONE, late, dpat.usual)
     clock.now += 1
     publisher.progress(2, "computing")
-    assert begun.wait(10)
+    assert begun.wait(120)
     flight = publisher._flight
     assert flight is not None
     assert publisher.cancelled() is None
     before = len(dpat.calls)
     go_on.set()
-    flight.wait(10)
+    flight.wait(120)
     assert isinstance(flight.error, SlidehookError), "DPAT took an update behind the cancel"
     assert len(dpat.calls) == before, "it was sent once more, over the cancel"
     assert dpat.results[1]["displayResult"] == "cancelled"

@@ -360,13 +360,16 @@ def worker(
     command = [sys.executable, str(script), str(installed), str(tmp_path / "data")]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "left\n"
-        assert len(orphans(mark)) == 4
-        yield process, mark
-        process.kill()
-    for pid in orphans(mark):
-        os.kill(pid, signal.SIGKILL)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "left\n"
+            # The last of them may be about to become the program by whose name it is found.
+            wait_for(lambda: len(orphans(mark)) == 4, "all four have begun")
+            yield process, mark
+        finally:
+            process.kill()
+            for pid in orphans(mark):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_what_a_killed_worker_left_is_ended_by_the_next_and_what_a_living_one_has_is_not(

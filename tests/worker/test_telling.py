@@ -10,7 +10,7 @@ import pytest
 from slidehook.running.child_channel import TELL_EVERY_S, ChildReporter, ChildSecrets, ProgressMessage, TokenRefused
 from slidehook.running.message_pipe import Line, new_line
 
-ENOUGH_S = 10.0
+ENOUGH_S = 120.0
 
 
 @pytest.fixture

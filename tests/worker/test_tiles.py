@@ -53,7 +53,7 @@ def read(process: AppProcess, dpat: LittleDpat, another: Callable[[str], str | N
     task = Task(
         "reader", None, INFO, None, origin=OriginTicket("dpat", dpat.url, INFO.id, "an-app"), secret="the-token"
     )
-    found = process.analyse(task, timeout_s=60, progress=lambda *_: None, tick=lambda: None, another_token=another)
+    found = process.analyse(task, timeout_s=200, progress=lambda *_: None, tick=lambda: None, another_token=another)
     return found.result.text
 
 

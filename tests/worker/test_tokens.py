@@ -153,7 +153,7 @@ def silent() -> Iterator[SilentDpat]:
 
     def fetch(url: str, app_id: str) -> Token:
         asked.set()
-        go_on.wait(20)
+        go_on.wait(120)
         return Token(access_token="late")
 
     yield SilentDpat(ServiceAccount(fetch), asked)
@@ -164,7 +164,7 @@ def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Interruptio
     tokens = InterruptibleTokens(JobTokens(claim, silent.account), leaving)
 
     def cancel() -> None:
-        silent.asked.wait(10)
+        silent.asked.wait(120)
         leaving.drop(JobCancelled("cancelled"))
 
     threading.Thread(target=cancel).start()
@@ -177,7 +177,7 @@ def test_who_has_a_requests_token_waits_for_no_fetch(
 ) -> None:
     tokens = JobTokens(claim, silent.account)
     threading.Thread(target=tokens.instead_of, args=("the-token",), daemon=True).start()
-    assert silent.asked.wait(10)
+    assert silent.asked.wait(120)
     ask_again(queue, job, "newer")
     assert tokens.secret() == "newer"
     assert tokens.close()

@@ -40,7 +40,7 @@ def delete(queue: FileQueue, job: Job) -> None:
 def wait_for_a_server_that_sends_nothing(leaving: Interruption) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.settimeout(10)
+        ours.settimeout(120)
         leaving.run(lambda: ours.recv(1))
 
 
@@ -134,14 +134,14 @@ def test_a_deletion_goes_before_a_cancel(queue: FileQueue, claim: Claim, job: Jo
 def wait_for_a_lock() -> None:
     held = threading.Lock()
     with held:
-        held.acquire(timeout=10)
+        held.acquire(timeout=120)
 
 
 def test_a_call_that_takes_too_long_is_abandoned(leaving: Interruption) -> None:
     began = time.monotonic()
     with pytest.raises(TooSlow):
         leaving.run(wait_for_a_lock, within_s=0.05)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     leaving.check()
 
 
@@ -164,7 +164,7 @@ def test_a_result_that_is_there_is_returned_whatever_came_meanwhile(leaving: Int
         return "stored"
 
     call = leaving.start(work)
-    assert call.wait(10)
+    assert call.wait(120)
     assert call.result() == "stored"
 
 
@@ -190,7 +190,7 @@ def test_an_abandoned_call_learns_it_at_its_next_step_and_so_do_the_calls_that_i
     outer: list[BaseException] = []
 
     def wait_then_check() -> None:
-        answered.wait(10)
+        answered.wait(120)
         check_abandoned()
 
     def work() -> None:
@@ -203,7 +203,7 @@ def test_an_abandoned_call_learns_it_at_its_next_step_and_so_do_the_calls_that_i
     with pytest.raises(TooSlow):
         leaving.run(work, within_s=0.2)
     answered.set()
-    assert inner[0].wait(10)
+    assert inner[0].wait(120)
     assert isinstance(inner[0].error, Abandoned)
     wait_for(lambda: bool(outer), "the abandoned call ends")
 
@@ -215,20 +215,20 @@ def test_a_call_that_is_being_noted_is_abandoned_only_afterwards(leaving: Interr
     def work() -> None:
         with kept():
             noting.set()
-            go_on.wait(10)
+            go_on.wait(120)
             noted.append("first")
         with kept():
             noted.append("second")
 
     call = leaving.start(work)
-    assert noting.wait(10)
+    assert noting.wait(120)
     abandoning = threading.Thread(target=call.abandon)
     abandoning.start()
     abandoning.join(0.1)
     assert abandoning.is_alive(), "it did not wait for the note"
     go_on.set()
-    abandoning.join(10)
-    assert call.wait(10)
+    abandoning.join(120)
+    assert call.wait(120)
     assert noted[0] == "first"
     assert len(noted) == 2 or isinstance(call.error, Abandoned)
 
@@ -241,9 +241,9 @@ def test_an_abandoned_calls_pause_ends_at_once(leaving: Interruption) -> None:
         leaving.pause(60)
 
     call = leaving.start(work)
-    assert begun.wait(10)
+    assert begun.wait(120)
     call.abandon()
-    assert call.wait(10)
+    assert call.wait(120)
     assert isinstance(call.error, Abandoned)
 
 
@@ -257,4 +257,4 @@ def test_a_pause_of_another_thread_ends_with_the_job(leaving: Interruption) -> N
 
     threading.Thread(target=pause, daemon=True).start()
     leaving.drop(JobCancelled("cancelled"))
-    assert ended.wait(10)
+    assert ended.wait(120)

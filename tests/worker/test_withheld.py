@@ -91,7 +91,7 @@ def test_an_apps_process_holds_no_secret_and_nothing_that_it_does_not_need(
         process = AppProcess(site)
         try:
             task = Task("nosy", sample_slides / "immuno.tiff", ImageInfo(id="S-1"), None)
-            found = process.analyse(task, timeout_s=60, progress=lambda *_: None, tick=lambda: None)
+            found = process.analyse(task, timeout_s=200, progress=lambda *_: None, tick=lambda: None)
         finally:
             process.kill()
     said = {name: str(value) for name, value in found.result.properties.items()}
