@@ -22,7 +22,7 @@ def test_threads_that_ask_for_the_same_tile_have_it_made_once() -> None:
         return TILE.copy()
 
     def get(_: int) -> Pixels:
-        others.wait(30)
+        others.wait(120)
         return cache.get(7, make)
 
     with ThreadPoolExecutor(4) as pool:

@@ -144,7 +144,7 @@ def test_parts_changes_the_names_of_several_files_and_the_boundary(api: Caller, 
 
 def test_a_fault_can_be_added_over_http(sim: Simulator) -> None:
     rule = {"path": "/files$", "kind": "parts", "dispositions": ["attachment"], "boundary": "b"}
-    assert requests.post(f"{sim.url}/sim/faults", json=rule, timeout=5).status_code == 201
+    assert requests.post(f"{sim.url}/sim/faults", json=rule, timeout=60).status_code == 201
     (fault,) = sim.faults()
     assert (fault.dispositions, fault.boundary) == (("attachment",), "b")
 
