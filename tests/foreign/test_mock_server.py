@@ -9,9 +9,10 @@ from typing import Any
 
 import openslide
 import pytest
-from sectra_client.mock_server import MockSectraServer, _make_fake_metadata
+from sectra_client.mock_server import MockSectraServer
 from sectra_client.schemas import invocation
-from sectra_client.schemas.common import CallbackInfo, Size
+from sectra_client.schemas.common import CallbackInfo, DisplayedName, Size
+from sectra_client.schemas.image import FocalPlane, ImageMetadata, OpticalPath, SlideFormat, TileFormat
 
 from slidehook.jobs.job import JobState
 from tests.e2e.conftest import APP, ROUTE, Site
@@ -76,8 +77,22 @@ def add_slide(dpat: Dpat, *files: Path) -> str:
     slide_id = f"slide-{uuid.uuid4().hex[:8]}"
     with openslide.OpenSlide(files[0]) as slide:
         width, height = slide.dimensions
-    record = _make_fake_metadata(slide_id)
-    dpat.server.add_slide(record.model_copy(update={"imageSize": Size(width=width, height=height)}))
+    jpeg = TileFormat(mimeType="image/jpeg", extension="jpg")
+    record = ImageMetadata(
+        id=slide_id,
+        isStreamable=True,
+        imageSize=Size(width=width, height=height),
+        tileSize=Size(width=256, height=256),
+        micronsPerPixel=0.25,
+        focalPlanes=[FocalPlane(id="0", offsetUm=0.0)],
+        opticalPaths=[OpticalPath(id="0", description="Brightfield")],
+        storedTileFormat=jpeg,
+        availableTileFormats=[jpeg],
+        fileFormat=SlideFormat(mimeType="image/tiff"),
+        staining=DisplayedName(displayName="HE"),
+        block=DisplayedName(displayName="A1"),
+    )
+    dpat.server.add_slide(record)
     dpat.server.add_slide_files(slide_id, list(files))
     return slide_id
 

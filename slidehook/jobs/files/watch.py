@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 import structlog
-from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
+import watchfiles
 
 from slidehook.jobs.files.layout import Layout
 
@@ -18,6 +18,8 @@ REMOTE_FILE_SYSTEMS = frozenset({"cifs", "smb3", "smbfs", "nfs", "nfs4", "fuse.s
 """Types in `/proc/mounts` that other hosts may change."""
 STEP_MS = 10
 """How long inotify's events are gathered before they wake the worker."""
+LOOK_MS = 20
+"""How long one look for inotify's events takes at most; a wait is a series of looks."""
 POLL_FIRST_S, POLL_MOST_S = 0.1, 1.5
 """How often a share is looked at: at first, and after long idleness."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
@@ -71,13 +73,13 @@ class QueueWatch:
         self._paths = [layout.waiting, layout.parked]
         self._stop = Event()
         self._idle_s = POLL_FIRST_S
-        self._notify: RustNotify | None = None
+        self._changes: Generator[set[tuple[watchfiles.Change, str]]] | None = None
         self._blind = False
 
     def wait(self, timeout_s: float) -> None:
         """Return at a change below `waiting` or `parked`, or after about `timeout_s` seconds (≥ 0).
 
-        On a local disk, the first wait after `busy` begins to watch and returns at once: look for work again, since
+        On a local disk, the first wait after `busy` begins to watch and returns soon: look for work again, since
         some may have come before.
         """
         if self.remote:
@@ -87,14 +89,17 @@ class QueueWatch:
                 self._idle_s = min(self._idle_s * 1.5, POLL_MOST_S)
             return
         try:
-            if self._notify is None:
-                self._notify = RustNotify(self._paths, False, False, 0, True, False)
-            elif timeout_s > 0:
-                timeout_ms = math.ceil(timeout_s * 1000)  # never rounded to 0, which means: without end
-                if self._notify.watch(STEP_MS, STEP_MS, timeout_ms, self._stop) == "signal":
-                    raise KeyboardInterrupt
-        except (OSError, WatchfilesRustInternalError) as error:
-            # The kernel has no watch left for us, or a folder went while it was looked through.
+            if self._changes is None:
+                self._changes = self._watch()
+                next(self._changes, None)  # the first look begins to watch
+                return
+            until = time.monotonic() + timeout_s
+            while time.monotonic() < until and not self._stop.is_set():
+                if next(self._changes, None):
+                    return
+        except (OSError, RuntimeError) as error:
+            # The kernel has no watch left for us, or a folder was removed during a look: watchfiles' own error is a
+            # RuntimeError.
             if not self._blind:
                 log.warning("new jobs are looked for instead of noticed", reason=str(error))
             self._blind = True
@@ -111,7 +116,19 @@ class QueueWatch:
         self._stop.set()
         self._unwatch()
 
+    def _watch(self) -> Generator[set[tuple[watchfiles.Change, str]]]:
+        return watchfiles.watch(
+            *self._paths,
+            watch_filter=None,
+            debounce=STEP_MS,
+            step=STEP_MS,
+            stop_event=self._stop,
+            rust_timeout=LOOK_MS,
+            yield_on_timeout=True,
+            force_polling=False,
+        )
+
     def _unwatch(self) -> None:
-        if self._notify is not None:
-            self._notify.close()
-            self._notify = None
+        if self._changes is not None:
+            self._changes.close()
+            self._changes = None
