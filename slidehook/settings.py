@@ -97,12 +97,10 @@ class Settings(BaseSettings):
     store_phi: bool = False
     max_attempts: int = Field(default=3, ge=1, le=100)
     job_timeout: Duration = timedelta(hours=1)
-    cache_gb: float = Field(default=50, ge=0, allow_inf_nan=False)
     min_free_gb: float = Field(default=2, ge=0, allow_inf_nan=False)
     """Below how much free disk in `DATA_DIR` nothing is fetched, in GB."""
     keep_days: float = Field(default=7, ge=0, allow_inf_nan=False)
     demo_seconds: float = Field(default=3, ge=0, le=3600, allow_inf_nan=False)
-    admin_token: SecretStr | None = None
 
     @field_validator("*", mode="before")
     @classmethod

@@ -24,10 +24,10 @@ def test_the_shipped_demo_is_found_at_the_address_of_the_public_example(settings
 
 
 def test_an_app_is_given_the_sites_settings_without_the_secrets() -> None:
-    settings = Settings(_env_file=None, keep_days=5, admin_token=SecretStr("s3cret"))
+    settings = Settings(_env_file=None, keep_days=5, dpat_user="us", dpat_password=SecretStr("s3cret"))
     registry = load_apps(settings, points("Good", "Other"))
     assert list(registry) == ["good", "other"]
-    assert registry["good"].settings == settings.model_copy(update={"admin_token": None})
+    assert registry["good"].settings == settings.model_copy(update={"dpat_user": None, "dpat_password": None})
     assert registry.get("no-such-app") is None
 
 

@@ -38,7 +38,7 @@ def test_without_any_setting_the_defaults_are_those_of_the_manual(tmp_path: Path
     assert settings.store_phi is False
     assert settings.max_attempts == 3
     assert settings.job_timeout == timedelta(hours=1)
-    assert settings.admin_token is None
+    assert settings.dpat_password is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_duration_that_is_none_is_refused_in_one_sentence(monkeypatch: pytest.
 
 
 def test_an_empty_value_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = given(monkeypatch, job_timeout="", dpat_urls="", admin_token="", port="")
+    settings = given(monkeypatch, job_timeout="", dpat_urls="", dpat_proxy="", port="")
     assert settings == Settings(_env_file=None)
 
 
@@ -101,7 +101,7 @@ def test_certificates_that_are_not_there_are_refused_at_the_start(
         ("max_attempts", "0"),
         ("web_threads", "0"),
         ("trusted_proxies", "1.5"),
-        ("cache_gb", "-1"),
+        ("min_free_gb", "-1"),
         ("keep_days", "nan"),
         ("keep_days", "inf"),
         ("store_phi", "perhaps"),
@@ -140,7 +140,7 @@ def test_every_example_is_a_value_that_the_setting_takes(monkeypatch: pytest.Mon
         assert field.default is not None or "Secret" in str(field.annotation), "it needs an example"
 
 
-@pytest.mark.parametrize("name", ["dpat_password", "admin_token"])
+@pytest.mark.parametrize("name", ["dpat_password", "dpat_proxy"])
 @pytest.mark.parametrize("value", ["s3cret\nline", "s3cret\x1b[31m", "s3cret-\udcff"])
 def test_a_secret_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv("SLIDEHOOK_DPAT_USER", "us")
@@ -177,11 +177,12 @@ def test_a_misspelt_prefix_in_a_dotenv_file_is_told_and_other_programs_names_are
 
 
 def test_secrets_do_not_show_when_the_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = given(monkeypatch, dpat_user="us", dpat_password="s3cret-1", admin_token="s3cret-2")
+    proxy = "http://us:s3cret-2@127.0.0.1:3128"
+    settings = given(monkeypatch, dpat_user="us", dpat_password="s3cret-1", dpat_proxy=proxy)
     assert "s3cret" not in repr(settings)
     assert "s3cret" not in str(settings)
-    assert settings.admin_token is not None
-    assert settings.admin_token.get_secret_value() == "s3cret-2"
+    assert settings.dpat_proxy is not None
+    assert settings.dpat_proxy.get_secret_value() == proxy
 
 
 @pytest.mark.parametrize("one", ["dpat_user", "dpat_password"])

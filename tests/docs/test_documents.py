@@ -164,17 +164,6 @@ def test_every_setting_in_a_snippet_is_read(document: str, line: str, monkeypatc
     assert value in (str(read), *(read if isinstance(read, tuple) else ()))
 
 
-def test_the_settings_table_names_settings_and_their_defaults() -> None:
-    rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \| ([^|]+) \|", (HOUSE / "README.md").read_text(), re.M)
-    fields = Settings.model_fields
-    for names, defaults in rows:
-        for name, default in zip(re.findall(r"[A-Z_]+", names), defaults.split(", "), strict=False):
-            value = fields[name.lower()].default
-            if re.fullmatch(r"[\d.]+", default.strip()):
-                assert default.strip() == str(value), name
-    assert len(rows) > 10
-
-
 def anchors(path: Path) -> set[str]:
     """Give what a link can lead to in a document: its headings, as GitHub names them."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)

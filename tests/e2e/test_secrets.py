@@ -87,7 +87,7 @@ def test_no_token_is_in_a_log_or_an_answer_whatever_goes_wrong(
 def test_the_processes_of_apps_have_no_setting_in_their_environment(
     new_site: Callable[..., Site], new_dpat: Callable[..., Dpat]
 ) -> None:
-    secrets = {"dpat_user": "canary-user", "dpat_password": "canary-password", "admin_token": "canary-token"}
+    secrets = {"dpat_user": "canary-user", "dpat_password": "canary-password"}
     site = new_site(**secrets)
     site.start_web()
     worker = site.start_worker()

@@ -23,7 +23,6 @@ SECRET = "canary-e1f7"
 SECRETS = {
     "dpat_user": f"{SECRET}-user",
     "dpat_password": f"{SECRET}-password",
-    "admin_token": f"{SECRET}-admin",
     "dpat_proxy": f"http://x:{SECRET}@127.0.0.1:3128",
 }
 APPS = """
@@ -73,7 +72,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     monkeypatch.syspath_prepend(tmp_path / "packages")
     for name, value in SECRETS.items():
         monkeypatch.setenv(f"SLIDEHOOK_{name.upper()}", value)
-    monkeypatch.setenv("slidehook_admin_token", SECRET)  # whose case does not count
+    monkeypatch.setenv("slidehook_dpat_password", SECRET)  # whose case does not count
     monkeypatch.chdir(tmp_path)
     os.mkfifo(tmp_path / ".env")  # who reads it waits for ever
     yield Settings(_env_file=None, data_dir=tmp_path / "data", keep_days=5)
