@@ -9,7 +9,7 @@ import structlog
 from slidehook.app import App
 from slidehook.dpat.changes import apply_answer, failed_change, is_notice, result_of
 from slidehook.dpat.iaapi.models import ImageInfo, StoredResult
-from slidehook.dpat.record_size import check_size
+from slidehook.dpat.records import check_size
 from slidehook.dpat.stored_result import frame_of
 from slidehook.errors import SlidehookError
 from slidehook.registry.fingerprint import fingerprint

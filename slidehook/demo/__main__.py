@@ -18,10 +18,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from slidehook.demo.dpat import DemoFailed, SimulatedDpat, direct_session
 from slidehook.demo.processes import SLIDEHOOK, DemoProcesses, free_port
-from slidehook.dpat.iaapi.models import ResultRecord
-from slidehook.dpat.picture import draw_result
+from slidehook.dpat.changes import result_of
+from slidehook.dpat.iaapi.models import StoredResult
 from slidehook.errors import SlidehookError
+from slidehook.geometry import Frame
 from slidehook.private import open_private
+from slidehook.results.picture import draw_result
 from slidehook.slide import find_slide_file, open_slide
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -140,10 +142,10 @@ def _draw(out: Path, slide_id: str, result: dict[str, Any]) -> Path:
     folder = out / "slides" / slide_id
     path = find_slide_file(folder) if folder.is_dir() else next(folder.parent.glob(f"{slide_id}.tif*"))
     with open_slide(path) as slide:
-        overview = slide.get_thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
+        overview, frame = slide.get_thumbnail((PICTURE_PIXELS, PICTURE_PIXELS)), Frame(*slide.dimensions)
     target = out / f"{slide_id}.png"
     with open_private(target) as file:
-        draw_result(overview, ResultRecord.model_validate(result)).save(file, "PNG")
+        draw_result(overview, result_of(StoredResult.model_validate(result), frame), frame).save(file, "PNG")
     return target
 
 

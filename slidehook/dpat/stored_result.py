@@ -25,8 +25,7 @@ from slidehook.dpat.iaapi.models import (
 )
 from slidehook.dpat.marks import JOB_MARK, PROGRESS, STATUS
 from slidehook.dpat.noted_result import NotedResult
-from slidehook.dpat.record_size import check_size
-from slidehook.dpat.records import shown
+from slidehook.dpat.records import check_size, draft_of
 from slidehook.geometry import Frame
 from slidehook.jobs.job import JobRecord
 from slidehook.models import ImageInfo, Point, Polygon
@@ -84,7 +83,8 @@ class RecordMaker:
         Raises AppError when the result is invalid, for example if coordinates are not numbers.
         """
         result = sanitize_result(result)
-        record = self._record(result.text, {**result.properties}, shown(result, frame))
+        draft = draft_of(result, frame)
+        record = self._record(draft.text, draft.rows, draft.shown())
         check_size(self._app, record)
         return record
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -14,13 +13,16 @@ from pydantic import ValidationError
 
 from slidehook.app import App
 from slidehook.dpat.iaapi.models import ResultData, ResultRecord
-from slidehook.dpat.records import shown
+from slidehook.dpat.patch_region import with_region
+from slidehook.dpat.records import draft_of
 from slidehook.errors import CannotStore, SlideUnreadable
 from slidehook.folder.local_slide import local_file
 from slidehook.folder.overlay import NoPicture, overlay_png
+from slidehook.geometry import Frame
 from slidehook.models import ImageInfo, Point
 from slidehook.pixels.bounds import qupath_origin
-from slidehook.private import private_folder, write_private
+from slidehook.private import private_folder, replace_private
+from slidehook.result import Result
 from slidehook.results.budget import within_limits
 from slidehook.results.geojson import geojson_of
 from slidehook.results.sanitize import sanitize_result
@@ -79,6 +81,7 @@ class FolderDestination:
         self._report = report
         self._warn = warn
         self._is_mine = True
+        self._result: Result | None = None
         self.record: ResultRecord | None = None
         """What DPAT would have got, once the job is done."""
         self.files: list[Path] = []
@@ -133,14 +136,17 @@ class FolderDestination:
     def follow_up(self, done: Done) -> None:
         """Draw the result on the slide. Whatever keeps it from being drawn costs the picture alone."""
         self._access.check()
-        if self._slide is None or self.record is None:
+        if self._slide is None or self._result is None:
             return
         path = self.folder / PICTURE
         try:
-            content, amiss = overlay_png(local_file(self._slide), self.record, self._drawn)
+            drawn = [[done.frame.to_pixel(each) for each in corners] for corners in self._drawn]
+            shown = _as_in_dpat(self._result, done.frame)
+            content, amiss = overlay_png(local_file(self._slide), shown, done.frame, drawn)
             if amiss:
                 self._warn(amiss)
-            self.files.insert(1, _replace(path, content))
+            replace_private(path, content)
+            self.files.insert(1, path)
         except (NoPicture, SlideUnreadable) as error:
             self._warn(f"The result is complete, but {path} could not be drawn: {error}.")
         except OSError as error:
@@ -157,29 +163,32 @@ class FolderDestination:
 
     def _write(self, done: Done) -> None:
         result = sanitize_result(done.result)
-        self.record = self._as_record(done)
-        record = json.dumps(self.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n"
         geojson = geojson_of(result, self._app.name, origin=qupath_origin(done.bounds))
+        self._result = within_limits(self._app, result, mpp=done.mpp)
+        self.record = self._as_record(self._result, done.frame)
+        record = json.dumps(self.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n"
         try:
             private_folder(self.folder)
             (self.folder / PICTURE).unlink(missing_ok=True)  # that of an earlier job shows another result
-            self.files = [_replace(self.folder / RECORD, record), _replace(self.folder / GEOJSON, geojson)]
+            replace_private(self.folder / RECORD, record)
+            replace_private(self.folder / GEOJSON, geojson)
+            self.files = [self.folder / RECORD, self.folder / GEOJSON]
         except OSError as error:
             raise CannotStore(f"{self.folder} can't be written: {error.strerror}") from error
 
-    def _as_record(self, done: Done) -> ResultRecord:
-        """Make what DPAT would be sent."""
-        result = within_limits(self._app, sanitize_result(done.result), mpp=done.mpp)
+    def _as_record(self, result: Result, frame: Frame) -> ResultRecord:
+        """Return the record that DPAT would be sent."""
+        draft = draft_of(result, frame)
         return ResultRecord(
             slide_id=self._work.slide_id,
-            display_result=result.text,
-            display_properties={**result.properties},
+            display_result=draft.text,
+            display_properties=draft.rows,
             application_version=self._app.version,
-            data=ResultData(result=shown(result, done.frame)),
+            data=ResultData(result=draft.shown()),
         )
 
 
-def _replace(path: Path, content: bytes) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    write_private(aside, content)
-    return aside.replace(path)
+def _as_in_dpat(result: Result, frame: Frame) -> Result:
+    """Return a result with the polygon that DPAT requires around a gallery's patches."""
+    gallery = result.gallery
+    return result if gallery is None else replace(result, shapes=with_region(gallery, result.shapes, frame))

@@ -14,11 +14,11 @@ from types import ModuleType
 
 from PIL import Image
 
-from slidehook.dpat.iaapi.models import ResultRecord
-from slidehook.dpat.picture import draw_result
 from slidehook.errors import SlidehookError, SlideUnreadable
-from slidehook.models import Point
+from slidehook.geometry import Frame, PixelPoint
 from slidehook.pixels.overview import picture_of
+from slidehook.result import Result
+from slidehook.results.picture import draw_result
 from slidehook.slide import open_slide
 
 OVERVIEW_PX = 2048
@@ -29,14 +29,14 @@ class NoPicture(SlidehookError):
     """The result could not be drawn."""
 
 
-def overlay_png(file: Path, record: ResultRecord, drawn: Sequence[Sequence[Point]]) -> tuple[bytes, str]:
+def overlay_png(file: Path, result: Result, frame: Frame, drawn: Sequence[Sequence[PixelPoint]]) -> tuple[bytes, str]:
     """Draw a result, and what the user `drawn`, over the slide in `file`: a PNG, and what is amiss with it, if any.
 
     Raises NoPicture with the reason in one sentence.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_draw, args=(theirs, file, record, drawn), name="overlay")
+    process = context.Process(target=_draw, args=(theirs, file, result, frame, drawn), name="overlay")
     with _without_main():
         process.start()
     theirs.close()
@@ -77,10 +77,10 @@ def _ending(code: int | None) -> str:
 # --- in the child
 
 
-def _draw(pipe: Connection, file: Path, record: ResultRecord, drawn: Sequence[Sequence[Point]]) -> None:
+def _draw(pipe: Connection, file: Path, result: Result, frame: Frame, drawn: Sequence[Sequence[PixelPoint]]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the program that waits for the picture tells
     try:
-        pipe.send(_overlay(file, record, drawn))
+        pipe.send(_overlay(file, result, frame, drawn))
     except MemoryError:
         pipe.send("there is not enough memory")
     except (SlidehookError, OSError, ValueError) as error:
@@ -88,7 +88,7 @@ def _draw(pipe: Connection, file: Path, record: ResultRecord, drawn: Sequence[Se
         pipe.send(str(error))
 
 
-def _overlay(file: Path, record: ResultRecord, drawn: Sequence[Sequence[Point]]) -> tuple[bytes, str]:
+def _overlay(file: Path, result: Result, frame: Frame, drawn: Sequence[Sequence[PixelPoint]]) -> tuple[bytes, str]:
     """Draw on white where the file is damaged in a part that the app did not need."""
     amiss = ""
     with open_slide(file) as opened:
@@ -101,5 +101,5 @@ def _overlay(file: Path, record: ResultRecord, drawn: Sequence[Sequence[Point]])
             width, height = (max(1, round(each / shrink)) for each in size)
             overview = Image.new("RGB", (width, height), "white")
     content = BytesIO()
-    draw_result(overview, record, drawn).save(content, "PNG")
+    draw_result(overview, result, frame, drawn).save(content, "PNG")
     return content.getvalue(), amiss

@@ -1,14 +1,14 @@
-"""Results as GeoJSON that QuPath opens, and regions out of GeoJSON that QuPath wrote; both in level-0 pixels.
+"""Writes results as GeoJSON for QuPath, and reads regions from QuPath's GeoJSON; both in level-0 pixels.
 
-QuPath shows only the part of a slide that its file states as scanned (`slidehook.pixels.bounds`), and counts from its
-corner. `origin` is that corner in pixels of the whole slide.
+QuPath shows only the part of a slide that its file states as scanned (`slidehook.pixels.bounds`), and its coordinates
+start at that part's corner: `origin`, in pixels of the whole slide.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,125 +17,52 @@ from shapely import Polygon
 
 from slidehook.errors import SlidehookError
 from slidehook.geometry import PixelPoint
-from slidehook.result import Patch, Result, Shape, Text
+from slidehook.result import Result
+from slidehook.results import kinds
+from slidehook.results.features import CORNER, FeatureWriter
 
-CORNER = PixelPoint(0, 0)
-MANY = 1000
-"""More shapes than this become detections, which QuPath keeps and draws by the hundred thousand."""
-DECIMALS = 2
-"""What places are rounded to, as QuPath does itself."""
 FARTHEST_PX = 1e12
-"""How far from the slide's corner a place may be that is read, in level-0 pixels."""
+"""The largest coordinate that is read, in level-0 pixels."""
 SLIT_PX = 0.02
-"""How wide the slit is that joins a hole to the outside, in level-0 pixels."""
-PALETTE = ("#D13438", "#0078D4", "#107C10", "#FF8C00", "#881798", "#00B7C3", "#986F0B", "#E3008C")
-"""The colours of a gallery's tags, in their order: DPAT gives them none. Positive, the usual first, is red."""
+"""The width of the slit that joins a hole to the outside, in level-0 pixels."""
 
 
 class GeoJsonInvalid(SlidehookError):
-    """A file is no GeoJSON, or holds something else than polygons."""
+    """A file is not GeoJSON, or contains anything other than polygons."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """A polygon of a GeoJSON file: its corners, the first not repeated, and its class or name (empty: none).
+    """A polygon of a GeoJSON file: its corners, without the first repeated, and its class or name ("" without one).
 
-    Its holes are cut open by a slit of `SLIT_PX`, since DPAT's regions have an outer line only.
+    Each hole is joined to the outside by a slit of `SLIT_PX`, because DPAT's regions consist of an outer line only.
     """
 
     points: tuple[PixelPoint, ...]
     name: str = ""
 
 
-def tag_colour(place: int) -> str:
-    """Give the colour of a gallery's tag by its place among the tags, as `#RRGGBB`."""
-    return PALETTE[place % len(PALETTE)]
-
-
 def geojson_of(result: Result, name: str, *, origin: PixelPoint = CORNER) -> bytes:
-    """Give a result as a GeoJSON FeatureCollection: shapes, labels as points, a gallery's patches as points.
+    """Return a result as a GeoJSON FeatureCollection: shapes, labels as points, a gallery's patches as points.
 
-    Shapes without a name of their own have the class `name`, the app's. Patches have their tag for a class. Places
-    count from `origin`.
+    Shapes without a name have the class `name`, the app's; patches have their tag as class. Coordinates count from
+    `origin`.
     """
-    result = _from_origin(result, origin)
-    kind = "annotation" if len(result.shapes) <= MANY else "detection"
-    first: dict[str, str] = {}
-    features = [
-        _shape(each, kind, _class(each.name or name, each.colour, first)) for each in result.shapes if each.points
-    ]
-    features += [_label(each, _class(name, each.colour, first)) for each in result.texts]
-    if result.gallery is not None:
-        tags = result.gallery.tags
-        classes = {tag: _class(tag, tag_colour(place), {}) for place, tag in enumerate(tags)}
-        features += [_patch(each, classes[each.tag]) for each in result.gallery.patches]
+    writer = FeatureWriter(name, origin)
+    features = [each for kind in kinds.KINDS for each in kind.features(result, writer)]
     collection = {"type": "FeatureCollection", "features": features}
     return json.dumps(collection, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _from_origin(result: Result, origin: PixelPoint) -> Result:
-    if origin == CORNER:
-        return result
-
-    def moved(at: PixelPoint) -> PixelPoint:
-        return PixelPoint(at.x - origin.x, at.y - origin.y)
-
-    gallery = result.gallery
-    if gallery is not None:
-        gallery = replace(gallery, patches=[replace(each, at=moved(each.at)) for each in gallery.patches])
-    return replace(
-        result,
-        shapes=[replace(each, points=tuple(map(moved, each.points))) for each in result.shapes],
-        texts=[replace(each, at=moved(each.at)) for each in result.texts],
-        gallery=gallery,
-    )
-
-
-def _class(name: str, colour: str, first: dict[str, str]) -> dict[str, Any]:
-    """Give a QuPath class; as one class has one colour, a second one of the same name bears its colour's name."""
-    # QuPath reads a colon as "a class within a class", and takes no line breaks.
-    plain = " ".join(name.replace(":", " ").split()) or "result"
-    if first.setdefault(plain, colour) != colour:
-        plain = f"{plain} {colour}"
-    return {"name": plain, "color": [int(colour[at : at + 2], 16) for at in (1, 3, 5)]}
-
-
-def _feature(geometry: dict[str, Any], kind: str, of_class: dict[str, Any], **more: Any) -> dict[str, Any]:
-    properties = {"objectType": kind, "classification": of_class, **more}
-    return {"type": "Feature", "geometry": geometry, "properties": properties}
-
-
-def _shape(shape: Shape, kind: str, of_class: dict[str, Any]) -> dict[str, Any]:
-    places = [_place(point) for point in shape.points]
-    # A reader may refuse a whole file for one ring of fewer than four places, or a line of one.
-    places += [places[-1]] * ((3 if shape.closed else 2) - len(places))
-    more = {"name": shape.name} if shape.name else {}
-    if shape.closed:
-        return _feature({"type": "Polygon", "coordinates": [[*places, places[0]]]}, kind, of_class, **more)
-    return _feature({"type": "LineString", "coordinates": places}, kind, of_class, **more)
-
-
-def _label(text: Text, of_class: dict[str, Any]) -> dict[str, Any]:
-    return _feature({"type": "Point", "coordinates": _place(text.at)}, "annotation", of_class, name=text.words)
-
-
-def _patch(patch: Patch, of_class: dict[str, Any]) -> dict[str, Any]:
-    measured = {} if isinstance(patch.sort_key, str | None) else {"measurements": {"Sort key": patch.sort_key}}
-    return _feature({"type": "Point", "coordinates": _place(patch.at)}, "detection", of_class, **measured)
-
-
-def _place(point: PixelPoint) -> list[float]:
-    return [round(point.x, DECIMALS), round(point.y, DECIMALS)]
 
 
 # --- reading
 
 
 def read_outlines(path: Path, *, origin: PixelPoint = CORNER) -> list[Outline]:
-    """Read the polygons of a GeoJSON file (level-0 pixels from `origin`), in its order; a MultiPolygon is several.
+    """Return the polygons of a GeoJSON file (level-0 pixels from `origin`) in its order; a MultiPolygon is several.
 
-    Takes a geometry, a Feature, a FeatureCollection or a list of them, as QuPath exports them. Raises GeoJsonInvalid
-    with one sentence on what is no GeoJSON, holds none or something else than polygons, or a hole beside its polygon.
+    The file holds a geometry, a Feature, a FeatureCollection or a list of them, as QuPath exports them. Raises
+    GeoJsonInvalid, with one sentence, if the file is not GeoJSON, has no polygon or anything other than polygons, or
+    if a hole does not lie within its polygon.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_number)
@@ -182,7 +109,7 @@ def _outlines(content: Any, name: str, origin: PixelPoint) -> Iterator[Outline]:
 
 
 def _name(properties: Any) -> str:
-    """Give the class of a feature, as QuPath and others write it, else its name."""
+    """Return the class of a feature, as QuPath and other programs write it, or else its name."""
     if not isinstance(properties, dict):
         return ""
     told = properties.get("classification")

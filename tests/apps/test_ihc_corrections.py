@@ -17,7 +17,7 @@ from slidehook.dpat.iaapi.models import StoredResult
 from slidehook.dpat.stored_result import RecordMaker
 from slidehook.jobs.job import Job, new_job_id
 from slidehook.models import ImageInfo, Size
-from slidehook.results.budget import within_budget
+from slidehook.results.fewer_shapes import within_budget
 from slidehook.results.limits import PLAIN_BODY_BYTES
 from tests.apps.ihc_runs import LEFT, RIGHT, SIDE_UM, WHOLE, analysed, areas, number
 from tests.apps.slides import write_slide

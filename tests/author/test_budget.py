@@ -11,7 +11,7 @@ from shapely import LineString, Point, Polygon
 
 from slidehook import Gallery, PixelPoint, Result
 from slidehook.result import Shape
-from slidehook.results.budget import SHAPES_SHOWN, within_budget
+from slidehook.results.fewer_shapes import SHAPES_SHOWN, within_budget
 
 SEEDS, COUNTS = st.integers(0, 2**32 - 1), st.integers(1, 25)
 

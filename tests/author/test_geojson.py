@@ -13,7 +13,8 @@ from slidehook import Frame, Gallery, PixelPoint, Result
 from slidehook.models import MultiAreaInput
 from slidehook.regions import regions_of
 from slidehook.result import Shape
-from slidehook.results.geojson import MANY, GeoJsonInvalid, geojson_of, read_outlines
+from slidehook.results.geojson import GeoJsonInvalid, geojson_of, read_outlines
+from slidehook.results.kinds import MANY
 
 A, B, C, D = PixelPoint(0, 0), PixelPoint(10, 0), PixelPoint(10, 8), PixelPoint(0, 8)
 SQUARE = [[0, 0], [10, 0], [10, 8], [0, 8], [0, 0]]

@@ -8,7 +8,7 @@ import pytest
 from slidehook.dpat.changes import apply_answer, result_of
 from slidehook.dpat.iaapi.models import PatchCollection, StoredResult
 from slidehook.dpat.patch_region import region_around, with_region
-from slidehook.dpat.records import shown
+from slidehook.dpat.records import draft_of
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.result import BLUE, Gallery, Patch, Result, Shape
 
@@ -26,7 +26,7 @@ def stored(result: Result, frame: Frame) -> StoredResult:
         "slideId": "S-1",
         "displayResult": result.text,
         "applicationVersion": "1",
-        "data": {"context": {}, "result": shown(result, frame).to_wire()},
+        "data": {"context": {}, "result": draft_of(result, frame).shown().to_wire()},
     }
     return StoredResult.model_validate_json(json.dumps(found))
 

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 from slidehook import Button, Gallery, Patch, PixelPoint, Quality, Result
 from slidehook.errors import AppError
 from slidehook.result import Shape, Text
-from slidehook.results.budget import within_budget
-from slidehook.results.sanitize import OWN, _copied, sanitize_result
+from slidehook.results.checks import OWN, copied
+from slidehook.results.fewer_shapes import within_budget
+from slidehook.results.sanitize import sanitize_result
 
 A, B, C = PixelPoint(0, 0), PixelPoint(1, 0), PixelPoint(1, 1)
 BLUE = "#0078D4"
@@ -197,8 +198,8 @@ class Later(Result):
 
 def test_a_field_that_is_added_later_is_copied_and_made_plain() -> None:
     given = Later("x", more={"n": np.int64(3), "words": Words("mine"), "at": [A, (B, None)], "on": True})
-    copy = _copied(Later, given, "")
+    copy = copied(Later, given, "")
     assert copy == given
     assert {name: type(each) for name, each in copy.more.items()} == {"n": int, "words": str, "at": list, "on": bool}
     with pytest.raises(TypeError, match=r"more\.odd must be a text or a number, not Odd"):
-        _copied(Later, Later("x", more={"odd": Odd()}), "")
+        copied(Later, Later("x", more={"odd": Odd()}), "")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slidehook.dpat.picture import DEFAULT_COLOUR
+from slidehook import result
 from tests.e2e.running import HOUSE, Program, end_all, free_port, living, wait_for
 
 SLIDES = ("immuno", "immuno-dicom")
-BLUE = tuple(bytes.fromhex(DEFAULT_COLOUR.removeprefix("#")))
+BLUE = tuple(bytes.fromhex(result.BLUE.removeprefix("#")))
 
 
 @pytest.fixture
