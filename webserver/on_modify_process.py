@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -22,6 +21,7 @@ from slidehook.registry.fingerprint import fingerprint
 from slidehook.result import Result
 from slidehook.results.sanitize import in_words, sanitize_result
 from slidehook.running.environment import begin_apps_process, environment_for_apps
+from slidehook.running.process_tree import end_with
 from slidehook.settings import Settings, settings_for_apps
 
 START_S = 15.0
@@ -30,7 +30,6 @@ END_S = 5.0
 """How long to wait for a killed child to exit, in seconds."""
 IDLE = 2
 """How many idle children are kept. Each takes a second to start, and about 80 MB."""
-_PR_SET_PDEATHSIG = 1
 log = structlog.get_logger()
 
 
@@ -160,9 +159,7 @@ def _serve(pipe: Connection, parent: int) -> None:
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
+    end_with(parent, signal.SIGKILL)
     pipe.send(True)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:

@@ -1,1 +1,1 @@
-"""A Result, whoever shows it: cleaned, cut to a budget, as GeoJSON, as a picture, with its receipt."""
+"""What every system does with a Result: clean it, cut it to limits, write it as GeoJSON, draw it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +38,18 @@ def make_tiff(path: Path, *, width: int = 6144, height: int = 4608) -> None:
 
     It is written to a temporary file and renamed, so `path` is complete as soon as it exists.
     """
-    aside = _aside(path)
     pixels_per_mm = 1000 / MPP
-    draw_section(width, height).tiffsave(
-        str(aside), tile=True, pyramid=True, compression="jpeg", Q=85, tile_width=256, tile_height=256,
-        xres=pixels_per_mm, yres=pixels_per_mm, resunit="cm",
-    )  # fmt: skip
-    aside.replace(path)
+    with _complete(path) as aside:
+        draw_section(width, height).tiffsave(
+            str(aside), tile=True, pyramid=True, compression="jpeg", Q=85, tile_width=256, tile_height=256,
+            xres=pixels_per_mm, yres=pixels_per_mm, resunit="cm",
+        )  # fmt: skip
 
 
 def make_label(path: Path, *, lines: tuple[str, ...] = ("SAMPLE 0001", "IHC DAB", "slidehook")) -> None:
     """Write a slide's label, a JPEG of 400 x 360 pixels with these lines of text; it names no person."""
-    aside = _aside(path)
-    draw_label(lines).save(aside, "JPEG", quality=90)
-    aside.replace(path)
+    with _complete(path) as aside:
+        draw_label(lines).save(aside, "JPEG", quality=90)
 
 
 def sample_folder(folder: Path) -> Path:
@@ -70,17 +70,27 @@ def sample_folder(folder: Path) -> Path:
 def _add_slide(folder: Path, slide_id: str, lines: tuple[str, ...], *, block: str) -> None:
     record = folder / f"{slide_id}.json"
     if not record.exists():
-        aside = _aside(record)
         content = {**CASE, "block": {"displayName": block}, "lisSlideId": lines[0]}
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        aside.replace(record)
+        with _complete(record) as aside:
+            aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if not (folder / f"{slide_id}.label.jpg").exists():
         make_label(folder / f"{slide_id}.label.jpg", lines=lines)
 
 
-def _aside(path: Path) -> Path:
+@contextmanager
+def _complete(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, and rename it to `path` afterwards; after an error nothing is left.
+
+    `slidehook.private` does the same, but the simulator imports only the records of DPAT's interface. libvips needs a
+    path, not an open file.
+    """
     # The process id keeps two processes that fill one folder from writing to the same file.
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 @click.command()

@@ -103,7 +103,10 @@ def _as_utf8(header: str) -> str:
 
 
 class _Folder:
-    """The files of one download, named `.part` until all are complete."""
+    """The files of one download, named `.part` until all are complete.
+
+    `slidehook.private.replacing` renames each file by itself; here no file may appear before all are complete.
+    """
 
     def __init__(self, folder: Path, room: Room) -> None:
         self._folder = folder
