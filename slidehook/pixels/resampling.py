@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy import sparse
 
 from slidehook.pixels.source import Box, Pixels
 
@@ -77,7 +77,7 @@ def _area_average(pixels: Pixels, part: Box, columns: int, rows: int) -> Pixels:
 
 
 @lru_cache(maxsize=64)
-def _weights(pixels: int, start: float, length: float, count: int) -> sparse.csr_matrix:
+def _weights(pixels: int, start: float, length: float, count: int) -> scipy.sparse.csr_matrix:
     """Return the share of each of `pixels` in each of `count` equal parts of a line: (count, pixels), float32."""
     edges = start + np.arange(count + 1) * (length / count)
     first, last = np.floor(edges[:-1]), edges[1:]
@@ -93,4 +93,4 @@ def _weights(pixels: int, start: float, length: float, count: int) -> sparse.csr
     # Of each part the shares sum to 1, so that white stays white.
     rows = np.concatenate(parts)
     values /= np.bincount(rows, values, count)[rows]
-    return sparse.csr_matrix((values.astype(np.float32), (rows, np.concatenate(places))), shape=(count, pixels))
+    return scipy.sparse.csr_matrix((values.astype(np.float32), (rows, np.concatenate(places))), shape=(count, pixels))
