@@ -60,7 +60,11 @@ class JobDamaged(QueueError):
     retryable = False
 
 
-class SystemUnavailable(SlidehookError):
+class SystemFault(SlidehookError):
+    """The system of a slide or a result did not do what was asked. Its four subclasses decide what the job does."""
+
+
+class SystemUnavailable(SystemFault):
     """The system of a slide or a result can't be reached or can't serve now: the job waits, and is tried again."""
 
     retryable = True
@@ -68,11 +72,11 @@ class SystemUnavailable(SlidehookError):
     """How long the system asked to be left alone, in seconds."""
 
 
-class AccessExpired(SlidehookError):
+class AccessExpired(SystemFault):
     """The system no longer accepts the job's secret: the job waits for a newer one."""
 
 
-class Gone(SlidehookError):
+class Gone(SystemFault):
     """The system has no such slide or result any more."""
 
 
@@ -80,7 +84,7 @@ class ResultDeleted(Gone):
     """The user deleted the result that the job works on: it is not created again, and the job ends."""
 
 
-class Refused(SlidehookError):
+class Refused(SystemFault):
     """The system refuses what it is asked for; trying again will not help."""
 
 

@@ -31,7 +31,7 @@ from slidehook.folder.origin import FolderOrigin
 from slidehook.models import ImageInfo
 from slidehook.pixels.source import PixelSource
 from slidehook.results.sanitize import sanitize_result
-from slidehook.systems import Access, Cancelled, Done, Ending, Noted, OriginTicket, Work
+from slidehook.systems import Access, Cancelled, Done, Ending, NoSecret, Noted, OriginTicket, Work
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,13 @@ class _Slide:
     label: bytes | None
 
 
+@dataclass(frozen=True)
+class _Fault:
+    error: SlidehookError
+    method: str | None
+    after: bool
+
+
 class MemorySystem:
     """Slides by id, results in a list, faults on demand. See `slidehook.systems.System`. Thread-safe.
 
@@ -88,7 +95,7 @@ class MemorySystem:
         self.calls: list[str] = []
         """The names of the methods that were called."""
         self._slides: dict[str, _Slide] = {}
-        self._faults: list[tuple[SlidehookError, bool]] = []
+        self._faults: list[_Fault] = []
         self._lock = threading.RLock()
 
     # --- for a test
@@ -101,10 +108,20 @@ class MemorySystem:
         """Remove a slide: calls for it raise Gone."""
         del self._slides[slide_id]
 
-    def fail(self, error: SlidehookError | type[SlidehookError], *, times: int = 1, after: bool = False) -> None:
-        """Have the next calls raise `error`; `after`: each is carried out first, so only its answer is lost."""
+    def fail(
+        self,
+        error: SlidehookError | type[SlidehookError],
+        *,
+        method: str | None = None,
+        times: int = 1,
+        after: bool = False,
+    ) -> None:
+        """Have the next calls of `method` raise `error`; None: of any method.
+
+        `after`: each call is carried out first, so only its answer is lost.
+        """
         raised = error if isinstance(error, SlidehookError) else error(f"a test asked for {error.__name__}")
-        self._faults += [(raised, after)] * times
+        self._faults += [_Fault(raised, method, after)] * times
 
     def of(self, job_id: str) -> list[MemoryResult]:
         """Return a job's results that were not deleted."""
@@ -127,13 +144,13 @@ class MemorySystem:
         self._check_secret(access)
         with self._lock:
             self.calls.append(name)
-            error, after = self._faults.pop(0) if self._faults else (None, False)
-            if error is not None and not after:
-                raise error
-            found = do()
-            if error is not None:
-                raise error
-            return found
+            fault = next((each for each in self._faults if each.method in (None, name)), None)
+            if fault is None:
+                return do()
+            self._faults.remove(fault)
+            if fault.after:
+                do()
+            raise fault.error
 
     def slide(self, slide_id: str) -> _Slide:
         """Return a slide; raises Gone."""
@@ -210,6 +227,10 @@ class MemoryOrigin:
     def for_child(self) -> OriginTicket:
         """Return a ticket for the slide's file: another process does not see this one's memory."""
         return self._folder(self._system.slide(self._ticket.slide_id)).for_child()
+
+    def secrets_for_child(self) -> NoSecret:
+        """Return no secret: the slide's file needs none."""
+        return NoSecret()
 
     def _call(self, name: str, do: Callable[[_Slide], Any]) -> Any:
         return self._system.call(name, self._access, lambda: do(self._system.slide(self._ticket.slide_id)))

@@ -103,6 +103,18 @@ class OneSecret:
         del refused
 
 
+class NoSecret:
+    """The secrets for a system that needs none. See `Secrets`."""
+
+    def secret(self) -> str:
+        """Return an empty secret."""
+        return ""
+
+    def instead_of(self, refused: str) -> None:
+        """Return None: there is no other secret."""
+        del refused
+
+
 def _nothing() -> None:
     """Check nothing."""
 
@@ -166,6 +178,8 @@ class SlideOrigin(Protocol):
     ) -> list[Path]:
         """Return the slide's files, complete and in one folder: downloaded, or where they already lie.
 
+        The first is the one that OpenSlide opens; raises SlideUnreadable when it opens none.
+
         `make_folder` returns a new empty folder for each try; a system whose files are at hand does not call it.
         `received` gets the bytes received so far and in all (None: unknown), and ends the download by raising.
         `room` is the free space to keep; without `keep_names` the files get names that identify nobody. Raises
@@ -183,6 +197,9 @@ class SlideOrigin(Protocol):
 
     def for_child(self) -> OriginTicket:
         """Return the ticket with which the process of an app opens this origin again."""
+
+    def secrets_for_child(self) -> Secrets:
+        """Return the secrets that the process of an app needs besides the ticket."""
 
 
 # --- where results go

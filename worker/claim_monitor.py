@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from slidehook.dpat.errors import NotFound
-from slidehook.errors import QueueError, SlidehookError
+from slidehook.errors import QueueError, ResultDeleted, SlidehookError
 from slidehook.jobs.contract import Claim
 from worker.shutdown import Interruption
 
@@ -15,10 +14,6 @@ LOOK_EVERY_S = 0.5
 
 class JobCancelled(SlidehookError):
     """Somebody asked for the job to stop."""
-
-
-class ResultDeleted(NotFound):
-    """The user deleted the result that the job works on: it is not made anew, and the job stops."""
 
 
 def check_wanted(claim: Claim) -> None:

@@ -22,6 +22,7 @@ from slidehook.running.process_tree import end_with
 from slidehook.settings import Settings, read_settings
 from slidehook.startup import cant_start
 from slidehook.streams import protect_output, write_out
+from slidehook.systems import Systems
 from worker.loop import Worker
 from worker.shutdown import Interruption, leave_signals
 from worker.supervisor import say_ready, supervise
@@ -89,6 +90,7 @@ def work(settings: Settings, leaving: Interruption, *, drain: bool, ready: int |
         source,
         registry,
         workspace,
+        Systems(settings, pause=leaving.pause),
         leaving=leaving,
         upkeep=upkeep,
         drop_dead=drop_dead,

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
 import structlog
 
 from slidehook.backoff import Backoff
-from slidehook.dpat.errors import Conflict, DpatError, DpatUnavailable, TokenExpired
-from slidehook.dpat.iaapi.client import DpatClient, DpatServers
-from slidehook.dpat.system import service_account
-from slidehook.errors import AppError, CannotStore, ClaimLost, QueueError, SlidehookError
+from slidehook.errors import (
+    AccessExpired,
+    AppError,
+    CannotStore,
+    ClaimLost,
+    QueueError,
+    ResultDeleted,
+    SlidehookError,
+    SystemFault,
+    SystemUnavailable,
+)
 from slidehook.jobs.contract import Claim, JobSource
 from slidehook.jobs.job import AttemptEnded, JobState
 from slidehook.registry.registry import Registry
 from slidehook.running.app_process import AppProcess
 from slidehook.running.chain import CodeChanged
 from slidehook.settings import Settings
-from slidehook.systems import Secrets
+from slidehook.systems import Access, OriginTicket, Systems, SystemUnknown
 from worker.attempt import Attempt
-from worker.claim_monitor import ClaimMonitor, JobCancelled, ResultDeleted, check_wanted
+from worker.claim_monitor import ClaimMonitor, JobCancelled, check_wanted
+from worker.job_secrets import JobSecrets
 from worker.patient_claim import PatientClaim
 from worker.publisher import Publisher
 from worker.result_cache import forget
 from worker.shutdown import Interruption, TooSlow, WorkerLeaving, check_abandoned
-from worker.tokens import JobTokens, ProvenTokens
 from worker.workspace import Workspace
 
 IDLE_WAIT_S = 1.0
@@ -35,10 +41,6 @@ UPKEEP_EVERY_S = 3600.0
 """How often a worker removes what is no longer kept, in seconds."""
 QUEUE_AWAY_WAIT_S = 2.0
 """How long a worker waits that can't reach the queue, in seconds."""
-DPAT_TRIES = 6
-"""How often a call to DPAT is tried before the attempt counts as failed."""
-QUALITY_S = 30.0
-"""How long setting the slide's quality control may take, in seconds: the result stands already."""
 TELL_S, TELL_AGAIN_S = 1.0, 10.0
 """How long the slide of a job that is stopped may take to be told so, in seconds: at once, and at each later try."""
 RETRY_BACKOFF = Backoff(first_s=5.0, most_s=300.0)
@@ -68,6 +70,7 @@ class Worker:
         source: JobSource,
         registry: Registry,
         workspace: Workspace,
+        systems: Systems,
         *,
         leaving: Interruption,
         upkeep: Callable[[], None],
@@ -77,8 +80,7 @@ class Worker:
         self._source = source
         self._registry = registry
         self._workspace = workspace
-        self._servers = DpatServers(settings)
-        self._account = service_account(settings, self._servers, sleep=leaving.pause)
+        self._systems = systems
         self._process: AppProcess | None = None
         self._leaving = leaving
         self._upkeep = upkeep
@@ -166,6 +168,9 @@ class Worker:
         except (WorkerLeaving, CodeChanged) as why:
             claim.give_back()
             log.info("given back", reason=str(why))
+        except SystemUnknown as error:
+            claim.finish(JobState.FAILED, str(error))
+            log.error("failed", reason=str(error))
         except QueueError:
             raise
         except Exception as error:
@@ -173,32 +178,35 @@ class Worker:
             claim.finish(JobState.FAILED, f"slidehook has a fault of its own: {type(error).__name__}: {error}")
 
     def _attempt(self, claim: PatientClaim, began: float) -> None:
-        tokens = JobTokens(claim, self._account)
-        # When the claim is lost, a call that is tried again must not reach the slide either.
-        client = self._client(claim, ProvenTokens(tokens, claim))
-        publisher = Publisher(claim, self._registry[claim.job.app_id], client, leaving=self._leaving)
-        with publisher:
-            try:
-                self._bring_to_an_end(claim, publisher, tokens, began)
-            except TokenExpired as error:
-                self._park(claim, publisher, tokens, str(error))
+        def prove() -> None:
+            check_abandoned()
+            claim.check()
 
-    def _bring_to_an_end(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
-        """Try, and say how it ended; raises TokenExpired where nobody can be told that."""
+        job, secrets = claim.job, JobSecrets(claim)
+        app, system = self._registry[job.app_id], self._systems[job.system]
+        destination = system.destination(job.address, job, app, Access(secrets, prove))
+        with Publisher(claim, destination, leaving=self._leaving) as publisher:
+            try:
+                self._bring_to_an_end(claim, publisher, secrets, began)
+            except AccessExpired as error:
+                self._park(claim, publisher, secrets, str(error))
+
+    def _bring_to_an_end(self, claim: PatientClaim, publisher: Publisher, secrets: JobSecrets, began: float) -> None:
+        """Try, and say how it ended; raises AccessExpired where nobody can be told that."""
         try:
             check_wanted(claim)
         except (JobCancelled, ResultDeleted) as error:
             self._stopped(claim, publisher, error, within_s=TELL_AGAIN_S)
             return
         try:
-            self._try_or_fail(claim, publisher, tokens, began)
+            self._try_or_fail(claim, publisher, secrets, began)
         except (JobCancelled, ResultDeleted) as error:
             self._stopped(claim, publisher, error, within_s=TELL_S)
 
-    def _try_or_fail(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+    def _try_or_fail(self, claim: PatientClaim, publisher: Publisher, secrets: JobSecrets, began: float) -> None:
         try:
-            self._try(claim, publisher, tokens, began)
-        except (QueueError, WorkerLeaving, CodeChanged, TokenExpired, JobCancelled, ResultDeleted):
+            self._try(claim, publisher, secrets, began)
+        except (QueueError, WorkerLeaving, CodeChanged, AccessExpired, JobCancelled, ResultDeleted):
             raise
         except SlidehookError as error:
             self._failed(claim, publisher, error, began)
@@ -207,23 +215,18 @@ class Worker:
             log.exception("slidehook has a fault of its own")
             self._give_up(claim, publisher, f"slidehook has a fault of its own: {type(error).__name__}", began)
 
-    def _client(self, claim: Claim, tokens: Secrets, *, within_s: float = math.inf) -> DpatClient:
-        server = self._servers.at(claim.job.address)
-        client = server.client(tokens, tries=DPAT_TRIES, within_s=within_s, sleep=self._leaving.pause)
-        return client.guarded_by(check_abandoned)
-
-    def _try(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, began: float) -> None:
+    def _try(self, claim: PatientClaim, publisher: Publisher, secrets: JobSecrets, began: float) -> None:
         if claim.exhausted:
             tried = claim.attempt - 1
             reason = f"gave up after {tried} attempt{'s' if tried > 1 else ''}: {claim.last_reason}"
             self._give_up(claim, publisher, reason, began)
             return
+        job = claim.job
+        ticket = OriginTicket(job.system, job.address, job.slide_id, job.app_id)
         attempt = Attempt(
             claim,
             registry=self._registry,
-            client=self._client(claim, tokens),
-            quality_client=lambda: self._client(claim, ProvenTokens(tokens, claim), within_s=QUALITY_S),
-            tokens=tokens,
+            origin=self._systems[job.system].origin(ticket, Access(secrets, check_abandoned)),
             publisher=publisher,
             workspace=self._workspace,
             settings=self._settings,
@@ -233,6 +236,7 @@ class Worker:
             text = attempt.run(self._child)
         seconds = time.monotonic() - began
         claim.finish(JobState.DONE, text, seconds)
+        forget(self._workspace, claim.job.id)
         log.info("done", result=text, s=f"{seconds:.1f}")
 
     def _stopped(self, claim: PatientClaim, publisher: Publisher, why: SlidehookError, *, within_s: float) -> None:
@@ -242,12 +246,12 @@ class Worker:
             claim.check()  # first: waiting for the queue is not DPAT's time
             try:
                 stands = publisher.cancelled(within_s=within_s)
-            except TokenExpired as error:
-                raise TokenExpired(f"{why}; {error}") from error
-            except (DpatUnavailable, Conflict, TooSlow) as error:
+            except AccessExpired as error:
+                raise AccessExpired(f"{why}; {error}") from error
+            except (SystemUnavailable, TooSlow) as error:
                 self._tell_later(claim, str(why), error)
                 return
-            except DpatError as error:
+            except SystemFault as error:
                 log.error("the slide can't be told", reason=str(error))
         publisher.abandon()
         if stands is not None:
@@ -257,10 +261,10 @@ class Worker:
         claim.finish(JobState.CANCELLED, str(why))
         log.info("cancelled", reason=str(why))
 
-    def _park(self, claim: PatientClaim, publisher: Publisher, tokens: JobTokens, reason: str) -> None:
+    def _park(self, claim: PatientClaim, publisher: Publisher, secrets: JobSecrets, reason: str) -> None:
         """Let the job wait for a newer request's token, since nobody can be told; with such a token, no longer."""
         publisher.close()
-        if tokens.close():
+        if secrets.close():
             claim.retry(f"access was refused, and asked for anew since: {reason}", 0, counted=False)
             log.info("a newer request came meanwhile, again at once", reason=reason)
             return
@@ -277,13 +281,13 @@ class Worker:
         """Try again later what can be tried again, else say on the slide why not."""
         last = claim.attempt >= self._settings.max_attempts
         trace = error.trace if isinstance(error, AppError) else ""
-        if not error.retryable or (last and not isinstance(error, CannotStore | DpatUnavailable)):
+        if not error.retryable or (last and not isinstance(error, CannotStore | SystemUnavailable)):
             self._give_up(claim, publisher, str(error), began, trace)
             return
         with ClaimMonitor(claim.now, self._leaving):
             told = publisher.waiting(f"waiting to try again: {error}")
         # Neither this host's disk nor a DPAT that is away for everything is the job's fault: that may take days.
-        counted = not isinstance(error, CannotStore) and (told or not isinstance(error, DpatUnavailable))
+        counted = not isinstance(error, CannotStore) and (told or not isinstance(error, SystemUnavailable))
         if last and counted:
             self._give_up(claim, publisher, str(error), began, trace)
             return
@@ -295,7 +299,7 @@ class Worker:
         """Say how long the job waits after this attempt: the longer, the more came before; and as DPAT asked."""
         tried = sum(isinstance(each, AttemptEnded) for each in claim.record.events) + 1
         wait_s = RETRY_BACKOFF.wait_s(tried)
-        asked_s = error.retry_after_s if isinstance(error, DpatUnavailable) else 0.0
+        asked_s = error.retry_after_s if isinstance(error, SystemUnavailable) else 0.0
         return max(wait_s, min(asked_s, RETRY_BACKOFF.most_s))
 
     def _give_up(self, claim: PatientClaim, publisher: Publisher, reason: str, began: float, trace: str = "") -> None:
@@ -305,13 +309,13 @@ class Worker:
                 publisher.failed(reason)
         except ResultDeleted:
             raise
-        except TokenExpired as error:
+        except AccessExpired as error:
             # A slide that would stay "in progress" for ever is worse than a job that waits.
-            raise TokenExpired(reason) from error
-        except (DpatUnavailable, Conflict) as error:
+            raise AccessExpired(reason) from error
+        except SystemUnavailable as error:
             self._tell_later(claim, reason, error, trace)
             return
-        except DpatError as error:
+        except SystemFault as error:
             log.error("the slide can't be told", reason=str(error))
         forget(self._workspace, claim.job.id)  # an operator who has it tried again wants it analysed
         claim.finish(JobState.FAILED, reason, time.monotonic() - began, trace=trace)

@@ -1,24 +1,17 @@
-"""Tells the slide how far the job is: at most one update a second, and never after the claim was lost."""
+"""Shows how far a job is and how it ended: at most one update a second, and none after the claim was lost."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
-from slidehook.app import App
-from slidehook.dpat.errors import DpatError, NotFound, TokenExpired
-from slidehook.dpat.iaapi.client import DpatClient
-from slidehook.dpat.iaapi.models import ResultRecord, Stored
-from slidehook.dpat.noted_result import NotedResult
-from slidehook.dpat.stored_result import RecordMaker, ResultOnSlide, frame_of, result_of_job, says_result
-from slidehook.geometry import Frame
+from slidehook.errors import Refused, SystemFault, SystemUnavailable
 from slidehook.jobs.contract import Claim
-from slidehook.result import Result
-from worker.claim_monitor import ResultDeleted
+from slidehook.models import ImageInfo
+from slidehook.systems import Cancelled, Done, Ending, Failed, Noted, ResultDestination
 from worker.shutdown import Call, Interruption, check_abandoned, kept
 
 UPDATE_EVERY_S = 1.0
@@ -30,28 +23,27 @@ log = structlog.get_logger()
 
 
 class Publisher:
-    """The one result of a claimed job. Every call that sends first proves that the claim is still ours.
+    """The one result of a claimed job. Only the main thread may use it.
 
-    Progress is sent beside the work, one update at a time and the newest only: whoever tells it waits for nobody,
-    however slow DPAT is. Close it before the claim is given up, or use it in `with`.
+    Progress is sent in the background, one update at a time and only the newest: the caller never waits for a slow
+    system. Close it before the claim is given up, or use it in `with`. Its `destination` must prove the claim before
+    each call.
     """
 
     def __init__(
         self,
         claim: Claim,
-        app: App,
-        client: DpatClient,
+        destination: ResultDestination,
         *,
         leaving: Interruption,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        record = claim.record
+        destination.resume(record.noted, record.events[-1].at if record.events else record.job.created_at)
         self._claim = claim
-        self._clock = clock
-        self._client = client.guarded_by(check_abandoned)
+        self._destination = destination
         self._leaving = leaving
-        self._maker = RecordMaker(app, claim.job, frame_of(claim.job.image_info))
-        self._result = result_of_job(self._client, app, claim.record)
-        self._noted = claim.record.noted is not None
+        self._clock = clock
         self._pending: tuple[float, str] | None = None
         self._percent = 0.0
         self._sent_at = float("-inf")
@@ -63,20 +55,20 @@ class Publisher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def extent(self, frame: Frame) -> None:
-        """Draw frames of this extent from now on; for a slide whose record did not say it."""
-        self._maker.frame = self._maker.frame or frame
+    def describe(self, info: ImageInfo) -> None:
+        """Hand on the slide's image record as soon as it is known."""
+        self._destination.describe(info)
 
     def progress(self, percent: float, text: str) -> None:
-        """Show progress; what comes too soon after the last update waits, and the newest wins."""
+        """Show progress; an update that comes too soon after the last one waits, and a newer one replaces it."""
         self._pending = (percent, text)
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits, if its time has come and nothing is on its way; call it now and then.
+        """Send the waiting update if its time has come and no other is on its way; call it now and then.
 
-        A server that is away loses a progress update, not the job. Raises what the last update met otherwise:
-        ResultDeleted, TokenExpired, ClaimLost.
+        If the system is unavailable, one progress update is lost, but not the job. Raises what the last update raised
+        otherwise: Gone, AccessExpired, ClaimLost.
         """
         if self._flight is not None:
             if not self._flight.ended:
@@ -87,121 +79,99 @@ class Publisher:
         self._percent, text = self._pending
         self._pending = None
         self._sent_at = self._clock()
-        record = self._maker.in_progress(self._percent, text)
-        result = self._result
-        self._flight = self._leaving.start(lambda: self._send(lambda: result.show(record, once=True)))
+        destination, percent = self._destination, self._percent
+        self._flight = self._leaving.start(lambda: self._send(lambda: destination.progress(percent, text)))
 
     def _landed(self, flight: Call[None]) -> None:
         self._flight = None
-        if flight.error is None:
-            return
-        if isinstance(flight.error, DpatError) and not isinstance(flight.error, NotFound | TokenExpired):
+        if isinstance(flight.error, SystemUnavailable | Refused):
             log.warning("progress not shown", reason=str(flight.error))
-            return
-        raise flight.error
+        elif flight.error is not None:
+            raise flight.error
 
     def close(self, wait_s: float | None = CLOSE_WAIT_S) -> None:
-        """Send no more progress, and wait for what is on its way; None: however long that takes.
+        """Send no more progress, and wait for the update that is on its way; None: until it has ended.
 
-        What that met is not told: whoever sends next meets it too.
+        An error of that update is not raised here, because the next call meets it, too.
         """
         self._pending = None
         if self._flight is not None:
             self._flight.wait(wait_s)
 
     def abandon(self) -> None:
-        """Send no more progress, and wait for no call that is under way: it sends nothing further.
+        """Send no more progress, and do not wait for a call that is under way: it sends nothing further.
 
-        DPAT may still store what such a call has sent, but only in the place of the version that it names: never over
-        anything that is sent after this.
+        The system may still store what such a call has sent, but never over anything that is sent after this.
         """
         self._pending = None
         if self._flight is not None:
             self._flight.abandon()
             self._flight = None
-        # An abandoned call that gets its answer late writes to the former object.
-        self._result = self._result.continued(self._client)
+        # An abandoned call that gets its answer late changes only the former object.
+        self._destination = self._destination.continued()
 
     def waiting(self, why: str) -> bool:
-        """Say that the job waits, and why, if DPAT can be told at all; False when it can't."""
+        """Show that the job waits, and why; returns whether the system stored that."""
         try:
-            record = self._maker.in_progress(self._percent, why)
-            self._send_alone(lambda result: result.show(record, once=True))
-        except DpatError as error:
+            self._send_alone(lambda destination: destination.progress(self._percent, why))
+        except SystemFault as error:
             log.warning("progress not shown", reason=str(error))
             return False
         return True
 
-    def final(self, result: Result, frame: Frame) -> ResultRecord:
-        """Make what an app found ready for `done`, see `RecordMaker.done`."""
-        return self._maker.done(result, frame)
-
-    def done(self, record: ResultRecord) -> None:
-        """Store the final result."""
-        self._end(record)
+    def done(self, done: Done) -> None:
+        """Show the result."""
+        self._end(done)
 
     def failed(self, reason: str) -> None:
-        """Say on the slide that and why the job failed."""
-        self._end(self._maker.failed(reason))
+        """Show that the job failed, and why."""
+        self._end(Failed(reason))
 
     def cancelled(self, *, within_s: float = math.inf) -> str | None:
-        """Show on the slide that somebody stopped the job, if the slide shows anything of the job.
+        """Show that somebody stopped the job, if anything of the job is shown.
 
-        A result that DPAT has stored before it could be told stands, since its user may have seen it: gives its text.
-        Raises DpatTimeout, too, when DPAT may yet store what the job has begun to show, and TooSlow after `within_s`
-        seconds.
+        A result that was stored before is kept, because its user may have seen it; returns its text. Raises
+        SystemUnavailable, too, when the system may yet store what the job has begun to show, and TooSlow after
+        `within_s` seconds.
         """
         self.abandon()
         self._claim.check()
-        result, record = self._result, self._maker.cancelled()
+        destination = self._destination
 
         def cancel() -> str | None:
-            with suppress(NotFound):  # the user has deleted it
-                if (stored := result.cancel(record)) is not None:
-                    return says_result(stored)
-            return None
+            destination.end(Cancelled())
+            return destination.shown()
 
         return self._leaving.run(cancel, within_s=within_s, leave=False)
 
-    def _end(self, record: ResultRecord) -> None:
-        self._send_alone(lambda result: result.end(record))
+    def follow_up(self, done: Done) -> None:
+        """Do what follows a stored result; raises what `ResultDestination.follow_up` and `Interruption.run` raise."""
+        destination = self._destination
+        self._leaving.run(lambda: destination.follow_up(done))
 
-    def _send_alone(self, send: Callable[[ResultOnSlide], Stored]) -> None:
+    def _end(self, ending: Ending) -> None:
+        self._send_alone(lambda destination: destination.end(ending))
+
+    def _send_alone(self, send: Callable[[ResultDestination], Noted | None]) -> None:
         """Send what no progress update may overtake or follow.
 
-        A job that is to be dropped does not wait for DPAT; a worker that leaves does, since the result took long to
-        compute.
+        A job that is to be dropped does not wait for the system; a worker that leaves does, because the result took
+        long to compute.
         """
         self._pending = None
-        flight, result = self._flight, self._result
+        flight, destination = self._flight, self._destination
 
         def alone() -> None:
             if flight is not None:
                 flight.wait()
-            self._send(lambda: send(result))
+            self._send(lambda: send(destination))
 
         self._leaving.run(alone, leave=False)
 
-    def _send(self, send: Callable[[], Stored]) -> None:
-        stored = self._shown(send)
-        with kept():
-            self._note(stored)
-
-    def _shown(self, send: Callable[[], Stored]) -> Stored:
+    def _send(self, send: Callable[[], Noted | None]) -> None:
+        """Send, and note what a later attempt needs: if this worker dies, the next one needs no search."""
         check_abandoned()
-        self._claim.check()
-        known = self._noted
-        try:
-            return send()
-        except NotFound as error:
-            if known:
-                raise ResultDeleted("the user deleted the result on the slide") from error
-            raise
-
-    def _note(self, stored: Stored) -> None:
-        """Note a result that was made: should this worker die, the next one finds it without looking for it."""
-        if not self._noted:
-            self._claim.note(
-                NotedResult(id=stored.id, version_id=stored.version_id, in_doubt=self._result.in_doubt).to_json()
-            )
-            self._noted = True
+        noted = send()
+        with kept():
+            if noted is not None:
+                self._claim.note(noted)

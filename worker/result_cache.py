@@ -1,16 +1,16 @@
-"""What an analysis has found, kept on this host until DPAT has it: storing it may take a second attempt."""
+"""The result of an analysis, kept on this host until it has been stored: that may take a second attempt."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from slidehook.app import App
-from slidehook.dpat.iaapi.models import ResultRecord
 from slidehook.errors import CannotStore
-from slidehook.result import Quality
+from slidehook.systems import Done
 from worker.workspace import Workspace
 
 NAME = "result.json"
@@ -18,39 +18,41 @@ NAME = "result.json"
 log = structlog.get_logger()
 
 
-class CachedResult(BaseModel):
-    """The result as it goes to DPAT, the quality of the slide where the app says it, and the app's fingerprint."""
+@dataclass(frozen=True)
+class CachedResult:
+    """A result that is to be stored, and the version and fingerprint of the app that it was found with."""
 
-    model_config = ConfigDict(frozen=True)
-
-    record: ResultRecord
-    quality: Quality | None = None
-    rests_on: str = ""
+    done: Done
+    app_version: str
+    rests_on: str
 
 
-def keep(workspace: Workspace, job_id: str, finding: CachedResult) -> None:
-    """Keep what was found; on a disk that takes no file, the result is stored at DPAT all the same."""
+_CACHED = TypeAdapter(CachedResult)
+
+
+def keep(workspace: Workspace, job_id: str, cached: CachedResult) -> None:
+    """Keep a result; where the disk is full it is only logged, because the result can be stored all the same."""
     try:
-        workspace.keep(job_id, NAME, finding.model_dump_json().encode())
+        workspace.keep(job_id, NAME, _CACHED.dump_json(cached, warnings=False))
     except CannotStore as error:
         log.warning("the result is not kept here", reason=str(error))
 
 
-def kept(workspace: Workspace, job_id: str, app: App, rests_on: str) -> CachedResult | None:
-    """Give what an earlier attempt found; None when it came to nothing, or the app is another one now.
+def kept(workspace: Workspace, job_id: str, app: App, rests_on: str) -> Done | None:
+    """Return the result of an earlier attempt; None when there is none, or the app has changed since.
 
-    `rests_on`: the fingerprint of the app as it is now. Of changed code nothing is kept.
+    `rests_on`: the fingerprint of the app as it is now.
     """
     content = workspace.kept(job_id, NAME)
     if content is None:
         return None
     with contextlib.suppress(ValidationError):
-        finding = CachedResult.model_validate_json(content)
-        if finding.record.application_version == app.version and finding.rests_on == rests_on:
-            return finding
+        cached = _CACHED.validate_json(content)
+        if (cached.app_version, cached.rests_on) == (app.version, rests_on):
+            return cached.done
     return None
 
 
 def forget(workspace: Workspace, job_id: str) -> None:
-    """Forget what was found: should the job run once more, it is analysed anew."""
+    """Remove a job's result: the job has ended, or is to be analysed anew."""
     workspace.drop(job_id, NAME)

@@ -11,6 +11,7 @@ import math
 import queue
 import signal
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from slidehook.errors import SlidehookError
+
+TICK_S = 0.25
+"""How often whoever waits for a call is asked for its other duties, in seconds."""
 
 T = TypeVar("T")
 _current: contextvars.ContextVar[Call[Any] | None] = contextvars.ContextVar("_current", default=None)
@@ -192,8 +196,7 @@ class Interruption:
         def is_over() -> bool:
             return self.asked or self._dropped is not None or (call is not None and call.abandoned)
 
-        with self._changed:
-            self._changed.wait_for(is_over, timeout_s)
+        self._changes(is_over, timeout_s)
 
     def pause(self, seconds: float) -> None:
         """Sleep between two tries, unless `check` raises."""
@@ -206,23 +209,40 @@ class Interruption:
         call.start()
         return call
 
-    def run(self, work: Callable[[], T], *, within_s: float = math.inf, leave: bool = True) -> T:
+    def run(
+        self,
+        work: Callable[[], T],
+        *,
+        within_s: float = math.inf,
+        leave: bool = True,
+        tick: Callable[[], None] = lambda: None,
+    ) -> T:
         """Do `work` in a thread of its own, and return what it returns.
+
+        Meanwhile `tick` is called in this thread about four times a second; what it raises abandons the work, too.
 
         Raises what `work` raises. The work is abandoned, wherever it is, if the worker is asked to leave
         (WorkerLeaving; not without `leave`), if the job is to be dropped (the reason of `drop`), or after `within_s`
         seconds (TooSlow).
         """
         self._check(leave=leave)
+        until = time.monotonic() + within_s
         call = self.start(work)
 
         def is_over() -> bool:
             return call.ended or self._dropped is not None or (leave and self.asked)
 
+        try:
+            while not self._changes(is_over, min(TICK_S, until - time.monotonic())) and time.monotonic() < until:
+                tick()
+            if call.ended:
+                return call.result()
+            self._check(leave=leave)
+            raise TooSlow("no answer in time")
+        finally:
+            if not call.ended:
+                call.abandon()
+
+    def _changes(self, is_over: Callable[[], bool], timeout_s: float) -> bool:
         with self._changed:
-            self._changed.wait_for(is_over, None if within_s == math.inf else within_s)
-        if call.ended:
-            return call.result()
-        call.abandon()
-        self._check(leave=leave)
-        raise TooSlow("no answer in time")
+            return self._changed.wait_for(is_over, timeout_s)

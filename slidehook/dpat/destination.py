@@ -39,8 +39,9 @@ class DpatDestination:
         self._maker = RecordMaker(app, work, frame_of(work.image_info))
         self._result = ResultOnSlide(client, app, work)
         self._is_noted = False
+        self._has_ended = False
         self._last: Stored | None = None
-        """What DPAT answered to the last `end`."""
+        """What `end` stored, or found when it changed nothing; None where the slide shows nothing of the job."""
 
     def resume(self, noted: Noted | None, since: float) -> None:
         """Go on from what was noted of the stored result; see `ResultDestination.resume`."""
@@ -67,7 +68,7 @@ class DpatDestination:
 
     def end(self, ending: Ending) -> Noted | None:
         """Show how the job ended; see `ResultDestination.end`."""
-        self._last = None
+        self._has_ended, self._last = False, None
         match ending:
             case Done(result, frame, mpp):
                 record = self._maker.done(within_limits(self._app, result, mpp=mpp), frame)
@@ -76,8 +77,11 @@ class DpatDestination:
             case Cancelled():
                 with suppress(NotFound):  # the user has deleted it
                     self._last = self._result.cancel(self._maker.cancelled())
+                self._has_ended = True
                 return None
-        return self._sent(lambda: self._result.end(record))
+        noted = self._sent(lambda: self._result.end(record))
+        self._has_ended = True
+        return noted
 
     def follow_up(self, done: Done) -> None:
         """Set the slide's quality control, if the app states a quality."""
@@ -85,8 +89,8 @@ class DpatDestination:
             set_quality(self._quality_client(QUALITY_S), self._app, self._info, done.result.quality)
 
     def shown(self) -> str | None:
-        """Return the text of the job's finished result: as of the last `end`, else as DPAT has it now."""
-        stored = self._last or self._result.current()
+        """Return the text of the job's finished result: as of `end`, or as DPAT has it now if that was not called."""
+        stored = self._last if self._has_ended else self._result.current()
         return None if stored is None else says_result(stored)
 
     def _sent(self, send: Callable[[], Stored]) -> Noted | None:

@@ -13,20 +13,24 @@ from slidehook.dpat.iaapi.client import DpatClient
 from slidehook.dpat.pixels import DpatPixels, why_no_tiles
 from slidehook.models import ImageInfo
 from slidehook.pixels.source import PixelSource
-from slidehook.systems import OriginTicket
+from slidehook.slide import find_slide_file
+from slidehook.systems import OriginTicket, Secrets
 
 
 class DpatOrigin:
     """One slide at DPAT. See `slidehook.systems.SlideOrigin`; the errors are those of `slidehook.dpat.errors`.
 
-    `include_phi`: whether identifying fields may be asked for.
+    `secrets`: those of `client`. `include_phi`: whether identifying fields may be asked for.
     """
 
     title = "DPAT"
     is_at_hand = False
 
-    def __init__(self, client: DpatClient, ticket: OriginTicket, *, include_phi: bool = False) -> None:
+    def __init__(
+        self, client: DpatClient, ticket: OriginTicket, secrets: Secrets, *, include_phi: bool = False
+    ) -> None:
         self._client = client
+        self._secrets = secrets
         self._ticket = ticket
         self._include_phi = include_phi
 
@@ -52,9 +56,11 @@ class DpatOrigin:
         keep_names: bool = True,
     ) -> list[Path]:
         """Download the slide's files; see `SlideOrigin.files`."""
-        return fetch_files(
+        files = fetch_files(
             self._client, self._ticket.slide_id, make_folder, received, room=room, keep_names=keep_names
         )
+        first = find_slide_file(files[0].parent)
+        return [first, *(each for each in files if each != first)]
 
     def no_tiles(self, info: ImageInfo) -> str:
         """Return in one sentence why DPAT can't give this slide in tiles; an empty string when it can."""
@@ -71,3 +77,7 @@ class DpatOrigin:
     def for_child(self) -> OriginTicket:
         """Return the ticket of this slide."""
         return self._ticket
+
+    def secrets_for_child(self) -> Secrets:
+        """Return the job's tokens, and the service account's; its password stays in this process."""
+        return self._secrets

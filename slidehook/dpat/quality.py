@@ -7,6 +7,7 @@ import structlog
 from slidehook.app import App
 from slidehook.dpat.errors import Conflict, DpatError, UnsupportedByDpat
 from slidehook.dpat.iaapi.client import DpatClient
+from slidehook.errors import AccessExpired
 from slidehook.models import ImageInfo
 from slidehook.result import Quality
 
@@ -14,7 +15,7 @@ log = structlog.get_logger()
 
 
 def set_quality(client: DpatClient, app: App, info: ImageInfo, quality: Quality) -> None:
-    """Set the slide's quality control (IA-API 1.10); a DpatError is logged and never raised.
+    """Set the slide's quality control (IA-API 1.10); DPAT's errors and an expired access are logged and never raised.
 
     `info` is the slide's record. If somebody else has set another status since it was read, that status is kept.
     """
@@ -22,7 +23,7 @@ def set_quality(client: DpatClient, app: App, info: ImageInfo, quality: Quality)
         _set(client, app, info, quality)
     except UnsupportedByDpat as error:
         log.info("quality control skipped", app=app.id, reason=str(error))
-    except DpatError as error:
+    except (DpatError, AccessExpired) as error:
         log.warning("quality control not set", app=app.id, reason=str(error))
     else:
         log.info("quality control set", app=app.id, status=quality.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from functools import partial
 
 from slidehook.app import App
 from slidehook.dpat.destination import DpatDestination
@@ -32,25 +32,24 @@ class DpatSystem:
 
     def origin(self, ticket: OriginTicket, access: Access) -> DpatOrigin:
         """Return the slide at DPAT; DPAT is not called yet."""
-        client = self._client(ticket.address, ticket.app_id, access)(math.inf)
-        return DpatOrigin(client, ticket, include_phi=self._settings.store_phi)
+        secrets = self._secrets(ticket.address, ticket.app_id, access)
+        client = self._client(ticket.address, secrets, math.inf)
+        return DpatOrigin(client, ticket, secrets, include_phi=self._settings.store_phi)
 
     def destination(self, address: str, work: Work, app: App, access: Access) -> DpatDestination:
         """Return the job's result at DPAT; DPAT is not called yet."""
-        client = self._client(address, work.app_id, access)
+        client = partial(self._client, address, self._secrets(address, work.app_id, access))
         return DpatDestination(work, app, client(math.inf), client)
 
-    def _client(self, url: str, app_id: str, access: Access) -> Callable[[float], DpatClient]:
-        """Return a function that makes a client for so many seconds."""
+    def _secrets(self, url: str, app_id: str, access: Access) -> Secrets:
         secrets: Secrets = access.secrets
         if self._account is not None:
             secrets = WithAccount(secrets, self._account, url, app_id)
-        secrets = CheckedSecrets(secrets, access.check)
+        return CheckedSecrets(secrets, access.check)
 
-        def client(within_s: float) -> DpatClient:
-            return self._servers.at(url).client(secrets, tries=TRIES, within_s=within_s, sleep=self._pause)
-
-        return client
+    def _client(self, url: str, secrets: Secrets, within_s: float) -> DpatClient:
+        """Return a client whose time, `within_s` seconds, begins now."""
+        return self._servers.at(url).client(secrets, tries=TRIES, within_s=within_s, sleep=self._pause)
 
 
 def service_account(settings: Settings, servers: DpatServers, *, sleep: Pause = time.sleep) -> ServiceAccount | None:

@@ -27,7 +27,7 @@ from slidehook.running.dependency_cache import DependencyCache
 from slidehook.running.desk import Desk
 from slidehook.running.fetched_slide import FetchedSlide
 from slidehook.settings import Settings
-from slidehook.systems import Done, OneSecret, OriginTicket
+from slidehook.systems import Done, OriginTicket
 
 Progress = Callable[[App, float, str], None]
 """Shows how far an app is: 0…100, and a few words."""
@@ -101,12 +101,13 @@ class LocalRun:
             registry = Registry([*others, self.app], self.registry.broken, self.registry.unready)
             ticket = OriginTicket("folder", str(self.path), local_id(self.path), self.app.id)
             steps = _Steps(len(registry.before(self.app)) + 1, progress)
+            origin = FolderOrigin(ticket, mpp=self.mpp)
             with _processes(self.settings, Desk(registry, scratch / "processes")) as child:
                 chain = Chain(
                     ticket,
                     self.drawn,
                     registry=registry,
-                    secrets=OneSecret("a file needs none"),
+                    secrets=origin.secrets_for_child(),
                     dependency_cache=DependencyCache(scratch / "found"),
                     settings=self.settings,
                     child=child,
@@ -115,7 +116,6 @@ class LocalRun:
                     began=steps.began,
                     limited=self.limited,
                 )
-                origin = FolderOrigin(ticket, mpp=self.mpp)
                 info = origin.info()
                 apps, before = chain.left(info)
                 found = chain.run(apps, self._fetched(origin, info, apps, scratch), before)

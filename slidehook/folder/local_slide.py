@@ -35,6 +35,14 @@ def local_file(path: Path) -> Path:
     return path
 
 
+def is_slide(path: Path) -> bool:
+    """Whether `path` is a file, or a folder in which OpenSlide finds a slide."""
+    try:
+        return path.is_file() or (path.is_dir() and find_slide_file(path).is_file())
+    except (OSError, SlideUnreadable):
+        return False
+
+
 def local_id(path: Path) -> str:
     """Give what stands for a slide's id: its file's name without the ending, or its folder's."""
     whole = path.absolute()

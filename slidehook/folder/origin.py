@@ -18,7 +18,7 @@ from slidehook.pixels.file_pixels import FilePixels
 from slidehook.pixels.overview import thumbnail_of
 from slidehook.pixels.source import PixelSource
 from slidehook.slide import open_slide
-from slidehook.systems import Access, OriginTicket
+from slidehook.systems import Access, NoSecret, OriginTicket
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 
@@ -91,6 +91,10 @@ class FolderOrigin:
     def for_child(self) -> OriginTicket:
         """Return the ticket of this slide."""
         return self._ticket
+
+    def secrets_for_child(self) -> NoSecret:
+        """Return no secret: a file needs none."""
+        return NoSecret()
 
     @contextmanager
     def _reading(self) -> Iterator[Path]:

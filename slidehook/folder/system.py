@@ -6,13 +6,15 @@ from pathlib import Path
 
 from slidehook.app import App
 from slidehook.folder.destination import FolderDestination
+from slidehook.folder.local_slide import is_slide, local_id
 from slidehook.folder.origin import FolderOrigin
 from slidehook.systems import Access, OriginTicket, Work
 
 
 class FolderSystem:
-    """The address of a slide is its path, the address of a destination is a folder. See `slidehook.systems.System`.
+    """The address of a slide is its path; its results go beside it. See `slidehook.systems.System`.
 
+    The address of a further destination is a folder. The results of the app `ihc` on `S-1.svs` are in `S-1-ihc`.
     `settings` and `pause` are accepted because every system gets them; it needs neither.
     """
 
@@ -27,4 +29,6 @@ class FolderSystem:
 
     def destination(self, address: str, work: Work, app: App, access: Access) -> FolderDestination:
         """Return the files in a folder; nothing is written yet."""
-        return FolderDestination(Path(address), work, app, access)
+        path = Path(address)
+        folder = path.with_name(f"{local_id(path)}-{app.id}") if is_slide(path) else path
+        return FolderDestination(folder, work, app, access)

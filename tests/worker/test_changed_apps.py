@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slidehook.dpat.stored_result import RecordMaker
+from slidehook.geometry import Frame
 from slidehook.jobs.job import Job
 from slidehook.models import ImageInfo, Size
 from slidehook.registry.fingerprint import fingerprint
@@ -18,7 +18,7 @@ from slidehook.running.chain import Chain, CodeChanged
 from slidehook.running.dependency_cache import DependencyCache
 from slidehook.running.fetched_slide import FetchedSlide
 from slidehook.settings import Settings
-from slidehook.systems import OriginTicket
+from slidehook.systems import Done, OriginTicket
 from tests.packages import install
 from tests.worker.test_chain import Children, OneToken
 from worker.result_cache import CachedResult, keep, kept
@@ -133,9 +133,8 @@ def test_what_changed_code_would_find_otherwise_is_not_stored(
 ) -> None:
     app = load_apps(settings)["shifting"]
     workspace = Workspace(tmp_path / "data", "me")
-    record = RecordMaker(app, job, None).failed("anything")
-    finding = CachedResult(record=record, rests_on=fingerprint(app))
-    keep(workspace, job.id, finding)
-    assert kept(workspace, job.id, app, fingerprint(app)) == finding
+    done = Done(Result("found"), Frame(2000, 1000))
+    keep(workspace, job.id, CachedResult(done, app.version, fingerprint(app)))
+    assert kept(workspace, job.id, app, fingerprint(app)) == done
     (folder / "shifting_model").write_text("another")
     assert kept(workspace, job.id, app, fingerprint(app)) is None

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from slidehook.apps.wholeslide import WholeSlideDemo
-from slidehook.dpat.iaapi.client import DpatServers
-from slidehook.dpat.stored_result import RecordMaker
+from slidehook.dpat import destination, system
 from slidehook.errors import QueueError
 from slidehook.geometry import Frame
 from slidehook.jobs.files.admin import FileQueueAdmin
@@ -24,6 +23,7 @@ from slidehook.registry.fingerprint import fingerprint
 from slidehook.registry.registry import Registry
 from slidehook.result import Quality, Result
 from slidehook.settings import Settings
+from slidehook.systems import Done, Systems
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
 from worker import loop
 from worker import patient_claim as patientclaim
@@ -66,13 +66,14 @@ def bench(tmp_path: Path, settings: Settings, queue: FileQueue, source: FileSour
     queue.put(job.model_copy(update={"image_info": info, "cancellation_key": KEY}))
     app, leaving = WholeSlideDemo(), Interruption()
     workspace = Workspace(tmp_path / "data", queue.claimer.id)
-    record = RecordMaker(app, job, FRAME).done(Result("ANSWER: 42"), FRAME)
-    keep(workspace, job.id, CachedResult(record=record, quality=Quality.REJECTED, rests_on=fingerprint(app)))
+    done = Done(Result("ANSWER: 42", quality=Quality.REJECTED), FRAME)
+    keep(workspace, job.id, CachedResult(done, app.version, fingerprint(app)))
     worker = Worker(
         settings,
         source,
         Registry([app]),
         workspace,
+        Systems(settings, pause=leaving.pause),
         leaving=leaving,
         upkeep=lambda: None,
         drop_dead=lambda: None,
@@ -175,7 +176,7 @@ def test_a_queue_that_is_away_while_the_quality_is_set_lets_the_result_stand(
 def test_a_cancel_waits_for_no_dpat_that_is_being_told_how_the_attempt_ended(
     bench: Bench, dpat: LittleDpat, monkeypatch: pytest.MonkeyPatch, reply: Reply
 ) -> None:
-    monkeypatch.setattr(loop, "DPAT_TRIES", 1)
+    monkeypatch.setattr(system, "TRIES", 1)
     ended = threading.Event()
     dpat.results[1] = {"id": 1, "versionId": "v1", "slideId": "S-1"}
 
@@ -186,8 +187,8 @@ def test_a_cancel_waits_for_no_dpat_that_is_being_told_how_the_attempt_ended(
         ended.wait(120)
         return dpat.usual(call)
 
-    bench.worker._settings = bench.worker._settings.model_copy(update={"read_timeout": timedelta(seconds=120)})
-    bench.worker._servers = DpatServers(bench.worker._settings)
+    patient = bench.worker._settings.model_copy(update={"read_timeout": timedelta(seconds=120)})
+    bench.worker._systems = Systems(patient, pause=bench.leaving.pause)
     for method in ("PATCH", "PUT"):
         dpat.answer(method, f"{RESULTS}/1", told)
     began = time.monotonic()
@@ -200,8 +201,8 @@ def test_a_cancel_waits_for_no_dpat_that_is_being_told_how_the_attempt_ended(
 def test_setting_the_quality_is_limited_in_time(
     bench: Bench, dpat: LittleDpat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "DPAT_TRIES", 1_000_000)
-    monkeypatch.setattr(loop, "QUALITY_S", 0.5)
+    monkeypatch.setattr(system, "TRIES", 1_000_000)
+    monkeypatch.setattr(destination, "QUALITY_S", 0.5)
     dpat.answer("PUT", QUALITY, Reply(503))
     bench.work()
     assert (bench.state(), shown(dpat)) == (JobState.DONE, ["ANSWER: 42"])

@@ -2,29 +2,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from slidehook.apps.wholeslide import WholeSlideDemo
+from slidehook.dpat.destination import DpatDestination
 from slidehook.dpat.errors import Conflict, DpatRefused, DpatTimeout, DpatUnavailable, NotFound, TokenExpired
-from slidehook.dpat.iaapi.client import DpatClient, DpatServer
+from slidehook.dpat.iaapi.client import DpatServer
 from slidehook.dpat.stored_result import STORED_WITHIN_S
-from slidehook.errors import ClaimLost, SlidehookError
+from slidehook.dpat.tokens import CheckedSecrets
+from slidehook.errors import ClaimLost, ResultDeleted, SlidehookError
 from slidehook.geometry import Frame
 from slidehook.jobs.contract import Claim
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job
+from slidehook.models import ImageInfo, Size
 from slidehook.result import Result
-from slidehook.settings import Settings
+from slidehook.systems import Done, OneSecret
 from tests.e2e.running import wait_for
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
-from worker.claim_monitor import ResultDeleted
 from worker.publisher import Publisher
-from worker.shutdown import Interruption
-from worker.tokens import JobTokens, ProvenTokens
+from worker.shutdown import Interruption, check_abandoned
 
 RESULTS = "/applications/wholeslide/results"
 ONE = f"{RESULTS}/1"
@@ -53,9 +53,24 @@ def claim(queue: FileQueue, source: FileSource, job: Job) -> Claim:
     return claim
 
 
+def publishing(
+    claim: Claim, server: DpatServer, *, tries: int = 1, clock: Callable[[], float] = time.monotonic
+) -> Publisher:
+    """A publisher whose calls prove the claim, as a worker's."""
+
+    def prove() -> None:
+        check_abandoned()
+        claim.check()
+
+    secrets = CheckedSecrets(OneSecret("the-token"), prove)
+    client = server.client(secrets, tries=tries, sleep=lambda _: None)
+    destination = DpatDestination(claim.job, WholeSlideDemo(), client, lambda _: client)
+    return Publisher(claim, destination, leaving=Interruption(), clock=clock)
+
+
 @pytest.fixture
-def publisher(claim: Claim, client: DpatClient, clock: Clock) -> Publisher:
-    return Publisher(claim, WholeSlideDemo(), client, leaving=Interruption(), clock=clock)
+def publisher(claim: Claim, server: DpatServer, clock: Clock) -> Publisher:
+    return publishing(claim, server, clock=clock)
 
 
 def texts(dpat: LittleDpat) -> list[str]:
@@ -71,7 +86,7 @@ def landed(publisher: Publisher) -> None:
 
 
 def finish(publisher: Publisher, result: Result) -> None:
-    publisher.done(publisher.final(result, FRAME))
+    publisher.done(Done(result, FRAME))
 
 
 def tell(publisher: Publisher, percent: float) -> None:
@@ -115,14 +130,6 @@ def slow(dpat: LittleDpat) -> Iterator[threading.Event]:
     go_on.set()
 
 
-@pytest.fixture
-def client(dpat: LittleDpat, tmp_path: Path) -> Iterator[DpatClient]:
-    """A client that bears with a slow DPAT."""
-    server = DpatServer(dpat.url, Settings(_env_file=None, read_timeout="9s", data_dir=tmp_path / "data"))
-    with server.session:
-        yield server.client("the-token")
-
-
 def test_nobody_waits_for_a_slow_dpat_and_updates_do_not_queue_up(
     dpat: LittleDpat, publisher: Publisher, clock: Clock, slow: threading.Event
 ) -> None:
@@ -156,12 +163,9 @@ def test_a_worker_that_leaves_waits_shortly_only(publisher: Publisher, slow: thr
 
 
 def test_an_update_that_comes_too_late_finds_its_claim_lost(
-    dpat: LittleDpat, claim: Claim, settings: Settings, slow: threading.Event
+    dpat: LittleDpat, claim: Claim, server: DpatServer, slow: threading.Event
 ) -> None:
-    account = ProvenTokens(JobTokens(claim, None), claim)
-    publisher = Publisher(
-        claim, WholeSlideDemo(), DpatServer(dpat.url, settings).client(account), leaving=Interruption()
-    )
+    publisher = publishing(claim, server)
     dpat.answer("PATCH", ONE, Reply(409))
     tell_first = threading.Timer(0.05, slow.set)
     tell_first.start()
@@ -271,14 +275,14 @@ def test_a_server_without_the_app_is_not_a_deletion(dpat: LittleDpat, publisher:
 
 
 def test_the_next_attempt_goes_on_with_the_same_result(
-    dpat: LittleDpat, client: DpatClient, publisher: Publisher, claim: Claim, source: FileSource
+    dpat: LittleDpat, server: DpatServer, publisher: Publisher, claim: Claim, source: FileSource
 ) -> None:
     tell(publisher, 1)
     claim.give_back()
     again = source.claim()
     assert again is not None
     dpat.calls.clear()
-    finish(Publisher(again, WholeSlideDemo(), client, leaving=Interruption()), Result("fine"))
+    finish(publishing(again, server), Result("fine"))
     assert [call.method for call in dpat.calls][-1] == "PATCH"
     assert not dpat.made("POST")
     assert dpat.results[1]["displayResult"] == "fine"
@@ -307,15 +311,15 @@ def test_a_conflict_without_end_loses_a_progress_update_but_not_the_result(
 
 
 def test_a_slide_whose_size_comes_later_gets_its_frame_then(
-    dpat: LittleDpat, client: DpatClient, queue: FileQueue, source: FileSource, job: Job
+    dpat: LittleDpat, server: DpatServer, queue: FileQueue, source: FileSource, job: Job
 ) -> None:
     queue.put(job.model_copy(update={"image_info": None}))
     claim = source.claim()
     assert claim is not None
-    publisher = Publisher(claim, WholeSlideDemo(), client, leaving=Interruption())
+    publisher = publishing(claim, server)
     tell(publisher, 1)
-    publisher.extent(FRAME)
-    publisher.extent(Frame(1, 1))
+    publisher.describe(ImageInfo(id="S-1", image_size=Size(width=2000, height=1000)))
+    publisher.describe(ImageInfo(id="S-1", image_size=Size(width=1, height=1)))
     publisher.waiting("computing")
     first, second = (call.json["data"]["result"]["content"][0]["polygons"] for call in dpat.calls if call.body)
     assert first == []
@@ -345,9 +349,7 @@ def test_a_first_update_whose_answer_was_lost_is_gone_on_with(
 def test_progress_is_sent_once_while_the_final_result_is_tried_again(
     dpat: LittleDpat, server: DpatServer, claim: Claim
 ) -> None:
-    publisher = Publisher(
-        claim, WholeSlideDemo(), server.client("t", tries=3, sleep=lambda _: None), leaving=Interruption()
-    )
+    publisher = publishing(claim, server, tries=3)
     tell(publisher, 1)
     dpat.answer("PATCH", ONE, Reply(503), Reply(503), Reply(503), dpat.usual)
     dpat.answer("PUT", ONE, Reply(503))
@@ -432,29 +434,29 @@ def test_a_final_result_that_is_the_first_to_be_stored_and_whose_answer_was_lost
 
 
 def test_a_final_result_that_was_stored_and_noted_stands(
-    dpat: LittleDpat, publisher: Publisher, claim: Claim, source: FileSource, client: DpatClient
+    dpat: LittleDpat, publisher: Publisher, claim: Claim, source: FileSource, server: DpatServer
 ) -> None:
     finish(publisher, Result("ANSWER: 42"))
     assert publisher.cancelled() == "ANSWER: 42", "the drop came behind the answer"
     claim.give_back()
     again = source.claim()
     assert again is not None
-    assert Publisher(again, WholeSlideDemo(), client, leaving=Interruption()).cancelled() == "ANSWER: 42"
+    assert publishing(again, server).cancelled() == "ANSWER: 42"
     assert texts(dpat) == ["ANSWER: 42"]
 
 
 def test_a_cancelled_job_of_which_nothing_is_seen_yet_is_looked_for_again_until_it_must_be_there(
-    claim: Claim, source: FileSource, client: DpatClient, monkeypatch: pytest.MonkeyPatch
+    claim: Claim, source: FileSource, server: DpatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever had it before may have sent a result that DPAT stores late."""
     claim.retry("the worker broke off a POST", 0)
     again = source.claim()
     assert again is not None
     with pytest.raises(DpatTimeout):
-        Publisher(again, WholeSlideDemo(), client, leaving=Interruption()).cancelled()
-    later = time.time() + max(STORED_WITHIN_S, client.read_timeout_s)
+        publishing(again, server).cancelled()
+    later = time.time() + max(STORED_WITHIN_S, server.read_timeout_s)
     monkeypatch.setattr(time, "time", lambda: later)
-    assert Publisher(again, WholeSlideDemo(), client, leaving=Interruption()).cancelled() is None
+    assert publishing(again, server).cancelled() is None
 
 
 def test_a_cancel_while_dpat_may_be_storing_the_first_result_is_told_later(
@@ -472,7 +474,7 @@ def test_a_cancel_while_dpat_may_be_storing_the_first_result_is_told_later(
 
 
 def test_whether_there_may_be_a_second_result_is_noted_for_the_next_worker(
-    dpat: LittleDpat, publisher: Publisher, claim: Claim, source: FileSource, client: DpatClient
+    dpat: LittleDpat, publisher: Publisher, claim: Claim, source: FileSource, server: DpatServer
 ) -> None:
     publisher.waiting("computing")
     claim.give_back()
@@ -481,5 +483,5 @@ def test_whether_there_may_be_a_second_result_is_noted_for_the_next_worker(
     assert again.record.noted is not None
     assert again.record.noted["in_doubt"], "who put the job may have sent a result, and not heard of it"
     dpat.results[2] = {**dpat.results[1], "id": 2}
-    finish(Publisher(again, WholeSlideDemo(), client, leaving=Interruption()), Result("fine"))
+    finish(publishing(again, server), Result("fine"))
     assert [each["displayResult"] for each in dpat.results.values()] == ["fine", "fine"]

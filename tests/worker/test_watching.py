@@ -10,14 +10,14 @@ from contextlib import suppress
 import pytest
 
 from slidehook.dpat.deleted_result import DeletedResult
-from slidehook.errors import ClaimLost
+from slidehook.errors import ClaimLost, ResultDeleted
 from slidehook.jobs.contract import Claim
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job, digest
 from tests.e2e.running import wait_for
 from tests.stopping import stop_deleted
-from worker.claim_monitor import ClaimMonitor, JobCancelled, ResultDeleted, check_wanted
+from worker.claim_monitor import ClaimMonitor, JobCancelled, check_wanted
 from worker.shutdown import Abandoned, Call, Interruption, TooSlow, WorkerLeaving, check_abandoned, kept
 
 SOON_S = 0.02

@@ -17,7 +17,7 @@ from requests.auth import HTTPBasicAuth
 
 from slidehook.dpat.errors import Conflict, DpatRefused, Malformed, NotFound, TokenExpired, UnsupportedByDpat
 from slidehook.dpat.iaapi.framing import require_known_length
-from slidehook.dpat.iaapi.http_transport import ApiCalls, Bearer, GuardedAuth, HttpTransport, path_segment, read
+from slidehook.dpat.iaapi.http_transport import ApiCalls, Bearer, HttpTransport, path_segment, read
 from slidehook.dpat.iaapi.models import Token, VersionInfo
 from slidehook.dpat.iaapi.result_calls import ResultCalls
 from slidehook.dpat.iaapi.retry import RetryPolicy
@@ -117,10 +117,6 @@ class DpatClient(ResultCalls):
         """Return this client without retries, for `within_s` seconds from now or its remaining time if less."""
         retry_policy = RetryPolicy.for_s(min(within_s, self._retry_policy.left_s), 1, self._retry_policy.sleep)
         return DpatClient(self._transport, self._auth, retry_policy)
-
-    def guarded_by(self, check: Callable[[], None]) -> DpatClient:
-        """Return this client with `check` called before each call; an exception from it ends the call."""
-        return DpatClient(self._transport, GuardedAuth(check, self._auth), self._retry_policy)
 
     @property
     def read_timeout_s(self) -> float:

@@ -6,7 +6,7 @@ import math
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -77,19 +77,6 @@ class Bearer(AuthBase):
         """Return the request with the token."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
-
-
-class GuardedAuth(AuthBase):
-    """Runs a check before each call; the call is made only if the check does not raise."""
-
-    def __init__(self, check: Callable[[], None], auth: AuthBase) -> None:
-        self._check = check
-        self._auth = auth
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request with the token; raises the check's exception."""
-        self._check()
-        return self._auth(request)
 
 
 class _Adapter(DeadlineAdapter):

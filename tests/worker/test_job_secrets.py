@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import pytest
 from pydantic import SecretStr
 
-from slidehook.dpat.errors import TokenExpired
 from slidehook.dpat.iaapi.client import DpatServers
 from slidehook.dpat.iaapi.models import Token
 from slidehook.dpat.system import service_account
-from slidehook.dpat.tokens import ServiceAccount
-from slidehook.errors import ClaimLost
+from slidehook.dpat.tokens import CheckedSecrets, ServiceAccount, WithAccount
+from slidehook.errors import AccessExpired, ClaimLost
 from slidehook.jobs.contract import Claim
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileSource
@@ -20,8 +19,8 @@ from slidehook.jobs.job import Job
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
 from worker.claim_monitor import JobCancelled
+from worker.job_secrets import InterruptibleSecrets, JobSecrets
 from worker.shutdown import Interruption
-from worker.tokens import InterruptibleTokens, JobTokens, ProvenTokens
 
 
 @pytest.fixture
@@ -37,19 +36,24 @@ def account() -> ServiceAccount:
     return ServiceAccount(lambda url, app_id: Token(access_token="the-accounts"))
 
 
+def with_account(claim: Claim, account: ServiceAccount) -> WithAccount:
+    """The job's tokens as DPAT's client has them where a site has an account."""
+    return WithAccount(JobSecrets(claim), account, claim.job.address, claim.job.app_id)
+
+
 def ask_again(queue: FileQueue, job: Job, token: str) -> None:
     """Have somebody ask for the same work with a token of his own."""
     assert queue.hold(job.model_copy(update={"secret": token})).coalesced
 
 
 def test_a_job_begins_with_its_own_token(claim: Claim, account: ServiceAccount) -> None:
-    assert JobTokens(claim, account).secret() == "the-token"
+    assert with_account(claim, account).secret() == "the-token"
 
 
 def test_a_newer_requests_token_goes_before_the_service_accounts(
     queue: FileQueue, job: Job, claim: Claim, account: ServiceAccount
 ) -> None:
-    tokens = JobTokens(claim, account)
+    tokens = with_account(claim, account)
     ask_again(queue, job, "newer")
     assert tokens.secret() == "the-token"
     assert tokens.instead_of("the-token") == tokens.secret() == "newer"
@@ -60,17 +64,17 @@ def test_a_newer_requests_token_goes_before_the_service_accounts(
 
 
 def test_a_newer_request_with_the_same_token_is_no_help(queue: FileQueue, job: Job, claim: Claim) -> None:
-    tokens = JobTokens(claim, None)
+    tokens = JobSecrets(claim)
     ask_again(queue, job, "the-token")
     assert tokens.instead_of("the-token") is None
-    with pytest.raises(TokenExpired):
+    with pytest.raises(AccessExpired):
         tokens.secret()
 
 
 def test_a_token_that_another_thread_has_read_is_not_forgotten_at_the_end(
     queue: FileQueue, job: Job, claim: Claim
 ) -> None:
-    tokens = JobTokens(claim, None)
+    tokens = JobSecrets(claim)
     assert tokens.instead_of("the-token") is None
     ask_again(queue, job, "newer")
     assert tokens.instead_of("the-token") == "newer"  # for the thread that shows progress
@@ -78,7 +82,7 @@ def test_a_token_that_another_thread_has_read_is_not_forgotten_at_the_end(
 
 
 def test_a_token_that_dpat_refuses_is_none_to_go_on_with(queue: FileQueue, job: Job, claim: Claim) -> None:
-    tokens = JobTokens(claim, None)
+    tokens = JobSecrets(claim)
     ask_again(queue, job, "newer")
     for each in ("the-token", "newer"):
         tokens.instead_of(each)
@@ -88,7 +92,7 @@ def test_a_token_that_dpat_refuses_is_none_to_go_on_with(queue: FileQueue, job: 
 def test_what_comes_after_the_end_is_read_by_no_thread_and_wakes_the_job(
     queue: FileQueue, source: FileSource, job: Job, claim: Claim
 ) -> None:
-    tokens = JobTokens(claim, None)
+    tokens = JobSecrets(claim)
     assert tokens.instead_of("the-token") is None
     assert not tokens.close()
     ask_again(queue, job, "newer")
@@ -100,7 +104,7 @@ def test_what_comes_after_the_end_is_read_by_no_thread_and_wakes_the_job(
 
 
 def test_without_an_account_nothing_follows_the_newest_request(claim: Claim) -> None:
-    assert JobTokens(claim, None).instead_of("the-token") is None
+    assert JobSecrets(claim).instead_of("the-token") is None
 
 
 def test_a_job_without_any_token_has_the_accounts(
@@ -109,13 +113,13 @@ def test_a_job_without_any_token_has_the_accounts(
     queue.put(job.model_copy(update={"secret": "*" * 9}))  # as an ended job that an operator tries again
     claim = source.claim()
     assert claim is not None
-    assert JobTokens(claim, account).secret() == "the-accounts"
-    with pytest.raises(TokenExpired):
-        JobTokens(claim, None).secret()
+    assert with_account(claim, account).secret() == "the-accounts"
+    with pytest.raises(AccessExpired):
+        JobSecrets(claim).secret()
 
 
 def test_who_lost_the_claim_has_no_token_for_the_slide(queue: FileQueue, job: Job, claim: Claim) -> None:
-    tokens = ProvenTokens(JobTokens(claim, None), claim)
+    tokens = CheckedSecrets(JobSecrets(claim), claim.check)
     assert tokens.secret() == "the-token"
     ask_again(queue, job, "newer")
     assert tokens.instead_of("the-token") == "newer"
@@ -161,7 +165,7 @@ def silent() -> Iterator[SilentDpat]:
 
 
 def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Interruption, silent: SilentDpat) -> None:
-    tokens = InterruptibleTokens(JobTokens(claim, silent.account), leaving)
+    tokens = InterruptibleSecrets(with_account(claim, silent.account), leaving)
 
     def cancel() -> None:
         silent.asked.wait(120)
@@ -175,12 +179,13 @@ def test_a_fetch_of_a_token_ends_with_the_job(claim: Claim, leaving: Interruptio
 def test_who_has_a_requests_token_waits_for_no_fetch(
     queue: FileQueue, job: Job, claim: Claim, silent: SilentDpat
 ) -> None:
-    tokens = JobTokens(claim, silent.account)
+    secrets = JobSecrets(claim)
+    tokens = WithAccount(secrets, silent.account, job.address, job.app_id)
     threading.Thread(target=tokens.instead_of, args=("the-token",), daemon=True).start()
     assert silent.asked.wait(120)
     ask_again(queue, job, "newer")
     assert tokens.secret() == "newer"
-    assert tokens.close()
+    assert secrets.close()
 
 
 def test_the_wait_between_two_tries_to_fetch_a_token_is_the_workers(dpat: LittleDpat, settings: Settings) -> None:
