@@ -23,6 +23,7 @@ from slidehook.settings import Settings, read_settings
 from slidehook.startup import cant_start
 from slidehook.streams import protect_output, write_out
 from slidehook.systems import Systems
+from worker.context import WorkerContext
 from worker.loop import Worker
 from worker.shutdown import Interruption, leave_signals
 from worker.supervisor import say_ready, supervise
@@ -85,16 +86,8 @@ def work(settings: Settings, leaving: Interruption, *, drain: bool, ready: int |
         if purged.jobs:
             log.info("purged", jobs=purged.jobs, older_than_days=settings.keep_days)
 
-    worker = Worker(
-        settings,
-        source,
-        registry,
-        workspace,
-        Systems(settings, pause=leaving.pause),
-        leaving=leaving,
-        upkeep=upkeep,
-        drop_dead=drop_dead,
-    )
+    context = WorkerContext(settings, registry, Systems(settings, pause=leaving.pause), workspace, leaving)
+    worker = Worker(context, source, upkeep=upkeep, drop_dead=drop_dead)
     log.info("worker ready", queue=queue.name, apps=",".join(registry), claimer=queue.claimer_id)
     say_ready(ready)
     try:

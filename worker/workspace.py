@@ -1,8 +1,8 @@
-"""Where a job's data lie under `DATA_DIR`, and when they go.
+"""Where a job's data lie under `DATA_DIR`, and when they are removed.
 
 `slides/<claimer>/<job>/` holds a slide's files while one worker works on them: no two workers ever write to one
-folder. `jobs/<job>/` keeps the small things (metadata, thumbnail, result) for `KEEP_DAYS`; so does `outputs/` what
-apps have found that others rest on.
+folder. `jobs/<job>/` keeps small files (metadata, thumbnail, result) for `KEEP_DAYS`, and `outputs/` the results that
+other apps rest on.
 """
 
 from __future__ import annotations
@@ -12,16 +12,37 @@ import os
 import shutil
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from slidehook.app import App
 from slidehook.disk import Room, is_lasting, reason_of, storing
 from slidehook.errors import CannotStore
 from slidehook.jobs.contract import Liveness
 from slidehook.private import drop_asides, private_folder, replace_private
 from slidehook.running.dependency_cache import DependencyCache
+from slidehook.systems import Done
 
 PROBE_BYTES = 64 * 1024
-"""How much is written to find out whether anything can be: more than what a file system keeps beside its names."""
+"""The size of a test file, in bytes: more than a file system stores beside a name."""
+RESULT = "result.json"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class CachedResult:
+    """A result that is to be published, and the version and fingerprint of the app that it was found with."""
+
+    done: Done
+    app_version: str
+    rests_on: str
+
+
+_CACHED = TypeAdapter(CachedResult)
 
 
 class DataDirUnusable(CannotStore):
@@ -31,7 +52,7 @@ class DataDirUnusable(CannotStore):
 
 
 class Workspace:
-    """One worker's folders. What can't be written raises DiskFull or CannotStore."""
+    """One worker's folders. Its methods raise DiskFull or CannotStore when a file can't be written."""
 
     def __init__(self, data_dir: Path, claimer_id: str, *, min_free_gb: float = 0) -> None:
         self._data = data_dir
@@ -42,7 +63,7 @@ class Workspace:
         self.dependency_cache = DependencyCache(data_dir / "outputs")
 
     def check(self) -> None:
-        """Find out, before any job is claimed, whether data can be stored: raises DataDirUnusable or CannotStore."""
+        """Check, before any job is claimed, that data can be stored; raises DataDirUnusable or CannotStore."""
         for folder in (self._data, self._slides, self._jobs):
             probe = folder / f"{self._mine.name}.probe"
             try:
@@ -62,7 +83,7 @@ class Workspace:
                     probe.unlink()
 
     def check_room(self, what: str) -> None:
-        """Raise DiskFull when so little of the disk is free that `what` is not fetched."""
+        """Raise DiskFull when too little of the disk is free to fetch `what`."""
         self.room.check(self._data, 0, what)
 
     def slide_folder(self, job_id: str) -> Path:
@@ -91,24 +112,35 @@ class Workspace:
             replace_private(path, content)
         return path
 
-    def kept(self, job_id: str, name: str) -> bytes | None:
-        """Read one of the job's small files; None when it is not here, as when another host wrote it."""
+    def keep_result(self, job_id: str, cached: CachedResult) -> None:
+        """Keep a result until it is published; a full disk is only logged, because that can be done all the same."""
         try:
-            return (self._jobs / job_id / name).read_bytes()
-        except OSError:
-            return None
+            self.keep(job_id, RESULT, _CACHED.dump_json(cached, warnings=False))
+        except CannotStore as error:
+            log.warning("the result is not kept here", reason=str(error))
 
-    def drop(self, job_id: str, name: str) -> None:
-        """Remove one of the job's small files."""
+    def kept_result(self, job_id: str, app: App, rests_on: str) -> Done | None:
+        """Return the result of an earlier attempt on this host; None when there is none, or the app has changed.
+
+        `rests_on`: the fingerprint of the app as it is now.
+        """
+        with contextlib.suppress(OSError, ValidationError):
+            cached = _CACHED.validate_json((self._jobs / job_id / RESULT).read_bytes())
+            if (cached.app_version, cached.rests_on) == (app.version, rests_on):
+                return cached.done
+        return None
+
+    def drop_result(self, job_id: str) -> None:
+        """Remove a job's result: it is published, or the job is to be analysed anew."""
         with contextlib.suppress(OSError):
-            (self._jobs / job_id / name).unlink()
+            (self._jobs / job_id / RESULT).unlink()
 
     def leave(self) -> None:
-        """Remove this worker's slides: it goes."""
+        """Remove this worker's slides, because it ends."""
         shutil.rmtree(self._mine, ignore_errors=True)
 
     def drop_dead(self, liveness: Liveness) -> None:
-        """Remove the slides of workers that died, and the files that dead processes had half written."""
+        """Remove the slides of dead workers, and the half-written files of dead processes."""
         others = {path.name for path in _entries(self._slides)} - {self._mine.name}
         for claimer in liveness.dead(others):
             shutil.rmtree(self._slides / claimer, ignore_errors=True)
@@ -126,7 +158,7 @@ class Workspace:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """List what lies in a folder; nothing where there is no such folder."""
+    """List a folder; an empty list if there is no such folder."""
     try:
         return list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):

@@ -20,7 +20,7 @@ from slidehook.jobs.job import Job, JobState, digest, new_job_id
 from slidehook.models import WholeSlideInput
 
 IDLE_WAIT_S = 1.0
-LOOK_EVERY_S = 0.5
+WATCH_EVERY_S = 0.5
 """Both as a worker has them."""
 AWAY_WAIT_S = 0.5
 BEAT_S = 0.5
@@ -122,7 +122,7 @@ def watch(queue: FileQueue, _: argparse.Namespace) -> None:
             if (newer := claim.secret()) != token:
                 token = newer
                 say("token", token)
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(WATCH_EVERY_S)
         say("stopping", claim.job.id)
         claim.finish(JobState.CANCELLED)
 

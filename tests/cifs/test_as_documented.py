@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.cifs import driver
 from tests.cifs.sharing import HOUSE, KEEPALIVE, NOLEASE
-from worker.claim_monitor import LOOK_EVERY_S
+from worker.claims import WATCH_EVERY_S
 from worker.loop import IDLE_WAIT_S
 
 
@@ -15,4 +15,4 @@ def test_the_documents_advise_the_settings_that_were_tried() -> None:
 
 
 def test_the_driver_looks_as_often_as_a_worker() -> None:
-    assert (driver.IDLE_WAIT_S, driver.LOOK_EVERY_S) == (IDLE_WAIT_S, LOOK_EVERY_S)
+    assert (driver.IDLE_WAIT_S, driver.WATCH_EVERY_S) == (IDLE_WAIT_S, WATCH_EVERY_S)

@@ -21,8 +21,7 @@ from slidehook.settings import Settings
 from slidehook.systems import Done, OriginTicket
 from tests.packages import install
 from tests.worker.test_chain import Children, OneToken
-from worker.result_cache import CachedResult, keep, kept
-from worker.workspace import Workspace
+from worker.workspace import CachedResult, Workspace
 
 # What a slide's id names is edited, by the app itself, before it goes on.
 APPS = """
@@ -134,7 +133,7 @@ def test_what_changed_code_would_find_otherwise_is_not_stored(
     app = load_apps(settings)["shifting"]
     workspace = Workspace(tmp_path / "data", "me")
     done = Done(Result("found"), Frame(2000, 1000))
-    keep(workspace, job.id, CachedResult(done, app.version, fingerprint(app)))
-    assert kept(workspace, job.id, app, fingerprint(app)) == done
+    workspace.keep_result(job.id, CachedResult(done, app.version, fingerprint(app)))
+    assert workspace.kept_result(job.id, app, fingerprint(app)) == done
     (folder / "shifting_model").write_text("another")
-    assert kept(workspace, job.id, app, fingerprint(app)) is None
+    assert workspace.kept_result(job.id, app, fingerprint(app)) is None

@@ -18,7 +18,7 @@ from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job
 from slidehook.settings import Settings
 from tests.iaapi.little_dpat import LittleDpat, Reply
-from worker.claim_monitor import JobCancelled
+from worker.claims import JobCancelled
 from worker.job_secrets import InterruptibleSecrets, JobSecrets
 from worker.shutdown import Interruption
 

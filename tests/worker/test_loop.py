@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,14 +26,13 @@ from slidehook.result import Quality, Result
 from slidehook.settings import Settings
 from slidehook.systems import Done, Systems
 from tests.iaapi.little_dpat import Call, LittleDpat, Reply
-from worker import loop
-from worker import patient_claim as patientclaim
-from worker.claim_monitor import JobCancelled
+from worker import attempt, claims, loop
+from worker.claims import JobCancelled
+from worker.context import WorkerContext
 from worker.loop import Worker
 from worker.publisher import Publisher
-from worker.result_cache import CachedResult, keep
 from worker.shutdown import Interruption
-from worker.workspace import Workspace
+from worker.workspace import CachedResult, Workspace
 
 RESULTS = "/applications/wholeslide/results"
 QUALITY = "/slides/S-1/qualityControl"
@@ -67,17 +67,10 @@ def bench(tmp_path: Path, settings: Settings, queue: FileQueue, source: FileSour
     app, leaving = WholeSlideDemo(), Interruption()
     workspace = Workspace(tmp_path / "data", queue.claimer.id)
     done = Done(Result("ANSWER: 42", quality=Quality.REJECTED), FRAME)
-    keep(workspace, job.id, CachedResult(done, app.version, fingerprint(app)))
-    worker = Worker(
-        settings,
-        source,
-        Registry([app]),
-        workspace,
-        Systems(settings, pause=leaving.pause),
-        leaving=leaving,
-        upkeep=lambda: None,
-        drop_dead=lambda: None,
-    )
+    workspace.keep_result(job.id, CachedResult(done, app.version, fingerprint(app)))
+    systems = Systems(settings, pause=leaving.pause)
+    context = WorkerContext(settings, Registry([app]), systems, workspace, leaving)
+    worker = Worker(context, source, upkeep=lambda: None, drop_dead=lambda: None)
     return Bench(worker, leaving, queue, source)
 
 
@@ -141,7 +134,7 @@ def test_a_worker_that_is_to_stop_while_it_sets_the_quality_lets_the_result_stan
 def test_a_queue_that_is_away_while_the_quality_is_set_lets_the_result_stand(
     bench: Bench, dpat: LittleDpat, monkeypatch: pytest.MonkeyPatch, for_good: bool
 ) -> None:
-    monkeypatch.setattr(patientclaim, "LEAVING_S", 0.1)
+    monkeypatch.setattr(claims, "LEAVING_S", 0.1)
     root = bench.queue.layout.root
     elsewhere = root.with_name("elsewhere")
 
@@ -187,8 +180,9 @@ def test_a_cancel_waits_for_no_dpat_that_is_being_told_how_the_attempt_ended(
         ended.wait(120)
         return dpat.usual(call)
 
-    patient = bench.worker._settings.model_copy(update={"read_timeout": timedelta(seconds=120)})
-    bench.worker._systems = Systems(patient, pause=bench.leaving.pause)
+    patient = bench.worker._context.settings.model_copy(update={"read_timeout": timedelta(seconds=120)})
+    systems = Systems(patient, pause=bench.leaving.pause)
+    bench.worker._context = replace(bench.worker._context, systems=systems)
     for method in ("PATCH", "PUT"):
         dpat.answer(method, f"{RESULTS}/1", told)
     began = time.monotonic()
@@ -221,7 +215,7 @@ def test_a_token_that_only_the_thread_for_progress_has_read_is_tried_at_once(
                 bench.queue.hold(job.model_copy(update={"secret": "newer"}))
                 bench.claim.secret()  # as the thread does for its own call
 
-    monkeypatch.setattr(loop, "Publisher", LateProgress)
+    monkeypatch.setattr(attempt, "Publisher", LateProgress)
     for method in ("GET", "POST"):
         dpat.answer(method, "*", Reply(401))
     bench.work()
@@ -231,7 +225,7 @@ def test_a_token_that_only_the_thread_for_progress_has_read_is_tried_at_once(
 
 
 def test_a_job_whose_app_is_not_here_ends_as_failed_and_the_worker_goes_on(bench: Bench) -> None:
-    bench.worker._registry = Registry([])
+    bench.worker._context = replace(bench.worker._context, registry=Registry([]))
     bench.work()
     summary, record = FileQueueAdmin(bench.queue).show(bench.claim.job.id)
     assert (summary.state, summary.attempt) == (JobState.FAILED, 1)

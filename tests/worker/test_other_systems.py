@@ -18,6 +18,7 @@ from slidehook.models import WholeSlideInput
 from slidehook.registry.registry import load_apps
 from slidehook.settings import Settings
 from slidehook.systems import Done, Failed, Systems
+from worker.context import WorkerContext
 from worker.loop import Worker
 from worker.shutdown import Interruption
 from worker.workspace import Workspace
@@ -64,16 +65,9 @@ def house(tmp_path: Path, sample_slides: Path) -> Iterator[House]:
     system, queue, leaving = MemorySystem(), MemoryQueue(), Interruption()
     system.add(SLIDE, sample_slides / f"{SLIDE}.tiff")
     system.secrets = {SECRET}
-    worker = Worker(
-        settings,
-        queue.source(),
-        load_apps(settings),
-        Workspace(settings.data_dir, "me"),
-        Systems(settings, pause=leaving.pause, opened={"memory": system}),
-        leaving=leaving,
-        upkeep=lambda: None,
-        drop_dead=lambda: None,
-    )
+    systems = Systems(settings, pause=leaving.pause, opened={"memory": system})
+    context = WorkerContext(settings, load_apps(settings), systems, Workspace(settings.data_dir, "me"), leaving)
+    worker = Worker(context, queue.source(), upkeep=lambda: None, drop_dead=lambda: None)
     yield House(queue, system, worker)
     worker._child().kill()
 
@@ -98,7 +92,7 @@ def test_a_job_of_a_folder_is_analysed_and_its_result_lies_beside_the_slide(
     job = house.put(system="folder", address=str(slide))
     house.work()
     assert house.record(job)[0] is JobState.DONE
-    app = house.worker._registry["wholeslide"]
+    app = house.worker._context.registry["wholeslide"]
     result = FolderDestination(slide.parent / f"{SLIDE}-wholeslide", LocalWork(app.id, SLIDE), app).shown()
     assert result == house.record(job)[1].events[-1].model_dump()["reason"]
     assert slide.is_file()

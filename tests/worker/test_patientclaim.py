@@ -17,9 +17,8 @@ from slidehook.jobs.files.layout import Layout
 from slidehook.jobs.files.queue import FileQueue
 from slidehook.jobs.files.source import FileClaim, FileSource
 from slidehook.jobs.job import AttemptEnded, Job, JobState
-from worker import patient_claim as patientclaim
-from worker.claim_monitor import ClaimMonitor, JobCancelled
-from worker.patient_claim import PatientClaim
+from worker import claims
+from worker.claims import ClaimMonitor, JobCancelled, PatientClaim
 from worker.shutdown import Interruption, WorkerLeaving
 
 WITHIN_S = 120.0
@@ -59,7 +58,7 @@ def bare(queue: FileQueue, source: FileSource, job: Job) -> FileClaim:
 
 @pytest.fixture
 def claim(bare: FileClaim, leaving: Interruption, monkeypatch: pytest.MonkeyPatch) -> PatientClaim:
-    monkeypatch.setattr(patientclaim, "AGAIN_S", 0.01)
+    monkeypatch.setattr(claims, "AGAIN_S", 0.01)
     return PatientClaim(bare, leaving)
 
 
@@ -163,7 +162,7 @@ def test_a_worker_that_leaves_tries_a_little_longer_to_give_its_job_back(
     returns: bool,
 ) -> None:
     if not returns:
-        monkeypatch.setattr(patientclaim, "LEAVING_S", 0.1)
+        monkeypatch.setattr(claims, "LEAVING_S", 0.1)
     leaving.ask()
     doing = Doing(claim, STEPS["give_back"][0], monkeypatch)
     share.away()

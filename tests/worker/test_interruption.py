@@ -17,7 +17,7 @@ from slidehook.jobs.files.source import FileSource
 from slidehook.jobs.job import Job, digest
 from tests.e2e.running import wait_for
 from tests.stopping import stop_deleted
-from worker.claim_monitor import ClaimMonitor, JobCancelled, check_wanted
+from worker.claims import ClaimMonitor, JobCancelled, check_wanted
 from worker.shutdown import Abandoned, Call, Interruption, TooSlow, WorkerLeaving, check_abandoned, kept
 
 SOON_S = 0.02

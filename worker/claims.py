@@ -1,4 +1,4 @@
-"""A claim whose steps wait while the queue can't be reached, so that an outage costs neither work nor an attempt."""
+"""A claim while its job is worked on: its steps wait for an unreachable queue, and a thread watches over it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 from pydantic import JsonValue
 
-from slidehook.errors import QueueError
+from slidehook.errors import QueueError, ResultDeleted, SlidehookError
 from slidehook.jobs.contract import Claim
 from slidehook.jobs.job import Job, JobRecord, JobState
 from worker.shutdown import Interruption
@@ -19,18 +19,65 @@ from worker.shutdown import Interruption
 AGAIN_S = 0.5
 """Seconds between two tries to reach the queue."""
 LEAVING_S = 5.0
-"""How long a worker that was told to leave still tries to say what becomes of its job, in seconds."""
+"""How long a worker that was told to leave still tries to record what becomes of its job, in seconds."""
+WATCH_EVERY_S = 0.5
+"""How often a worker checks that its claim is still its own and its job still wanted, in seconds."""
 
 T = TypeVar("T")
 log = structlog.get_logger()
 
 
+class JobCancelled(SlidehookError):
+    """Somebody asked for the job to stop."""
+
+
+def check_wanted(claim: Claim) -> None:
+    """Raise ResultDeleted or JobCancelled if nobody wants the job any more."""
+    if claim.unwanted():
+        raise ResultDeleted("the user deleted the result on the slide")
+    if claim.cancel_wanted():
+        raise JobCancelled("cancelled")
+
+
+class ClaimMonitor:
+    """Has the job dropped, whatever the main thread waits for, once it is lost or no longer wanted: use it in `with`.
+
+    While the queue can't be reached, the job goes on, because nothing is known against it.
+    """
+
+    def __init__(self, claim: Claim, leaving: Interruption, *, every_s: float = WATCH_EVERY_S) -> None:
+        self._claim = claim
+        self._leaving = leaving
+        self._every_s = every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._leaving.forget()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._every_s):
+            try:
+                self._claim.check()
+                check_wanted(self._claim)
+            except SlidehookError as error:
+                if isinstance(error, QueueError) and error.retryable:
+                    continue
+                self._leaving.drop(error)
+                return
+
+
 class PatientClaim:
     """A claim as `slidehook.jobs.contract.Claim`, safe for several threads, that tries each step until it succeeds.
 
-    While the queue can't be reached, a step waits: it raises what `Interruption.check` raises. The steps that
-    give the job away are tried for `LEAVING_S` more seconds when the worker is told to leave, and then raise
-    QueueError. Any step raises at once what trying again can't change, as ClaimLost.
+    While the queue can't be reached, a step waits, and raises what `Interruption.check` raises. If the worker is told
+    to leave, the steps that give the job away are tried for `LEAVING_S` more seconds, and then raise QueueError. An
+    error that another try can't change, such as ClaimLost, is raised at once.
     """
 
     def __init__(self, claim: Claim, leaving: Interruption) -> None:
@@ -74,7 +121,7 @@ class PatientClaim:
         return self._until_reached(self.now.secret)
 
     def cancel_wanted(self) -> bool:
-        """Say whether somebody asked for the job to stop, and nobody for the same work since."""
+        """Whether somebody asked for the job to stop, and nobody for the same work since."""
         return self._until_reached(self.now.cancel_wanted)
 
     def unwanted(self) -> bool:
@@ -113,7 +160,7 @@ class PatientClaim:
                 return result
 
     def _until_done(self, step: Callable[[], None]) -> None:
-        """Try a step that gives the job away: where it is not taken, the attempt counts, as after a death."""
+        """Try a step that gives the job away. If all tries fail, the attempt counts, as after a worker's death."""
         until = None
         while True:
             try:
