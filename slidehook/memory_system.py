@@ -3,16 +3,18 @@
 ```python
 system = MemorySystem()
 system.add("S-1", Path("slide.svs"))
-systems = Systems(settings, opened={"memory": system})
+result = system.run(MyApp(), "S-1")
 ```
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL.Image import Image
@@ -27,10 +29,14 @@ from slidehook.errors import (
     ResultDeleted,
     SlidehookError,
 )
+from slidehook.folder.destination import LocalWork
 from slidehook.folder.origin import FolderOrigin
 from slidehook.models import ImageInfo
 from slidehook.pixels.source import PixelSource
 from slidehook.results.sanitize import sanitize_result
+from slidehook.running.overview import keep_overview
+from slidehook.running.run_app import certain_mpp, run_app
+from slidehook.slide import Slide
 from slidehook.systems import Access, Cancelled, Done, Ending, NoSecret, Noted, OriginTicket, Work
 
 
@@ -127,6 +133,26 @@ class MemorySystem:
         """Return a job's results that were not deleted."""
         return [each for each in self.results if each.job_id == job_id and not each.deleted]
 
+    def run(self, app: App, slide_id: str) -> MemoryResult:
+        """Set `app` up, have it analyse a slide in this process, and show its result; returns what is shown.
+
+        Raises what the app raises, Gone for an unknown slide, and AppError when the result can't be shown.
+        """
+        work = LocalWork(app.id, slide_id, id=f"{app.id} on {slide_id}, {len(self.results) + 1}")
+        origin = self.origin(OriginTicket(self.name, "", slide_id, app.id), Access())
+        place = self.destination("", work, app, Access())
+        place.resume(None, 0.0)
+        place.progress(0, "analysis started")
+        app.setup()
+
+        def progress(percent: float, text: str = "") -> None:
+            place.progress(percent, text)
+
+        with TemporaryDirectory(prefix="slidehook-") as folder, _slide(app, origin, Path(folder)) as slide:
+            result = run_app(app, slide, progress)
+            place.end(Done(sanitize_result(result), slide.frame, certain_mpp(slide), slide.bounds))
+        return self.results[-1]
+
     # --- the system
 
     def origin(self, ticket: OriginTicket, access: Access) -> MemoryOrigin:
@@ -166,6 +192,21 @@ class MemorySystem:
             secret = access.secrets.instead_of(secret)
         if secret is None:
             raise AccessExpired("the system does not accept the secret")
+
+
+@contextmanager
+def _slide(app: App, origin: MemoryOrigin, folder: Path) -> Iterator[Slide]:
+    """Open a slide with what `app` needs, as a worker does."""
+    info = origin.info()
+    files = origin.files(lambda: folder, lambda *_: None, room=Room.keeping(0)) if "files" in app.needs else [None]
+    thumbnail = keep_overview(folder / "thumbnail.png", info, None, origin) if "thumbnail" in app.needs else None
+    label = origin.label() if "label" in app.needs else None
+    if label is not None:
+        (folder / "label").write_bytes(label)
+    with Slide(
+        files[0], info, thumbnail=thumbnail, label=folder / "label" if label is not None else None, origin=origin
+    ) as slide:
+        yield slide
 
 
 class MemoryOrigin:

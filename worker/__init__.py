@@ -1,1 +1,1 @@
-"""The hands: claims jobs, fetches slides, has them analysed, and publishes what was found."""
+"""The worker: claims jobs, fetches slides, has them analysed, and publishes the results."""

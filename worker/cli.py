@@ -26,15 +26,15 @@ from slidehook.systems import Systems
 from worker.context import WorkerContext
 from worker.loop import Worker
 from worker.shutdown import Interruption, leave_signals
-from worker.supervisor import say_ready, supervise
+from worker.supervisor import report_ready, supervise
 from worker.workspace import Workspace
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256), help="Workers to run here.")
-@click.option("--drain", is_flag=True, help="Leave when no job is left but such as wait for a new request.")
-@click.option("--parent", type=int, hidden=True, help="The process id of who started this worker: it ends with it.")
-@click.option("--ready", type=int, hidden=True, help="The file descriptor on which it tells that it is ready.")
+@click.option("--drain", is_flag=True, help="Exit once no runnable job is left.")
+@click.option("--parent", type=int, hidden=True, help="The process id of the supervisor; this worker ends with it.")
+@click.option("--ready", type=int, hidden=True, help="The file descriptor to report on that this worker is ready.")
 def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) -> None:
     """Work on the jobs in SLIDEHOOK_QUEUE_DIR until Ctrl-C, SIGTERM or a closed terminal.
 
@@ -52,7 +52,7 @@ def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) 
         end_with(parent, signal.SIGTERM)
     try:
         settings = read_settings()
-        taken = take_from_environment()  # before there are threads that look into it
+        taken = take_from_environment()  # before there are threads that read the environment
         if work(settings, leaving, drain=drain, ready=ready):
             os.environ.update(taken)
             start_anew(leaving)
@@ -61,7 +61,7 @@ def main(processes: int, *, drain: bool, parent: int | None, ready: int | None) 
 
 
 def work(settings: Settings, leaving: Interruption, *, drain: bool, ready: int | None = None) -> bool:
-    """Run one worker in this process; True when the apps changed on disk, so that a new process has to go on."""
+    """Run one worker in this process; returns True when the apps changed on disk and a new process must go on."""
     log = structlog.get_logger()
     queue = open_queue(settings, "work")
     queue.check()
@@ -89,7 +89,7 @@ def work(settings: Settings, leaving: Interruption, *, drain: bool, ready: int |
     context = WorkerContext(settings, registry, Systems(settings, pause=leaving.pause), workspace, leaving)
     worker = Worker(context, source, upkeep=upkeep, drop_dead=drop_dead)
     log.info("worker ready", queue=queue.name, apps=",".join(registry), claimer=queue.claimer_id)
-    say_ready(ready)
+    report_ready(ready)
     try:
         return worker.run(drain=drain)
     finally:
@@ -97,12 +97,12 @@ def work(settings: Settings, leaving: Interruption, *, drain: bool, ready: int |
 
 
 def start_anew(leaving: Interruption) -> None:
-    """Replace this process by a new one of the same command, which loads all anew; returns if it is told to leave."""
-    # What comes from here on is delivered to the new one, as soon as it listens.
+    """Replace this process by a new one of the same command; returns only if the worker was told to leave."""
+    # Signals from here on are delivered to the new process, once it handles them.
     signal.pthread_sigmask(signal.SIG_BLOCK, leave_signals())
     if not leaving.asked:
         command = list(sys.orig_argv)
-        if "--ready" in command:  # that was told, and its file descriptor is another file's by now
+        if "--ready" in command:  # it was reported already, and its file descriptor may be another file's by now
             at = command.index("--ready")
             del command[at : at + 2]
         write_out()
@@ -110,7 +110,7 @@ def start_anew(leaving: Interruption) -> None:
 
 
 def reap() -> None:
-    """Take the exit statuses of what the process that this one replaces had started."""
+    """Collect the exit statuses of child processes of the process that this one replaced."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass

@@ -1,7 +1,7 @@
-"""How a worker learns that it is to leave, or to drop its job, while it waits for a server that sends nothing.
+"""Stops a worker or its job while it waits for a server that sends nothing.
 
-No exception is thrown into running code. Whatever may wait for a server runs in a thread of its own (`Call`), and the
-main thread waits for the first of three: the call has ended, the job is to stop, or the time is over.
+No exception is thrown into running code. Whatever may wait for a server runs in a thread of its own (`Call`). The
+main thread waits until the call has ended, the job must stop, or the time is over; then it abandons the call.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -26,7 +26,7 @@ TICK_S = 0.25
 
 T = TypeVar("T")
 _current: contextvars.ContextVar[Call[Any] | None] = contextvars.ContextVar("_current", default=None)
-"""The call that the running code is part of."""
+"""The call that the running code belongs to."""
 
 
 def leave_signals() -> list[signal.Signals]:
@@ -46,22 +46,22 @@ class TooSlow(SlidehookError):
 
 
 class Abandoned(SlidehookError):
-    """Nobody waits any more for the call that raises this."""
+    """The call that raises this was abandoned."""
 
 
 class Call(Generic[T]):
     """Work that may wait for a server, in a daemon thread: a worker that leaves does not wait for it.
 
-    Once it is abandoned, `check_abandoned` raises in it, and in the calls that were started in it. The thread may
-    still wait for an answer, but sends nothing further and notes nothing.
+    Once it is abandoned, `check_abandoned` raises in it: the thread may still wait for an answer, but sends nothing
+    further and notes nothing.
     """
 
     def __init__(self, work: Callable[[], T], changed: threading.Condition) -> None:
         self._work = work
         self._changed = changed
-        self._within = _current.get()
-        self._keeping = threading.Lock()
-        self._abandoned = False
+        self.keeping = threading.Lock()
+        """Delays `abandon` while it is held, see `kept`."""
+        self.abandoned = False
         self._value: list[T] = []
         self.ended = False
         self.error: BaseException | None = None
@@ -94,49 +94,30 @@ class Call(Generic[T]):
         return self._value[0]
 
     def abandon(self) -> None:
-        """Let the call send and note nothing from now on."""
-        with self._keeping:
-            self._abandoned = True
+        """Keep the call from sending or noting anything from now on."""
+        with self.keeping:
+            self.abandoned = True
         with self._changed:
             self._changed.notify_all()
 
-    @property
-    def abandoned(self) -> bool:
-        """Whether the call, or one that it was started in, was abandoned."""
-        return self._abandoned or (self._within is not None and self._within.abandoned)
-
-    def check(self) -> None:
-        """Raise Abandoned if the call was abandoned."""
-        if self.abandoned:
-            raise Abandoned("the job has been stopped")
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Delay `abandon` until the end of this block; raises Abandoned if that came first."""
-        with self._keeping:
-            self.check()
-            yield
-
 
 def check_abandoned() -> None:
-    """Raise Abandoned if the running code is part of a call that was abandoned."""
-    if (call := _current.get()) is not None:
-        call.check()
+    """Raise Abandoned if the running code belongs to an abandoned call."""
+    if (call := _current.get()) is not None and call.abandoned:
+        raise Abandoned("the job has been stopped")
 
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Delay the abandoning of the call that the running code is part of, as `Call.kept` does."""
+    """Keep the running call from being abandoned during this block; raises Abandoned if it was before."""
     call = _current.get()
-    if call is None:
+    with call.keeping if call is not None else nullcontext():
+        check_abandoned()
         yield
-    else:
-        with call.kept():
-            yield
 
 
 class Interruption:
-    """The wish that this process leaves, or drops its job. Thread-safe."""
+    """The request that this worker leaves, or drops its job. Thread-safe."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -147,16 +128,16 @@ class Interruption:
 
     def listen(self) -> None:
         """Leave on the signals of `leave_signals`; the main thread calls this."""
-        threading.Thread(target=self._hear, name="signals", daemon=True).start()
+        threading.Thread(target=self._log_and_ask, name="signals", daemon=True).start()
         for each in leave_signals():
             signal.signal(each, self._on_signal)
 
     def _on_signal(self, number: int, _: types.FrameType | None) -> None:
-        # The main thread may hold any lock at this moment, so that only what takes none may be called.
+        # The main thread may hold any lock now, so this must not take one.
         self.asked = True
         self._signals.put(number)
 
-    def _hear(self) -> None:
+    def _log_and_ask(self) -> None:
         while True:
             number = self._signals.get()
             structlog.get_logger().info("leaving", signal=signal.Signals(number).name)

@@ -30,25 +30,25 @@ from slidehook.running.task import Analysis, Fault, Task
 from slidehook.settings import Settings, settings_for_apps
 
 TICK_S = 0.25
-"""How often the worker is asked for its own duties while an app computes, in seconds."""
+"""How often `tick` is called while an app computes, in seconds."""
 STOP_S = 5.0
-"""How long a child that closed its pipe may take to die, in seconds."""
+"""Time allowed for a child that closed its line to end by itself, in seconds."""
 KILL_S = 10.0
-"""How long this waits until a child that is killed is gone, in seconds; one that waits for a dead disk may stay."""
+"""The longest wait for the end of a killed child, in seconds; a child that waits for a dead disk may remain."""
 LAST_WORDS = 1000
-"""How many messages of a dead child are read; what it started may speak in its place, without an end."""
+"""The most messages of a dead child that are read, because its own child processes may send without end."""
 
 log = structlog.get_logger()
 
 
 class AppProcess:
-    """One child process. It dies with its parent, also when that is killed.
+    """One child process. It dies with its parent, even if that is killed.
 
-    It leads a process group of its own and adopts orphans, so that what an app starts ends with it.
+    It leads a process group of its own and adopts orphans, so that all processes of an app end with it.
     """
 
     def __init__(self, settings: Settings, *, desk: Desk | None = None) -> None:
-        """Start it. At a `desk` it is a fork of this process, and has its terminal and its loaded apps."""
+        """Start the process. At a `desk` it is a fork of this process, with the same terminal and the apps loaded."""
         self._line, theirs = new_line()
         ours = settings_for_apps(settings, proxy=True)
         self._prints: Prints | TerminalPrints
@@ -67,11 +67,11 @@ class AppProcess:
             )
         try:
             with environment_for_apps(), self._marked.starting(), warnings.catch_warnings():
-                # A fork of a process with threads: those of numpy are made anew in the child, others it does not use.
+                # A fork of a process with threads: numpy creates its own again in the child, which uses no others.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._process.start()
             self._prints.start()
-        except BaseException:  # as when there can be no more processes
+        except BaseException:  # for example, if no more processes can be started
             self._marked.forget()
             self._prints.close()
             self._line.close()
@@ -80,7 +80,7 @@ class AppProcess:
             theirs.close()
         self._over = False
         self.analyses = 0
-        """How many analyses it has begun; what those before the last have left in its memory is not that one's."""
+        """How many analyses it has begun; earlier ones may have left data in its memory."""
 
     @property
     def pid(self) -> int | None:
@@ -89,11 +89,11 @@ class AppProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the child runs; one that has ended and is not yet reaped does not."""
+        """Whether the child runs; False once it has ended, even if it is not reaped yet."""
         if self._over or self.pid is None:
             return False
         try:
-            # Not `is_alive`, which reaps it: its id would be free for another process that then is killed as it.
+            # Not `is_alive`, which reaps the child: its id could then pass to another process, which would be killed.
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         except ChildProcessError:
             return False
@@ -108,13 +108,13 @@ class AppProcess:
         tick: Callable[[], None],
         another_token: Callable[[str], str | None] = lambda _: None,
     ) -> Analysis:
-        """Have one slide analysed; `tick` is called about four times a second and may raise to stop it.
+        """Have one slide analysed; `tick` is called about four times a second, and stops the analysis by raising.
 
-        `another_token` is asked when DPAT refuses the task's token, or the one that this gave. `memory_gb`: how many
-        GiB the child may take, with what is still in its memory from before; None: any number.
+        `another_token` is called with a token that the slide's system refused, and returns another one or None.
+        `memory_gb`: the most memory of the child in GiB, including data of earlier analyses; None: no limit.
 
-        Raises what the app raised as an AppError, errors of ours as they are, AppTimeout, AppOutOfMemory and
-        AppCrashed. After anything that the child did not tell itself, it is gone.
+        Raises an error of the app as AppError, an error of slidehook unchanged, AppTimeout, AppOutOfMemory and
+        AppCrashed. After any error that the child did not report itself, the child has been killed.
         """
         self.analyses += 1
         guard = None if memory_gb is None or self.pid is None else MemoryGuard(self.pid, memory_gb * 2**30)
@@ -123,7 +123,7 @@ class AppProcess:
         try:
             with guard or nullcontext(), self._printing(task):
                 self._send(task, waiting)
-                while (found := self._hear(progress, another_token, waiting)) is None:
+                while (found := self._receive(progress, another_token, waiting)) is None:
                     waiting()
         except HungUp as error:
             crash = self._end()
@@ -133,18 +133,18 @@ class AppProcess:
         except Garbled as error:
             self.kill()
             raise AppCrashed(f"the analysis process sent what is no message ({error})") from error
-        except _Told as told:
-            raise told.error from None
+        except _Reported as reported:
+            raise reported.error from None
         except BaseException:
             self.kill()
             raise
         if guard is not None and guard.exceeded:
-            self.kill()  # it was killed when it had just ended: the next analysis needs a new one
+            self.kill()  # its group was killed just after the analysis: the next one needs a new child
         return found
 
     @contextmanager
     def _printing(self, task: Task) -> Iterator[None]:
-        """Log what the child prints in this block with the job's id."""
+        """Log what the child prints during this block with the job's id."""
         job = structlog.contextvars.get_contextvars().get("job")
         self._prints.hide(task.secret)
         self._prints.about(app=task.app_id, **({"job": str(job)} if job else {}))
@@ -154,7 +154,7 @@ class AppProcess:
             self._prints.about()
 
     def _within(self, timeout_s: float, tick: Callable[[], None]) -> Callable[[], None]:
-        """Give what is called now and then while this waits for the child.
+        """Return the function to call now and then while waiting for the child.
 
         It raises what `tick` raises, and AppTimeout when the time is over.
         """
@@ -168,7 +168,7 @@ class AppProcess:
         return waiting
 
     def _send(self, message: object, waiting: Callable[[], None]) -> None:
-        """Send while the child lives; raises HungUp when it is dead, whoever holds its end of the line."""
+        """Send a message; raises HungUp when the child is dead, even if its own children hold its end of the line."""
 
         def living() -> None:
             if not self.alive:
@@ -177,13 +177,13 @@ class AppProcess:
 
         self._line.send(message, living)
 
-    def _hear(
+    def _receive(
         self,
         progress: Callable[[float, str], None],
         another_token: Callable[[str], str | None],
         waiting: Callable[[], None],
     ) -> Analysis | None:
-        """Wait for what the child says, for `TICK_S` at most; gives what it found, if that is what it says."""
+        """Read messages of the child, and wait at most `TICK_S` for one; returns the analysis if it has ended."""
         alive = self.alive
         for _ in range(1 if alive else LAST_WORDS):
             if not self._line.poll(TICK_S if alive else 0):
@@ -192,7 +192,7 @@ class AppProcess:
                 case Analysis() as found:
                     return found
                 case Fault() as fault:
-                    raise _Told(_error(fault, self._prints.cleaned))
+                    raise _Reported(_error(fault, self._prints.cleaned))
                 case ProgressMessage(percent, text):
                     progress(percent, text)
                 case TokenRefused(token):
@@ -204,7 +204,7 @@ class AppProcess:
         return None
 
     def _end(self) -> AppCrashed:
-        """Give a child whose line is closed the time to die of itself, then kill it; returns why it died."""
+        """Let a child whose line is closed end by itself for a while, then kill it; returns why it died."""
         until = time.monotonic() + STOP_S
         while self.alive and time.monotonic() < until:
             time.sleep(0.01)
@@ -218,16 +218,16 @@ class AppProcess:
         return crash
 
     def kill(self) -> None:
-        """End the child at once, and what it has started."""
+        """Kill the child and all processes that it has started."""
         if self._over:
             return
-        # Before the child is reaped: until then, its id is its own, and what it has started is found beside it.
+        # Before the child is reaped: until then no other process has its id, by which its descendants are found.
         if self.pid is not None:
             end_group(self.pid, self._marked.find)
         self._over = True
         self._process.kill()
         until = time.monotonic() + KILL_S
-        # Not `join` with a time: that waits for a pipe, which what the child has forked may hold.
+        # Not `join` with a timeout, which waits for a pipe that forks of the child may hold.
         while self._process.exitcode is None and time.monotonic() < until:
             time.sleep(0.001)
         if self._process.exitcode is None:
@@ -239,16 +239,16 @@ class AppProcess:
 
 
 def left_behind(settings: Settings) -> Path:
-    """Name the folder where it is noted which processes of apps there are."""
+    """Return the folder of the notes about running app processes."""
     return settings.data_dir / "processes"
 
 
 class AppTrace(AppError):
-    """An app's own fault; carries the child's traceback."""
+    """An app's own fault, with the child's traceback."""
 
 
-class _Told(Exception):
-    """An error that the child lived to tell."""
+class _Reported(Exception):
+    """An error that the child reported itself, so that it lives on."""
 
     def __init__(self, error: SlidehookError) -> None:
         self.error = error
@@ -260,10 +260,10 @@ def _error(fault: Fault, cleaned: Callable[[str], str]) -> SlidehookError:
         error = AppTrace(sentence)
         error.trace = cleaned(fault.trace)
         return error
-    told = fault.error(sentence)
-    if isinstance(told, SystemUnavailable):
-        told.retry_after_s = fault.retry_after_s
-    return told
+    reported = fault.error(sentence)
+    if isinstance(reported, SystemUnavailable):
+        reported.retry_after_s = fault.retry_after_s
+    return reported
 
 
 def _ending(code: int | None) -> str:

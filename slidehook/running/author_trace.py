@@ -1,4 +1,4 @@
-"""Tracebacks as an author wants them: from their own code on."""
+"""Formats tracebacks for authors: from their own code on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGE = Path(slidehook.__file__).parent
 
 
 def author_trace(error: BaseException) -> str:
-    """Format a traceback without the calls before the author's code; without any call if none is the author's."""
+    """Format a traceback without the calls before the author's code; with no call if none is in that code."""
     trace = error.__traceback__
     while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
@@ -19,7 +19,7 @@ def author_trace(error: BaseException) -> str:
 
 
 def is_ours(file: str) -> bool:
-    """Whether a line of a traceback is slidehook's own, or of Python's import."""
+    """Whether a line of a traceback belongs to slidehook or to Python's import."""
     path = Path(file)
     return file.startswith("<frozen") or (
         path.is_relative_to(_PACKAGE) and not path.is_relative_to(_PACKAGE / "apps")

@@ -1,4 +1,4 @@
-"""Runs the apps of one job: those that its own app rests on, unless what they find is known, and that one."""
+"""Runs the apps of one job: the apps that its own app depends on, unless their results are known, and its own."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ log = structlog.get_logger()
 
 
 class CodeChanged(SlidehookError):
-    """What the apps are made of has changed on disk: the job goes back to the queue, and this attempt does not count.
+    """The apps have changed on disk: the job goes back to the queue, and this attempt does not count.
 
-    Whoever has the job next runs what is there then.
+    The next attempt runs the changed apps.
     """
 
 
 class Chain:
     """The apps of one job, in the order in which they are run; the last is the job's own.
 
-    `ticket`: where the job's slide is. `drawn`: what the user drew. `child` returns the process to run an app in, a
-    new one when the last has ended. `began` gets each app before its first progress, `progress` gets 0…100 of the job
-    and a few words. `tick` is called about four times a second and may raise to stop the chain. `since`: what was
-    found of the slide before this time (seconds since 1970) may be of other files. Without `limited`, apps may take
-    any time and memory.
+    `ticket`: where the job's slide is. `drawn`: what the user drew. `child` returns the process to run an app in; a
+    new one if the last one has ended. `began` is called with each app before its first progress, `progress` with
+    0…100 of the job and a few words, and `tick` about four times a second; each may raise to stop the chain. `since`:
+    results from before this time (seconds since 1970) are not reused, because they may be of other files. Without
+    `limited`, apps may take any time and memory.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Chain:
         self._tick = tick
 
     def left(self, info: ImageInfo) -> tuple[Sequence[App], Analysis | None]:
-        """Give the apps that have yet to be run on a slide, and what the one before them has found."""
+        """Return the apps that must still run on a slide, and the result of the app before them, if that is known."""
         for first in range(len(self._apps) - 1, 0, -1):
             found = self._dependency_cache.find(self._key(info, self._apps[first - 1]), since=self._since)
             if found is not None:
@@ -81,7 +81,7 @@ class Chain:
         return self._apps, None
 
     def run(self, apps: Sequence[App], fetched: FetchedSlide, before: Analysis | None) -> Analysis:
-        """Run what `left` gave, on what was gathered for it; gives what the job's own app finds."""
+        """Run the apps that `left` returned on the fetched slide; returns the analysis of the job's own app."""
         share = 100 / len(apps)
         for number, app in enumerate(apps[:-1]):
             before = self._run(app, fetched, before, begin=number * share, share=share)
@@ -90,7 +90,7 @@ class Chain:
     def _run(
         self, app: App, fetched: FetchedSlide, before: Analysis | None, *, begin: float, share: float
     ) -> Analysis:
-        """Run one app, whose progress is `share` percent of the whole from `begin` on."""
+        """Run one app; its progress is `share` percent of the whole, from `begin` on."""
         who = "" if app is self._own else f"{app.name}: "
         self._began(app)
         self._progress(begin, f"{who}analysing")
@@ -105,16 +105,16 @@ class Chain:
             if error.trace:
                 log.error("the app has a fault", exception=error.trace)
             if app is not self._own:
-                told = type(error)(f"{app.name}, which has to be run first: {error}")
-                told.trace = error.trace
-                raise told from error
+                reported = type(error)(f"{app.name}, which has to be run first: {error}")
+                reported.trace = error.trace
+                raise reported from error
             raise
         if app.id in self._wanted and found.rests_on == self._rests_on(app):
             self._dependency_cache.keep(self._key(fetched.info, app), found)
         return found
 
     def _task(self, app: App, fetched: FetchedSlide, before: Analysis | None) -> Task:
-        """Give an app what it has asked for, and nothing else that happens to be here."""
+        """Return the task of an app, with what it needs and nothing else."""
         return Task(
             app.id,
             fetched.path_for(app),
@@ -146,7 +146,7 @@ class Chain:
             except AppOutOfMemory:
                 if process.analyses == 1:
                     raise
-                # Other slides and apps may have left some of it: alone, it may need less.
+                # Earlier analyses may have left data in memory: a new process may need less.
                 log.warning("out of memory, again in a new process", app=app.id)
                 continue
             except AppError as error:
@@ -159,7 +159,7 @@ class Chain:
                 self._check_unchanged()
                 if other_code:
                     return found
-            # What the process was loaded from came and went: a new one is loaded from what is there now.
+            # The process loaded code that was on disk only for a while: a new one loads the present code.
             process.kill()
             other_code = True
             log.warning("the app's process has other code than this worker, again in a new process", app=app.id)

@@ -1,4 +1,4 @@
-"""The process that runs apps: it analyses what its worker sends, until the line between them closes."""
+"""The process that runs apps: it carries out its worker's tasks until the line between them closes."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from slidehook.systems import Access, Systems
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 """The largest result that may be sent: some million points."""
 APP_HAS_A_FAULT = "the app has a fault"
-"""How the sentence on an app's own fault begins."""
+"""The beginning of the sentence on an app's own fault."""
 _LEFT_TO_THE_WORKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> None:
-    """Analyse what comes through the line until it closes."""
+    """Carry out the tasks that come through the line until it closes."""
     print_into(prints)
-    set_up_logging(timed=False)  # the worker's log has the time
+    set_up_logging(timed=False)  # the worker's log adds the time
     begin_apps_process()
-    faulthandler.enable()  # of a fault in native code, the log has Python's stack
+    faulthandler.enable()  # logs Python's stack after a fault in native code
     pipe.keep_to_this_process()
     os.setpgid(0, 0)
     adopt_orphans()
@@ -52,17 +52,17 @@ def serve(pipe: Line, prints: Connection, settings: Settings, parent: int) -> No
 
 
 def analyse_all(pipe: Line, apps: LoadedApps, settings: Settings, trace: Callable[[BaseException], str]) -> None:
-    """Analyse what comes through the line until it closes; `trace` formats the traceback of an app's own fault."""
+    """Carry out tasks until the line closes; `trace` formats the traceback of an app's own fault."""
     systems = Systems(settings)
     while True:
         try:
             task: Task = pipe.recv()
         except HungUp:
             return
-        teller = ChildReporter(pipe)
-        message = _analyse(apps, task, systems, teller, trace)
+        reporter = ChildReporter(pipe)
+        message = _analyse(apps, task, systems, reporter, trace)
         flush_prints()
-        teller.end(message)
+        reporter.end(message)
 
 
 def _whole_trace(error: BaseException) -> str:
@@ -70,14 +70,14 @@ def _whole_trace(error: BaseException) -> str:
 
 
 def leave_signals_to_the_worker() -> None:
-    """Bear the signals that tell a worker to leave: it ends this process when it has handed its job back.
+    """Survive the signals that tell a worker to leave: the worker ends this process once its job is given back.
 
-    Not by ignoring them: what the app starts would inherit that, and could not be ended by its `terminate`.
+    The signals are handled, not ignored: the app's own child processes would inherit that, and survive `terminate`.
     """
     for number in _LEFT_TO_THE_WORKER:
         signal.signal(number, lambda *_: None)
         signal.siginterrupt(number, False)
-    # Held back meanwhile, since one may be sent before the new process has got to end by it.
+    # Blocked around a fork: a signal may arrive before the new process has restored the default action.
     os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_end_by_signals)
 
 
@@ -96,7 +96,7 @@ def _end_by_signals() -> None:
 
 
 class LoadedApps:
-    """The apps of one child, each with the fingerprint that it was set up with."""
+    """The apps of one child, each with its fingerprint at the time of its setup."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -104,7 +104,7 @@ class LoadedApps:
         self._modules = self._imported()
 
     def ready(self, app_id: str) -> tuple[App, str]:
-        """Give an app that is set up, and its fingerprint; raises what `setup` raises, and AppChanged."""
+        """Return an app that is set up, and its fingerprint; raises what `setup` raises, and AppChanged."""
         app = self._registry.get(app_id)
         if app is None:
             raise AppChanged(f"the app {app_id} does not load on this worker")
@@ -117,7 +117,7 @@ class LoadedApps:
         return app, self._fingerprints[app.id]
 
     def check(self) -> None:
-        """Raise AppChanged when an app has imported modules of its own late, which may not fit those from before."""
+        """Raise AppChanged when an app has imported its modules late, after they changed on disk."""
         late = self._imported() - self._modules
         if late and (what := self._registry.changed()):
             raise AppChanged(f"{what} changed while the app was at work")
@@ -129,16 +129,16 @@ class LoadedApps:
 
 
 def _analyse(
-    apps: LoadedApps, task: Task, systems: Systems, teller: ChildReporter, trace: Callable[[BaseException], str]
+    apps: LoadedApps, task: Task, systems: Systems, reporter: ChildReporter, trace: Callable[[BaseException], str]
 ) -> bytes:
-    """Analyse one slide, and give what is to be sent: a Found or a Fault."""
+    """Analyse one slide; returns the pickled Analysis or Fault."""
     try:
         app, own = apps.ready(task.app_id)
         rests_on = resting_on(own, task.rests_on)
         tags = app.input.tags if isinstance(app.input, TaggedPolygon) else ()
         origin = None
         if task.origin is not None:
-            access = Access(ChildSecrets(task.secret, teller))
+            access = Access(ChildSecrets(task.secret, reporter))
             origin = systems[task.origin.system].origin(task.origin, access)
         slide = Slide(
             task.path,
@@ -151,7 +151,7 @@ def _analyse(
             dependency=task.dependency,
         )
         with slide:
-            result = sanitize_result(run_app(app, slide, teller.progress, rests_on=rests_on))
+            result = sanitize_result(run_app(app, slide, reporter.progress, rests_on=rests_on))
             apps.check()
             return _packed(Analysis(result, slide.frame, certain_mpp(slide), rests_on, slide.bounds))
     except SlidehookError as error:
@@ -159,7 +159,7 @@ def _analyse(
         retry_after_s = error.retry_after_s if isinstance(error, SystemUnavailable) else 0.0
         return _packed(Fault(kind, in_words(error), retry_after_s=retry_after_s))
     except (Exception, SystemExit) as error:
-        # An app may raise anything: the slide gets one sentence, the log the traceback.
+        # An app may raise anything: the slide shows one sentence, the log the traceback.
         sentence = f"{APP_HAS_A_FAULT}: {type(error).__name__}: {in_words(error)}"
         return _packed(Fault(AppError, sentence, trace(error)))
 
@@ -167,13 +167,13 @@ def _analyse(
 def is_slidehooks_own(kind: type[SlidehookError]) -> bool:
     """Whether an error's class reaches the worker unchanged; an app's own class arrives as AppError.
 
-    The worker can import slidehook's modules, but those of an app only at the risk of running its code.
+    The worker can import slidehook's modules; importing an app's module could run the app's code in the worker.
     """
     return kind.__module__.startswith("slidehook.") and not kind.__module__.startswith("slidehook.apps.")
 
 
 def _packed(message: Analysis | Fault) -> bytes:
-    """Pickle what is to be sent, since a result that can't be sent must be told as well."""
+    """Pickle a message before it is sent, so that a failure to do so can be reported."""
     content = pickle.dumps(message)
     if len(content) > MAX_RESULT_BYTES:
         raise AppError(

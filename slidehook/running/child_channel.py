@@ -1,4 +1,4 @@
-"""What a child says to its worker while it analyses one slide: steps, a token that DPAT refuses, and how it ended."""
+"""The messages of a child to its worker during one analysis: progress, a refused token, and the end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from slidehook.results.sanitize import clipped
 from slidehook.running.message_pipe import Line
 
-TELL_EVERY_S = 0.1
-"""The shortest time between two steps that are sent, in seconds."""
+SEND_EVERY_S = 0.1
+"""The shortest time between two progress messages, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -24,36 +24,36 @@ class ProgressMessage:
 
 @dataclass(frozen=True)
 class TokenRefused:
-    """DPAT refuses the token: the worker is to answer with another one, or None."""
+    """The slide's system refused this token; the worker answers with another one, or None."""
 
     token: str = field(repr=False)
 
 
 class ChildReporter:
-    """Speaks for one analysis; an app's threads may do so too, also when it has ended.
+    """Reports on one analysis. Thread-safe. Calls after the end are ignored.
 
-    Telling a step costs next to nothing, however often an app does it: now and then the newest is sent, and nobody
-    waits until there is room for it in the pipe.
+    Reporting progress is cheap, however often an app does it: only the newest progress is sent, now and then, and
+    without waiting for room in the pipe.
     """
 
     def __init__(self, pipe: Line) -> None:
         self._pipe = pipe
         self._changed = threading.Condition()
         self._asking = threading.Lock()
-        """Held until a question is answered: not `_changed`, since steps are told meanwhile."""
+        """Held until a question is answered; not `_changed`, because progress is reported meanwhile."""
         self._newest: ProgressMessage | None = None
         self._sent_at = float("-inf")
         self._late: threading.Thread | None = None
         self._over = False
 
     def progress(self, percent: float, text: str = "") -> None:
-        """Send a step now, or the newest of several a little later; after the end none."""
+        """Send progress now, or the newest of several a little later; does nothing after the end."""
         step = ProgressMessage(max(0.0, min(100.0, float(percent))), clipped(str(text)) or "analysing")
         with self._changed:
             if self._over:
                 return
             self._newest = step
-            if time.monotonic() - self._sent_at >= TELL_EVERY_S:
+            if time.monotonic() - self._sent_at >= SEND_EVERY_S:
                 self._send_newest()
             if self._newest is not None:
                 self._send_later()
@@ -73,15 +73,15 @@ class ChildReporter:
     def _run(self) -> None:
         with self._changed:
             while not self._over:
-                # Without anything to send it sleeps until there is.
-                self._changed.wait(TELL_EVERY_S if self._newest is not None else None)
-                if not self._over and time.monotonic() - self._sent_at >= TELL_EVERY_S:
+                # Sleeps until there is something to send.
+                self._changed.wait(SEND_EVERY_S if self._newest is not None else None)
+                if not self._over and time.monotonic() - self._sent_at >= SEND_EVERY_S:
                     self._send_newest()
 
     def another_token(self, refused: str) -> str | None:
-        """Ask the worker for another token than the one that DPAT refuses; after the end there is none.
+        """Ask the worker for a token in place of a refused one; returns None after the end.
 
-        The answer to a question that came later would be the next task, or be taken for it.
+        A question after the end would receive the next task as its answer.
         """
         with self._asking:
             with self._changed:
@@ -92,7 +92,7 @@ class ChildReporter:
             return answer
 
     def end(self, message: bytes) -> None:
-        """Send how the analysis ended, pickled, behind the last step, and behind the answer to a question."""
+        """Send the pickled end of the analysis, after the last progress and the answer to a pending question."""
         with self._asking, self._changed:
             self._over = True
             self._changed.notify()
@@ -102,11 +102,11 @@ class ChildReporter:
 
 
 class ChildSecrets:
-    """The secrets of the job that a child works on, which come from its worker. See `slidehook.systems.Secrets`."""
+    """The secrets of a child's job, which its worker provides. See `slidehook.systems.Secrets`."""
 
-    def __init__(self, token: str, teller: ChildReporter) -> None:
+    def __init__(self, token: str, reporter: ChildReporter) -> None:
         self._token = token
-        self._teller = teller
+        self._reporter = reporter
         self._lock = threading.Lock()
 
     def secret(self) -> str:
@@ -114,14 +114,14 @@ class ChildSecrets:
         return self._token
 
     def instead_of(self, refused: str) -> str | None:
-        """Ask for another token, unless another thread has got one meanwhile."""
+        """Ask for another token, unless another thread has received one meanwhile."""
         with self._lock:
-            if self._token == refused and (other := self._teller.another_token(refused)) is not None:
+            if self._token == refused and (other := self._reporter.another_token(refused)) is not None:
                 self._token = other
             return None if self._token == refused else self._token
 
 
 def _has_room(pipe: Line) -> bool:
-    poll = select.poll()  # not `select`, which knows the first 1024 files only
+    poll = select.poll()  # not `select`, which is limited to the first 1024 files
     poll.register(pipe, select.POLLOUT)
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""What an app prints: its process's standard output and error become lines of the worker's log."""
+"""Logs an app's output: the standard output and error of its process become lines of the worker's log."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import structlog
 from slidehook.terminal import plain
 
 MOST_CHARACTERS = 2000
-"""How much of one line is logged."""
+"""The most characters of one line that are logged."""
 BURST, PER_S = 1000, 20.0
-"""How many lines an app may print at once, and how many a second from then on; the others are counted only."""
+"""The most lines at once, and the most a second after that; further lines are only counted."""
 SETTLE_BYTES = 4 * 1024 * 1024
-"""How much is read at most of what lies in the pipe when an analysis ends."""
+"""The most bytes that are read from the pipe when an analysis ends."""
 MOST_TRACE = 8000
-"""How many characters of a traceback are kept."""
+"""The most characters of a traceback that are kept."""
 _CHUNK = 65536
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _IOLBF = 1
@@ -33,9 +33,9 @@ log = structlog.get_logger()
 
 
 class Prints:
-    """A pipe that a child prints into, and the thread that reads it for as long as the child lives.
+    """A pipe for a child's output, and the thread that reads it while the child lives.
 
-    A process that holds the other end when the child is gone keeps nobody waiting.
+    Nobody waits for another process that still holds the pipe after the child's end.
     """
 
     def __init__(self) -> None:
@@ -49,29 +49,29 @@ class Prints:
         self._thread = threading.Thread(target=self._run, name="prints", daemon=True)
 
     def start(self) -> None:
-        """Read; the child has its end now."""
+        """Begin to read, once the child has its end of the pipe."""
         self.writer.close()
         self._thread.start()
 
     def about(self, **ids: str) -> None:
-        """Say which job and app the next lines belong to; what was printed before belongs to the former."""
+        """Set the job and app of the next lines; everything printed so far is logged with the former ones."""
         with self._reading:
             self._read(SETTLE_BYTES)
             self._lines.end()
             self._lines.ids = ids
 
     def cleaned(self, text: str) -> str:
-        """Give a traceback as the log shows it: without tokens and control characters, and of a long one its end."""
+        """Return a traceback without tokens and control characters; only the end of a long one."""
         lines = "\n".join(self._lines.readable(line) for line in text.splitlines())
         return lines if len(lines) <= MOST_TRACE else f"…{lines[-MOST_TRACE:]}"
 
     def hide(self, secret: str) -> None:
-        """Replace a token in what is logged."""
+        """Replace a token wherever it would be logged."""
         if secret:
             self._lines.secrets.add(secret)
 
     def close(self) -> None:
-        """Log what was printed, and read no more."""
+        """Log the remaining output, and stop reading."""
         os.close(self._wake)
         if self._thread.ident is not None:
             self._thread.join()
@@ -87,17 +87,17 @@ class Prints:
         while True:
             ready = [descriptor for descriptor, _ in poll.poll()]
             with self._reading:
-                goes_on = self._read(_CHUNK)
+                is_open = self._read(_CHUNK)
                 if self._woken in ready:
                     self._read(SETTLE_BYTES)
                     self._lines.end()
                     return
-                if not goes_on:
+                if not is_open:
                     self._lines.end()
                     return
 
     def _read(self, most_bytes: int) -> bool:
-        """Log what is there; False when nobody can print any more."""
+        """Log the available output; returns False when no process can print any more."""
         while most_bytes > 0:
             try:
                 data = os.read(self._reader.fileno(), _CHUNK)
@@ -111,7 +111,7 @@ class Prints:
 
 
 class _Lines:
-    """Makes lines of the log from what is printed, not too long and not too many."""
+    """Converts output to log lines, within limits of length and number."""
 
     def __init__(self) -> None:
         self.ids: dict[str, str] = {}
@@ -129,11 +129,11 @@ class _Lines:
             self._begun = self._begun[: 4 * MOST_CHARACTERS]
 
     def end(self) -> None:
-        """Log a line that has no end, and how many were left out."""
+        """Log an unfinished line, and the number of lines left out."""
         if self._begun:
             self._log(self._begun)
             self._begun = b""
-        self._tell_left_out()
+        self._log_left_out()
 
     def _log(self, line: bytes) -> None:
         now = time.monotonic()
@@ -142,28 +142,28 @@ class _Lines:
             self._left_out += 1
             return
         self._may -= 1
-        self._tell_left_out()
-        # Of a bar that is drawn over and over, the last is what a terminal would show.
+        self._log_left_out()
+        # A progress bar is drawn over and over; a terminal would show its last state.
         shown = line.rstrip(b"\r").rpartition(b"\r")[2][: 4 * MOST_CHARACTERS + 4].decode(errors="replace")
-        said = "| " + self.readable(shown)
-        log.info(said, **self.ids)
+        event = "| " + self.readable(shown)
+        log.info(event, **self.ids)
 
     def readable(self, text: str) -> str:
-        """Give a line without colours, tokens and control characters, and not too long."""
+        """Return a line without colours, tokens and control characters, and shortened if it is too long."""
         text = _COLOUR.sub("", text)
         for each in self.secrets:
             text = text.replace(each, "…")
         text = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
         return plain(text, keep="\t")
 
-    def _tell_left_out(self) -> None:
+    def _log_left_out(self) -> None:
         if self._left_out:
             log.warning("the app prints too much, lines are left out", lines=self._left_out, **self.ids)
             self._left_out = 0
 
 
 def print_into(pipe: Connection) -> None:
-    """Have this process, and what it starts, print into a pipe: each line as soon as it is whole."""
+    """Redirect the output of this process and its children to a pipe, line by line."""
     for number in (1, 2):
         os.dup2(pipe.fileno(), number)
     pipe.close()
@@ -171,13 +171,13 @@ def print_into(pipe: Connection) -> None:
         open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         for number in (1, 2)
     )
-    # So does what is not written in Python.
+    # The same for native code.
     libc = ctypes.CDLL(None)
     libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, 0)
 
 
 def flush_prints() -> None:
-    """Print what has no line break yet."""
+    """Flush unfinished lines."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # an app may have closed or replaced it
             stream.flush()

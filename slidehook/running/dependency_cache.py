@@ -1,4 +1,4 @@
-"""What apps have found that other apps rest on, kept for the next job that needs it."""
+"""Keeps the results of apps that other apps depend on, for the next job that needs them."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _FOUND = TypeAdapter(Analysis)
 log = structlog.get_logger()
 
 
-def dependency_key(callback_url: str, info: ImageInfo, apps: Sequence[App]) -> str:
-    """Name what the last of `apps` finds on a slide of a DPAT, given that it rests on those before.
+def dependency_key(address: str, info: ImageInfo, apps: Sequence[App]) -> str:
+    """Return the key for the result of the last of `apps` on a slide, based on the results of those before.
 
-    Another version, other parameters, changed code or changed files of any of them make another name, and so does a
-    slide of another size.
+    The key depends on version, parameters, code and files of each app, and on the slide's size. `address`: where the
+    slide is in its system.
     """
     slide = info.model_dump(mode="json", include={"id", "image_size", "microns_per_pixel"})
-    said = [[app.id, app.version, fingerprint(app)] for app in apps]
-    return hashlib.sha256(json.dumps([callback_url, slide, said], sort_keys=True).encode()).hexdigest()
+    apps_read = [[app.id, app.version, fingerprint(app)] for app in apps]
+    return hashlib.sha256(json.dumps([address, slide, apps_read], sort_keys=True).encode()).hexdigest()
 
 
 class DependencyCache:
-    """The findings in one folder of this host, each in a file under its key. Safe for several workers."""
+    """Results in one folder of this host, each in a file named by its key. Safe for several workers."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def find(self, key: str, *, since: float = 0.0) -> Analysis | None:
-        """Give what is kept under a key; None when there is nothing, or nothing from after `since` (Unix time)."""
+        """Return the result for a key; None when there is none from `since` (Unix time) or later."""
         path = self._path(key)
         with contextlib.suppress(OSError, ValidationError):
             if path.stat().st_mtime >= since:
@@ -50,7 +50,7 @@ class DependencyCache:
         return None
 
     def keep(self, key: str, found: Analysis) -> None:
-        """Keep what was found; a disk that takes no file costs the next job some time, and nothing else."""
+        """Keep a result; a full disk is only logged, because it costs the next job no more than time."""
         path = self._path(key)
         try:
             with storing("what another app needs"):
@@ -60,7 +60,7 @@ class DependencyCache:
             log.warning("not kept for other apps", reason=str(error))
 
     def drop_old(self, before: float) -> None:
-        """Remove what was kept before a Unix time."""
+        """Remove results from before a Unix time."""
         if self._folder.is_dir():
             for path in self._folder.iterdir():
                 # Another worker may be removing it as well.

@@ -1,4 +1,4 @@
-"""The process of an app at its author's desk: the worker's, but with the author's terminal and loaded apps."""
+"""The process of an app at its author's desk: as a worker's, but with the author's terminal and loaded apps."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from slidehook.settings import Settings
 
 @dataclass(frozen=True)
 class Desk:
-    """An author's desk: the apps that this process has loaded, and a folder to note processes in."""
+    """An author's desk: the apps that this process has loaded, and a folder for notes about processes."""
 
     registry: Registry
     notes: Path
 
 
 class TerminalPrints:
-    """Leaves what an app prints in the terminal. Stands for `slidehook.running.child_output.Prints`."""
+    """Leaves an app's output in the terminal; used in place of `slidehook.running.child_output.Prints`."""
 
     inode = 0
 
@@ -40,7 +40,7 @@ class TerminalPrints:
         """Do nothing: a slide on this machine needs no secret."""
 
     def cleaned(self, text: str) -> str:
-        """Return the text as it is: whoever prints it cleans it."""
+        """Return the text unchanged: the caller cleans it before printing."""
         return text
 
     def close(self) -> None:
@@ -48,15 +48,15 @@ class TerminalPrints:
 
 
 def serve_at_desk(ours: Line, theirs: Line, desk: Desk, settings: Settings, parent: int) -> None:
-    """Analyse what comes through `theirs` until it closes, in a fork of the process that has loaded the apps.
+    """Carry out the tasks that come through `theirs` until it closes, in a fork of the process with the apps.
 
-    It stays in that process's group, so that the terminal is its own, too. Ctrl-C is left to the parent.
+    It stays in that process's group, so that it can use the terminal. The parent handles Ctrl-C.
     """
     ours.close()
-    # multiprocessing has closed it, but a debugger reads from it.
+    # multiprocessing has closed stdin, but a debugger reads from it.
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a process that is killed writes nothing that it still holds
+        sys.stdout.reconfigure(line_buffering=True)  # a killed process does not flush its buffers
     faulthandler.enable(2)
     theirs.keep_to_this_process()
     adopt_orphans()

@@ -1,7 +1,7 @@
-"""What is kept from apps: the site's secrets, in their settings and in the environment of their processes.
+"""Keeps the site's secrets out of apps' settings and out of the environment of their processes.
 
-This is no wall: an app runs as slidehook's own user and can read what that user can. It keeps secrets out of what an
-app, or a library in it, may print, send with a crash report, or hand on to what it starts.
+This is not a security boundary: an app runs as slidehook's own user, and can read that user's files. It keeps secrets
+out of output, crash reports and child processes of an app or of its libraries.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _changing = threading.Lock()
 
 
 def take_from_environment() -> dict[str, str]:
-    """Remove all of slidehook's settings from the environment of this process, and give them."""
+    """Remove all of slidehook's settings from the environment of this process, and return them."""
     names = [name for name in os.environ if name.upper().startswith(_PREFIX)]
     return {name: os.environ.pop(name) for name in names}
 
 
 @contextmanager
 def environment_for_apps() -> Iterator[None]:
-    """Start processes for apps in this block: slidehook's settings are not in their environment."""
+    """Keep slidehook's settings out of the environment of processes that are started in this block."""
     with _changing:
         taken = take_from_environment()
         try:
@@ -33,7 +33,7 @@ def environment_for_apps() -> Iterator[None]:
 
 
 def begin_apps_process() -> None:
-    """Close, in a new process for apps, the input that it has from the process which started it."""
+    """Replace the inherited standard input of a new process for apps by an empty one."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

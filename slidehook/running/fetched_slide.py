@@ -1,4 +1,4 @@
-"""What is on this host of one slide, for the apps of one job."""
+"""The files of one slide on this host, for the apps of one job."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from slidehook.models import ImageInfo
 
 @dataclass(frozen=True)
 class FetchedSlide:
-    """A slide's record and files; None for what no app needs, or what does not exist.
+    """A slide's record and files; a path is None if no app needs that file, or there is none.
 
-    `thumbnail`: where the overview lies, or is to be made by the first app's process. `has_tiles`: whether the origin
-    of the slide gives it in tiles.
+    `thumbnail`: the path of the overview, which the first app's process creates. `has_tiles`: whether the slide's
+    origin offers tiles.
     """
 
     info: ImageInfo
@@ -29,5 +29,5 @@ class FetchedSlide:
 
 
 def needs_files(app: App, *, has_tiles: bool) -> bool:
-    """Whether an app needs a slide's files; an app for tiles does, too, where the slide's origin gives none."""
+    """Whether an app needs a slide's files; an app for tiles does, too, if the slide's origin offers none."""
     return "files" in app.needs or ("tiles" in app.needs and not has_tiles)

@@ -1,4 +1,4 @@
-"""What happens to an app that takes too much memory, with all processes that it started."""
+"""Kills an app that takes too much memory, with all processes that it started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 def end_group(group: int, others: Callable[[], Collection[int]] = tuple) -> None:
-    """Kill all processes of a group at once, what they have started, in groups of its own as well, and `others`."""
+    """Kill all processes of a group, their descendants in other groups, and `others`."""
     try:
         end(lambda: [*members(group), *others()])
     except (OSError, ValueError) as error:
@@ -27,18 +27,18 @@ def end_group(group: int, others: Callable[[], Collection[int]] = tuple) -> None
 
 
 class MemoryGuard:
-    """Kills a process group that takes more memory than it may, with what it has started: use it in `with`.
+    """Kills a process group and its descendants once they exceed a memory limit: use it in `with`.
 
-    A thread of its own, since the main one may wait for DPAT just when the app fills the memory.
+    It has a thread of its own, because the main thread may wait for DPAT while the app fills the memory.
     """
 
     def __init__(self, group: int, limit_bytes: float) -> None:
         self._group = group
         self._limit_bytes = limit_bytes
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="memory", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
         self.exceeded = False
-        """Whether the group took too much, and was killed."""
+        """Whether the group exceeded its limit and was killed."""
         self._blind = False
 
     def __enter__(self) -> MemoryGuard:
@@ -49,13 +49,13 @@ class MemoryGuard:
         self._over.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         try:
             while not self._over.wait(CHECK_EVERY_S):
                 try:
                     self.exceeded = take_more(members(self._group), self._limit_bytes)
                 except (OSError, ValueError, IndexError) as error:
-                    # As when this process has too many files open: the next look may tell.
+                    # For example, if this process has too many files open: the next check may succeed.
                     if not self._blind:
                         log.warning("an app's memory can't be looked at", reason=str(error))
                     self._blind = True
@@ -63,6 +63,6 @@ class MemoryGuard:
                 if self.exceeded:
                     return
         finally:
-            # Whatever ends the guard before the analysis has ended: nothing runs unguarded.
+            # If the guard ends before the analysis does, the analysis ends, too: nothing runs unguarded.
             if not self._over.is_set():
                 end_group(self._group)

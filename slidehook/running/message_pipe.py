@@ -1,4 +1,4 @@
-"""The line between a worker and the child that runs its apps: messages that arrive whole, and reads that end."""
+"""The line between a worker and the child that runs its apps: whole messages, and reads with a time limit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from enum import Enum, EnumMeta
 from typing import Any
 
 MAX_MESSAGE_BYTES = 65 * 1024 * 1024
-"""The largest message that a worker takes: the largest result, and a little more."""
+"""The largest message that a worker accepts: the largest result, and a little more."""
 WAIT_S = 0.25
-"""How often somebody who waits to send is asked whether to go on, in seconds."""
+"""How often `waiting` is called while a message can't be sent, in seconds."""
 _CHUNK = 1024 * 1024
 _SIZE = struct.Struct("!Q")
 _OURS = ("slidehook", "worker")
@@ -31,19 +31,19 @@ _DAMAGES = (
     TypeError,
     ValueError,
 )
-"""What unpickling raises on bytes that are no pickle."""
+"""The errors of unpickling bytes that are no pickle."""
 
 
 class Garbled(Exception):
-    """What came through the line is no message of ours."""
+    """The received bytes are not one of slidehook's messages."""
 
 
 class HungUp(EOFError):
-    """Nothing more can come, or nobody is there to take what is sent."""
+    """The other end is closed: nothing more can be received or sent."""
 
 
 def new_line() -> tuple[Line, Line]:
-    """Make the two ends of a line: the worker's, and the child's. The worker's takes nothing but classes of ours."""
+    """Create the two ends of a line: the worker's, which unpickles only slidehook's classes, and the child's."""
     ours, theirs = socket.socketpair()
     return Line(ours, only_ours=True), Line(theirs)
 
@@ -54,10 +54,10 @@ class Line:
     def __init__(self, end: socket.socket, *, only_ours: bool = False) -> None:
         self._socket = end
         self._only_ours = only_ours
-        self._come = bytearray()
+        self._received = bytearray()
 
     def fileno(self) -> int:
-        """Give the file descriptor."""
+        """Return the file descriptor."""
         return self._socket.fileno()
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Line:
         self._socket.close()
 
     def keep_to_this_process(self) -> None:
-        """Let no program that this process starts have the line."""
+        """Keep programs that this process starts from inheriting the line."""
         self._socket.set_inheritable(False)
 
     def send(self, message: object, waiting: Callable[[], None] | None = None) -> None:
@@ -76,7 +76,7 @@ class Line:
         """Send a pickled message.
 
         While there is no room in the line, `waiting` is called about four times a second, and may raise to give up;
-        without it this waits for as long as it takes. Raises HungUp.
+        without it there is no time limit. Raises HungUp.
         """
         left = memoryview(_SIZE.pack(len(content)) + content)
         while left:
@@ -90,9 +90,9 @@ class Line:
                 raise HungUp(str(error)) from error
 
     def poll(self, timeout_s: float = 0.0) -> bool:
-        """Say whether a whole message is here, for which this waits so many seconds at most.
+        """Return whether a whole message has arrived; waits at most `timeout_s` seconds for it.
 
-        Raises HungUp when none can come any more, and Garbled.
+        Raises HungUp when none can arrive any more, and Garbled.
         """
         until = time.monotonic() + timeout_s
         while not self._is_whole():
@@ -102,12 +102,12 @@ class Line:
         return True
 
     def recv(self) -> Any:
-        """Give the next message, for which this waits for as long as it takes unless `poll` said that it is here."""
+        """Return the next message; waits without a time limit unless `poll` has returned True."""
         while not self._is_whole():
             self._take()
         end = _SIZE.size + self._size()
-        content = bytes(memoryview(self._come)[_SIZE.size : end])
-        del self._come[:end]
+        content = bytes(memoryview(self._received)[_SIZE.size : end])
+        del self._received[:end]
         if not self._only_ours:
             return pickle.loads(content)  # noqa: S301 - from the worker
         try:
@@ -122,16 +122,16 @@ class Line:
             raise HungUp(str(error)) from error
         if not more:
             raise HungUp("closed")
-        self._come += more
+        self._received += more
 
     def _size(self) -> int:
-        (size,) = _SIZE.unpack_from(self._come)
+        (size,) = _SIZE.unpack_from(self._received)
         if self._only_ours and size > MAX_MESSAGE_BYTES:
             raise Garbled(f"a message of {size} bytes")
         return int(size)
 
     def _is_whole(self) -> bool:
-        return len(self._come) >= _SIZE.size and len(self._come) >= _SIZE.size + self._size()
+        return len(self._received) >= _SIZE.size and len(self._received) >= _SIZE.size + self._size()
 
 
 class _OurUnpickler(pickle.Unpickler):
@@ -139,12 +139,12 @@ class _OurUnpickler(pickle.Unpickler):
         if (module, name) == ("builtins", "getattr"):
             return _member  # Python 3.11 before 3.11.4 pickles an enum's member as getattr(enum, name)
         if module.partition(".")[0] not in _OURS:
-            raise pickle.UnpicklingError(f"{module}.{name} is no class of ours")
+            raise pickle.UnpicklingError(f"{module}.{name} is not one of slidehook's classes")
         return super().find_class(module, name)
 
 
 def _member(enum: object, name: str) -> Enum:
-    """Give the member of an enum that has this name; raises UnpicklingError for anything else."""
+    """Return the member of an enum by its name; raises UnpicklingError for anything else."""
     if not (isinstance(enum, EnumMeta) and name in enum.__members__):
         raise pickle.UnpicklingError("an attribute that is no member of an enum")
     member: Enum = enum.__members__[name]
@@ -152,6 +152,6 @@ def _member(enum: object, name: str) -> Enum:
 
 
 def _wait(line: Line, event: int, seconds: float) -> bool:
-    poll = select.poll()  # not `select`, which knows the first 1024 files only
+    poll = select.poll()  # not `select`, which is limited to the first 1024 files
     poll.register(line, event)
     return bool(poll.poll(seconds * 1000))

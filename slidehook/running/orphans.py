@@ -1,9 +1,9 @@
-"""Finds and ends what apps have started and a worker that was killed could not end.
+"""Finds and kills the processes of apps that a killed worker has left behind.
 
-A child process of a worker bears a mark, which says whose it is, in its environment, and all that it starts inherits
-that. A process that cleans its environment is known by the pipe that it prints into. Both hold in sessions of their
-own, and when the parent is gone. The mark names the worker by process id and start time, so that a later process with
-the same id does not count as it.
+Each child process of a worker has a mark in its environment, which names the worker, and its own child processes
+inherit the mark. A process with a cleaned environment is recognized by its output pipe. Both work for processes in
+sessions of their own, and after the parent's end. The mark contains the worker's process id and start time, so that a
+later process with the same id is not taken for the worker.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from slidehook.private import private_folder
 from slidehook.running.process_tree import end, with_started
 
 VARIABLE = "APP_OF_SLIDEHOOK_WORKER"
-"""The environment variable that bears the mark. No setting: those begin with SLIDEHOOK_."""
+"""The environment variable of the mark. It is not a setting, whose names begin with SLIDEHOOK_."""
 KEEP_S = 30 * 86400.0
-"""How long the note of a child that another host, or an earlier boot, has started is kept, in seconds."""
+"""How long the note about a child of another host, or of an earlier boot, is kept, in seconds."""
 _MARK = re.compile(r"([0-9a-f]{12})\.(\d{1,20})\.(\d{1,10})\.(\d{1,20})\.(\d{1,20})\.[0-9a-f]{8}")
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Mark:
-    """Whose a process is: `boot` and `space` say where the worker's `pid` counts, `pipe` what its apps print into."""
+    """The owner of a process: the worker's `pid` in a process id namespace of a boot, and its output pipe."""
 
     text: str
     boot: str
@@ -47,7 +47,7 @@ class Mark:
 
     @staticmethod
     def new(pipe: int) -> Mark:
-        """Make a mark for a child of this process that prints into `pipe`, which is the number of its inode."""
+        """Create a mark for a child of this process; `pipe` is the inode number of its output pipe."""
         pid = os.getpid()
         text = f"{boot_id()}.{_space()}.{pid}.{_started(pid)}.{pipe}.{secrets.token_hex(4)}"
         mark = Mark.read(text)
@@ -57,13 +57,13 @@ class Mark:
 
     @staticmethod
     def read(text: str) -> Mark | None:
-        """Read a mark; None when it is none."""
+        """Parse a mark; None when the text is not one."""
         match = _MARK.fullmatch(text)
         return None if match is None else Mark(text, match[1], match[2], int(match[3]), int(match[4]), int(match[5]))
 
     @property
     def is_from_here(self) -> bool:
-        """Whether the worker runs, or ran, where this process sees all that it can have started."""
+        """Whether the worker runs, or ran, where this process can see all of its descendants."""
         return (self.boot, self.space) == (boot_id(), _space())
 
     @property
@@ -73,7 +73,7 @@ class Mark:
 
 
 class Marked:
-    """What bears one mark: it is noted in `folder`, if that can be written, until `end` has ended it."""
+    """The processes with one mark. A note in `folder`, if that is writable, stays until `forget`."""
 
     def __init__(self, folder: Path, pipe: int) -> None:
         self._mark = Mark.new(pipe)
@@ -84,8 +84,8 @@ class Marked:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """Have what is started in this block bear the mark."""
-        resource_tracker.ensure_running()  # the worker's own, and not the app's: it may not bear it
+        """Mark the processes that are started in this block."""
+        resource_tracker.ensure_running()  # it belongs to the worker, not to the app, so it must not be marked
         os.environ[VARIABLE] = self._mark.text
         try:
             yield
@@ -93,17 +93,17 @@ class Marked:
             del os.environ[VARIABLE]
 
     def find(self) -> list[int]:
-        """Give the processes that bear the mark."""
+        """Return the ids of the marked processes."""
         return _found({self._mark.text}, {self._mark.pipe})
 
     def forget(self) -> None:
-        """Remove the note: all has ended."""
+        """Remove the note, once all processes have ended."""
         with contextlib.suppress(OSError):
             self._note.unlink(missing_ok=True)
 
 
 def end_left_behind(folder: Path) -> None:
-    """End what workers that are gone have left on this host, as noted in `folder`, or as the processes say."""
+    """Kill the processes that dead workers left on this host, found by notes in `folder` and by their marks."""
     noted = [mark for path in _listed(folder) if (mark := Mark.read(path.name)) is not None]
     gone = {mark.text for mark in noted if mark.is_left_behind}
     pipes = {mark.pipe for mark in noted if mark.is_left_behind}
@@ -129,7 +129,7 @@ def end_left_behind(folder: Path) -> None:
 
 
 def _found(marks: set[str], pipes: set[int]) -> list[int]:
-    """Give the processes with one of the marks, those that print into one of the pipes, and what they started."""
+    """Return the ids of processes with one of the marks or output pipes, and of their descendants."""
     mine = os.getpid()
     names = {f"pipe:[{pipe}]" for pipe in pipes}
     found = [pid for pid in _pids() if pid != mine and (_borne(pid) in marks or not names.isdisjoint(_outputs(pid)))]
@@ -137,7 +137,7 @@ def _found(marks: set[str], pipes: set[int]) -> list[int]:
 
 
 def _borne(pid: int) -> str:
-    """Give the mark of a process; empty without one, and of a process that may not be looked at."""
+    """Return the mark of a process; empty if it has none, or may not be read."""
     wanted = f"{VARIABLE}=".encode()
     with contextlib.suppress(OSError):
         for each in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
@@ -147,11 +147,11 @@ def _borne(pid: int) -> str:
 
 
 def _outputs(pid: int) -> set[str]:
-    """Give what a process's standard output and error are."""
+    """Return the names of a process's standard output and error."""
     found = set()
     for number in (1, 2):
         with contextlib.suppress(OSError):
-            found.add(os.readlink(f"/proc/{pid}/fd/{number}"))  # noqa: PTH115 - it names no path
+            found.add(os.readlink(f"/proc/{pid}/fd/{number}"))  # noqa: PTH115 - not a path
     return found
 
 
@@ -167,12 +167,12 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _space() -> str:
-    """Name the process id namespace, in which process ids count."""
-    return os.readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115 - it names no path
+    """Return the id of the process id namespace."""
+    return os.readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115 - not a path
 
 
 def _started(pid: int) -> int | None:
-    """Say when a process was started, in clock ticks since the boot; None when there is none, or it has ended."""
+    """Return the start time of a process, in clock ticks since the boot; None if it has ended or never existed."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

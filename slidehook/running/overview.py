@@ -1,4 +1,4 @@
-"""Makes a slide's overview, in the child that analyses it: a picture that is broken, or huge, ends no worker."""
+"""Creates a slide's overview, in the child that analyses it: a broken or huge picture must not end a worker."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = structlog.get_logger()
 
 
 def keep_overview(place: Path | None, info: ImageInfo, file: Path | None, origin: SlideOrigin | None) -> Path | None:
-    """Make a slide's overview at `place` unless it is there: by the slide's `origin`, else of its `file`.
+    """Create a slide's overview at `place` unless it exists: from the slide's `origin`, else from its `file`.
 
-    None where none is wanted, or neither can give one. Raises SlideUnreadable, AccessExpired and CannotStore.
+    Returns None if none is wanted or none can be made. Raises SlideUnreadable, AccessExpired and CannotStore.
     """
     if place is None or place.is_file():
         return place

@@ -1,4 +1,4 @@
-"""Which processes an app has, how much memory they take, as the kernel tells it, and how they end."""
+"""Finds the processes of an app, measures their memory, and kills them; Linux only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CHECK_EVERY_S = 0.1
-"""How often an app's memory is looked at, in seconds: in this time some 500 MiB can be filled."""
+"""How often an app's memory is checked, in seconds; an app can fill some 500 MiB in that time."""
 
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -33,30 +33,30 @@ class _Stat(NamedTuple):
 
 
 def adopt_orphans(*, on: bool = True) -> None:
-    """Have what this process's children leave behind become its own children, so that `family` finds it."""
+    """Make orphaned descendants of this process its own children, so that `family` finds them."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
 def end_with(parent: int, number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when its parent dies; exits if that is dead already."""
+    """Have the kernel send this process a signal when its parent dies; exits if the parent is dead already."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
-        sys.exit("who started this process is gone")
+        sys.exit("the process that started this one has ended")
 
 
 def members(group: int) -> list[int]:
-    """Give the processes of a process group, those whose parent has ended too, and what they have started.
+    """Return the ids of the processes in a process group, orphans included, and of their descendants.
 
-    The process with the group's id is one of them, even if it belongs to another group.
+    The process with the group's id is included even if it belongs to another group.
     """
     processes = _processes()
     return _with_descendants([pid for pid, stat in processes.items() if group in (pid, stat.group)], processes)
 
 
 def family(pid: int, *, without: Collection[Process] = ()) -> list[int]:
-    """Give a process, what it has started, what that has started, and so on.
+    """Return the ids of a process and all of its descendants.
 
-    `without`: processes that are left out, together with all that they have started.
+    `without`: processes that are left out, together with their descendants.
     """
     processes = _processes()
     for other in without:
@@ -66,21 +66,21 @@ def family(pid: int, *, without: Collection[Process] = ()) -> list[int]:
 
 
 def children(pid: int) -> list[Process]:
-    """Give the processes that a process has started and that still live."""
+    """Return the living child processes of a process."""
     return [Process(each, stat.started) for each, stat in _processes().items() if stat.parent == pid]
 
 
 def end(find: Callable[[], Collection[int]]) -> list[int]:
-    """Kill the processes that `find` gives, and give their ids.
+    """Kill the processes that `find` returns; returns their ids.
 
-    They are stopped first, until there is none that was not, so that none starts another one meanwhile. A process id
-    that is given to another process between finding and killing is not killed.
+    All of them are stopped first, until `find` returns no new one, so that none can start another. If an id passes to
+    another process between finding and killing, that process is not killed.
     """
     held: dict[int, int | None] = {}
     try:
         while new := set(find()) - held.keys():
             opened = {pid: _hold(pid) for pid in new}
-            again = set(find())  # who is found now as well is who is held
+            again = set(find())  # a process that is found again is the one that was opened
             for pid, hold in opened.items():
                 if pid in again:
                     held[pid] = hold
@@ -96,7 +96,7 @@ def end(find: Callable[[], Collection[int]]) -> list[int]:
 
 
 def _hold(pid: int) -> int | None:
-    """Open a descriptor of a process; None when it has ended, or the kernel (before 5.3) has no such thing."""
+    """Open a descriptor of a process; None if it has ended, or on a kernel before 5.3."""
     try:
         return os.pidfd_open(pid)
     except OSError:
@@ -104,7 +104,7 @@ def _hold(pid: int) -> int | None:
 
 
 def _send(pid: int, hold: int | None, number: signal.Signals) -> None:
-    # It may have ended, or be another user's by now.
+    # It may have ended, or belong to another user by now.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hold is None:
             os.kill(pid, number)
@@ -113,7 +113,7 @@ def _send(pid: int, hold: int | None, number: signal.Signals) -> None:
 
 
 def with_started(pids: list[int]) -> list[int]:
-    """Give processes, what they have started, what that has started, and so on."""
+    """Return the ids of processes and all of their descendants."""
     return _with_descendants(pids, _processes())
 
 
@@ -131,36 +131,36 @@ def _with_descendants(pids: list[int], processes: dict[int, _Stat]) -> list[int]
 
 
 def take_more(pids: Collection[int], limit_bytes: float) -> bool:
-    """Say whether processes take more memory together than this, in or out of the swap.
+    """Return whether processes together take more memory than this, including swap.
 
-    Files that are mapped don't count, since their pages can be dropped. What the processes share counts once.
+    Mapped files don't count, because their pages can be dropped. Shared memory counts once.
     """
     guess = sum(_fields(pid, "status", "RssAnon", "RssShmem", "VmSwap") for pid in pids)
     if guess <= limit_bytes or len(pids) < 2:
         return guess > limit_bytes
-    # The guess counts shared pages twice. This is exact, but slow, and older kernels (before 5.3) don't tell it.
+    # The guess counts shared pages twice. This sum is exact, but slow, and missing on kernels before 5.3.
     exact = sum(_fields(pid, "smaps_rollup", "Pss_Anon", "Pss_Shmem", "SwapPss") for pid in pids)
     return (exact or guess) > limit_bytes
 
 
 def _processes() -> dict[int, _Stat]:
-    """Give what is needed of each process's `stat`, by process id."""
+    """Return the parts of each process's `stat` that are needed here, by process id."""
     found = {}
     for entry in Path("/proc").iterdir():
-        # A process may end while it is looked at.
+        # A process may end while it is read.
         with contextlib.suppress(OSError):
             if entry.name.isdigit():
                 stat = (entry / "stat").read_bytes()
-                # The name, in brackets, may hold anything. The fields behind it begin with the third, the state.
+                # The name, in brackets, may contain anything. The fields after it begin with the third, the state.
                 fields = stat.rpartition(b")")[2].split()
                 found[int(entry.name)] = _Stat(int(fields[1]), int(fields[2]), int(fields[19]))
     return found
 
 
 def _fields(pid: int, file: str, *names: str) -> int:
-    """Give the sum of fields that are told in KiB, in bytes; 0 of a process that has ended."""
+    """Return the sum, in bytes, of fields in KiB; 0 for a process that has ended."""
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
-        told = dict(line.split(":", 1) for line in lines if ":" in line)
-        return sum(int(told[name].split()[0]) for name in names if name in told) * 1024
+        values = dict(line.split(":", 1) for line in lines if ":" in line)
+        return sum(int(values[name].split()[0]) for name in names if name in values) * 1024
     return 0

@@ -1,4 +1,4 @@
-"""Runs one app on one slide: the same way in a worker and at the author's desk."""
+"""Runs one app on one slide, in a worker and at an author's desk alike."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from slidehook.slide import Slide
 def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None = None) -> Result:
     """Have `app` analyse `slide`, and add the receipt to its result's table.
 
-    `rests_on`: the fingerprint that the receipt bears; None: the app's own, as it is now. Raises what the app raises,
-    and TypeError when it gives no Result.
+    `rests_on`: the fingerprint in the receipt; None: the app's own, as it is now. Raises what the app raises, and
+    TypeError when it returns no Result.
     """
     began = time.monotonic()
     rests_on = fingerprint(app) if rests_on is None else rests_on
@@ -29,7 +29,7 @@ def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None 
         size = slide.pixel_size
     except PixelSizeUnknown as error:
         unknown = str(error)
-    # Regions may overlap: what lies in two of them was looked at once.
+    # Regions may overlap: their common part was analysed once.
     drawn = shapely.union_all([each.polygon for each in slide.regions])
     area_px = float(drawn.area) or slide.frame.width * slide.frame.height
     rows = slide.receipt.rows(
@@ -50,7 +50,7 @@ def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None 
 
 
 def certain_mpp(slide: Slide) -> float | None:
-    """Give the µm per level-0 pixel of a slide; None when it is not certain."""
+    """Return the µm per level-0 pixel of a slide; None when it is not certain."""
     try:
         return slide.mpp
     except PixelSizeUnknown:

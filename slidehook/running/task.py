@@ -1,4 +1,4 @@
-"""What goes between a worker and the process that runs apps: a task, and what was found or went wrong."""
+"""The messages between a worker and the process that runs apps: a task, and its analysis or fault."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from slidehook.systems import OriginTicket
 
 @dataclass(frozen=True)
 class Task:
-    """What a child is to analyse; a `path` is None where the app needs no such thing, or there is none.
+    """One app and one slide to analyse; a path is None if the app does not need that file, or there is none.
 
-    `thumbnail` is made by the child where it is missing: by the slide's origin, else of the file `overview_from`.
+    If the file `thumbnail` does not exist, the child creates it: from the slide's origin, else from `overview_from`.
     `drawn` is what the user drew; `origin` and `secret` give access to the slide's origin, None when there is none.
-    `dependency` is what the app in the app's `depends_on` has found, and `rests_on` that app's fingerprint.
+    `dependency` is the result of the app named in `depends_on`, and `rests_on` that app's fingerprint.
     """
 
     app_id: str
@@ -37,10 +37,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What an app found, and the slide's extent in level-0 pixels that it counted in.
+    """An app's result, and the slide's extent in the level-0 pixels of its coordinates.
 
-    `mpp`: µm per such pixel, None when that is not certain. `rests_on`: the fingerprint of the app that found it.
-    `bounds`: what the file says was scanned.
+    `mpp`: µm per such pixel, None when that is not certain. `rests_on`: the app's fingerprint. `bounds`: the scanned
+    part of the slide, as the file states it.
     """
 
     result: Result
@@ -52,7 +52,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Fault:
-    """What went wrong instead: the error's class, its sentence, and the traceback of an app's own fault."""
+    """A failed analysis: the error's class, its sentence, and the traceback of an app's own fault."""
 
     error: type[SlidehookError]
     sentence: str

@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -182,30 +183,44 @@ def test_only_a_drop_abandons_a_call_that_does_not_leave(
         leaving.check()
 
 
-def test_an_abandoned_call_learns_it_at_its_next_step_and_so_do_the_calls_that_it_started(
-    leaving: Interruption,
-) -> None:
+def test_an_abandoned_call_learns_it_at_its_next_step(leaving: Interruption) -> None:
     answered = threading.Event()
-    inner: list[Call[None]] = []
-    outer: list[BaseException] = []
-
-    def wait_then_check() -> None:
-        answered.wait(120)
-        check_abandoned()
+    ended: list[BaseException] = []
 
     def work() -> None:
-        inner.append(leaving.start(wait_then_check))
+        answered.wait(120)
         try:
-            wait_then_check()
+            check_abandoned()
         except Abandoned as error:
-            outer.append(error)
+            ended.append(error)
 
     with pytest.raises(TooSlow):
         leaving.run(work, within_s=0.2)
     answered.set()
-    assert inner[0].wait(120)
-    assert isinstance(inner[0].error, Abandoned)
-    wait_for(lambda: bool(outer), "the abandoned call ends")
+    wait_for(lambda: bool(ended), "the abandoned call ends")
+
+
+def test_who_waits_for_a_call_goes_on_with_its_other_duties_and_may_abandon_it(leaving: Interruption) -> None:
+    class Enough(Exception):
+        pass
+
+    ticks: list[None] = []
+    calls: list[Call[None]] = []
+    start = leaving.start
+
+    def tick() -> None:
+        ticks.append(None)
+        if len(ticks) == 3:
+            raise Enough
+
+    def started(work: Callable[[], None]) -> Call[None]:
+        calls.append(start(work))
+        return calls[0]
+
+    leaving.start = started  # type: ignore[method-assign, assignment]
+    with pytest.raises(Enough):
+        leaving.run(wait_for_a_lock, tick=tick)
+    assert calls[0].abandoned
 
 
 def test_a_call_that_is_being_noted_is_abandoned_only_afterwards(leaving: Interruption) -> None:

@@ -47,5 +47,5 @@ def test_no_other_attribute_is_given(line: tuple[Line, Line], of: Any, name: str
 def test_nothing_but_classes_of_ours_is_made(line: tuple[Line, Line]) -> None:
     ours, theirs = line
     theirs.send(subprocess.TimeoutExpired("x", 1))
-    with pytest.raises(Garbled, match="no class of ours"):
+    with pytest.raises(Garbled, match="is not one of slidehook's classes"):
         ours.recv()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slidehook.apps.wholeslide import WholeSlideDemo
 from slidehook.errors import AccessExpired, Gone, Refused, SlidehookError, SystemUnavailable
 from slidehook.folder.destination import FolderDestination, LocalWork
 from slidehook.jobs.job import Job, JobRecord, JobState, new_job_id
@@ -140,3 +141,17 @@ def test_a_job_of_a_system_that_is_not_installed_fails_with_one_sentence(house: 
     state, record = house.record(job)
     assert state is JobState.FAILED
     assert record.events[-1].model_dump()["reason"] == "there is no system 'elsewhere' on this host"
+
+
+def test_an_author_may_run_an_app_on_the_system_in_memory_without_a_worker(sample_slides: Path) -> None:
+    system = MemorySystem()
+    system.add(SLIDE, sample_slides / f"{SLIDE}.tiff", label=b"a picture")
+    app = WholeSlideDemo()
+    app.settings = Settings(_env_file=None, demo_seconds=0)
+    result = system.run(app, SLIDE)
+    assert isinstance(result.shows[0], Progress)
+    assert isinstance(result.now, Done)
+    assert result.now.result.text == "ANSWER: 42"
+    system.remove(SLIDE)
+    with pytest.raises(Gone):
+        system.run(app, SLIDE)

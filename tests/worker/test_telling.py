@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slidehook.running.child_channel import TELL_EVERY_S, ChildReporter, ChildSecrets, ProgressMessage, TokenRefused
+from slidehook.running.child_channel import SEND_EVERY_S, ChildReporter, ChildSecrets, ProgressMessage, TokenRefused
 from slidehook.running.message_pipe import Line, new_line
 
 ENOUGH_S = 120.0
@@ -79,7 +79,7 @@ def test_an_app_never_waits_for_a_worker_that_does_not_listen(worker: Line, tell
     ended = threading.Event()
 
     def chatter() -> None:
-        until = time.monotonic() + 3 * TELL_EVERY_S
+        until = time.monotonic() + 3 * SEND_EVERY_S
         while time.monotonic() < until:
             teller.progress(1, "x" * 400)
         teller._sent_at = float("-inf")  # as if each step had come long after the one before
@@ -104,7 +104,7 @@ def test_after_the_end_nothing_is_said(worker: Line, teller: ChildReporter) -> N
     end(teller)
     teller.progress(1, "late")
     assert heard(worker) == []
-    assert not worker.poll(2 * TELL_EVERY_S)
+    assert not worker.poll(2 * SEND_EVERY_S)
 
 
 def test_a_thread_that_an_app_left_behind_neither_asks_for_tokens_nor_takes_the_next_task(
