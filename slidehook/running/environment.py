@@ -1,4 +1,4 @@
-"""Keeps the site's secrets out of apps' settings and out of the environment of their processes.
+"""Keeps the site's secrets out of the environment of processes for apps.
 
 This is not a security boundary: an app runs as slidehook's own user, and can read that user's files. It keeps secrets
 out of output, crash reports and child processes of an app or of its libraries.
