@@ -1,4 +1,4 @@
-"""A folder that shows one job's result: what DPAT would get, all of it for QuPath, and a picture of it."""
+"""One job's result in a folder: the record that DPAT would get, GeoJSON for QuPath, and a picture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RECORD, PICTURE, GEOJSON = "result.json", "overlay.png", "result.geojson"
 Report = Callable[[float, str], None]
 """Shows how far a job is: 0…100, and a few words."""
 Warn = Callable[[str], None]
-"""Shows one sentence on what is missing beside a complete result."""
+"""Shows one sentence about what is missing although the result is complete."""
 
 
 def _ignore(*_: object) -> None:
@@ -83,12 +83,12 @@ class FolderDestination:
         self._is_mine = True
         self._result: Result | None = None
         self.record: ResultRecord | None = None
-        """What DPAT would have got, once the job is done."""
+        """The record that DPAT would have got, once the job is done."""
         self.files: list[Path] = []
         """The files that were written."""
 
     def check(self) -> None:
-        """Raise CannotStore where the folder can't be made or written. It leaves nothing: the job may yet fail."""
+        """Raise CannotStore if the folder can't be made or written. Nothing is left: the job may still fail."""
         made = [each for each in (self.folder, *self.folder.parents) if not each.exists()]
         try:
             private_folder(self.folder)
@@ -134,7 +134,7 @@ class FolderDestination:
                     self._report(100, "cancelled")
 
     def follow_up(self, done: Done) -> None:
-        """Draw the result on the slide. Whatever keeps it from being drawn costs the picture alone."""
+        """Draw the result on the slide. If that fails, only the picture is missing."""
         self._access.check()
         if self._slide is None or self._result is None:
             return
@@ -169,7 +169,7 @@ class FolderDestination:
         record = json.dumps(self.record.to_wire(), indent=2, ensure_ascii=False).encode() + b"\n"
         try:
             private_folder(self.folder)
-            (self.folder / PICTURE).unlink(missing_ok=True)  # that of an earlier job shows another result
+            (self.folder / PICTURE).unlink(missing_ok=True)  # an earlier job's picture shows another result
             replace_private(self.folder / RECORD, record)
             replace_private(self.folder / GEOJSON, geojson)
             self.files = [self.folder / RECORD, self.folder / GEOJSON]

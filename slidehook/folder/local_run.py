@@ -34,7 +34,7 @@ Progress = Callable[[App, float, str], None]
 
 
 def drawn_by(app: App, outlines: Sequence[Outline], tag: str | None, frame: Frame) -> Input:
-    """Give what DPAT would send had a user drawn `outlines` (level-0 pixels) for `app`.
+    """Return the input that DPAT would send if a user had drawn `outlines` (level-0 pixels) for `app`.
 
     Without `tag`, the outline's own class is the tag, else the app's only one. Raises BadRequest with one sentence on
     what the app can't take.

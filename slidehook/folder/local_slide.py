@@ -1,4 +1,4 @@
-"""A slide that lies on this machine, for apps that are tried without any DPAT."""
+"""A slide on this machine, for trying an app without DPAT."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from slidehook.result import Result
 from slidehook.slide import Slide, find_slide_file, open_slide
 
 CALLER = "the caller"
-"""Who says what the slide's file does not say of its pixel size: there is no DPAT."""
+"""The source of a pixel size that the slide's file does not state: there is no DPAT."""
 TILE_PX = 256
-"""The side of DPAT's tiles, as the image record of a local slide tells it."""
+"""The side of DPAT's tiles, as stated in the image record of a local slide."""
 
 
 def local_file(path: Path) -> Path:
-    """Give the file that OpenSlide opens: `path`, or one in it when it is a folder; raises SlideUnreadable."""
+    """Return the file that OpenSlide opens: `path`, or a file in it if it is a folder; raises SlideUnreadable."""
     if path.is_dir():
         return find_slide_file(path)
     if not path.exists():
@@ -44,22 +44,22 @@ def is_slide(path: Path) -> bool:
 
 
 def local_id(path: Path) -> str:
-    """Give what stands for a slide's id: its file's name without the ending, or its folder's."""
+    """Return the id of a local slide: its file's name without the ending, or its folder's name."""
     whole = path.absolute()
     return (whole.name if path.is_dir() else whole.stem) or "slide"
 
 
 def local_info(path: Path, *, mpp: float | None = None) -> ImageInfo:
-    """Make the image record of a slide on this machine, with `mpp` for its µm per pixel, else what the file says.
+    """Make the image record of a slide on this machine; `mpp` in µm per pixel, or else what the file states.
 
-    What no scanner makes, the record does not say. Raises SlideUnreadable.
+    The record lacks everything that only a scanner or a hospital's systems state. Raises SlideUnreadable.
     """
     with open_slide(local_file(path)) as opened:
         return _info(path, opened, mpp)
 
 
 def local_bounds(path: Path) -> Bounds | None:
-    """Give the part that a slide's file says was scanned; None when it says none. Raises SlideUnreadable."""
+    """Return the part of a slide that its file states as scanned, or None. Raises SlideUnreadable."""
     with open_slide(local_file(path)) as opened:
         return stated_bounds(opened)
 
@@ -75,10 +75,10 @@ def local_slide(
     with_label: bool = False,
     dependency: Result | None = None,
 ) -> Iterator[Slide]:
-    """Give the slide at `path` (a file, or the folder of a DICOM series) as an app with these `needs` would see it.
+    """Return the slide at `path` (a file, or the folder of a DICOM series) as an app with these `needs` gets it.
 
-    An app without `files` among them gets no path, as in a worker; its tiles come from the file. `drawn` and
-    `tag` stand for what a user draws. `with_label`: give the label too, as where the site has set `STORE_PHI`.
+    As in a worker, an app without `files` among them gets no path; its tiles come from the file. `drawn` and
+    `tag` replace what a user draws. `with_label`: include the label, as with the setting `STORE_PHI`.
     Raises SlideUnreadable.
     """
     path = Path(path)
@@ -130,7 +130,7 @@ def _label(opened: OpenSlide, folder: Path) -> Path | None:
 
 
 def label_of(opened: OpenSlide) -> Image.Image | None:
-    """Read the label in a slide's file, RGB; None where there is none. Raises SlideUnreadable."""
+    """Read the label in a slide's file, RGB; None if it has none. Raises SlideUnreadable."""
     try:
         picture = opened.associated_images.get("label")
     except OpenSlideError as error:

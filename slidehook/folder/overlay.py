@@ -1,4 +1,4 @@
-"""Draws a tried app's result on its slide in a process of its own: what ends that one costs the picture alone."""
+"""Draws a result on its slide in a separate process: if that process dies, only the picture is lost."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class NoPicture(SlidehookError):
 
 
 def overlay_png(file: Path, result: Result, frame: Frame, drawn: Sequence[Sequence[PixelPoint]]) -> tuple[bytes, str]:
-    """Draw a result, and what the user `drawn`, over the slide in `file`: a PNG, and what is amiss with it, if any.
+    """Draw a result, and the regions `drawn` by the user, over the slide in `file`.
 
-    Raises NoPicture with the reason in one sentence.
+    Returns a PNG, and a sentence on what is wrong with it or "". Raises NoPicture with the reason in one sentence.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -58,9 +58,9 @@ def overlay_png(file: Path, result: Result, frame: Frame, drawn: Sequence[Sequen
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep a process that is started meanwhile from importing the script that this one was started with.
+    """Keep a process that is started meanwhile from importing this process's main script.
 
-    A script that calls `slidehook.cli.main.main` without asking for its `__name__` would run the app once more.
+    A script that calls `slidehook.cli.main.main` without a check of `__name__` would run the app again.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -78,7 +78,7 @@ def _ending(code: int | None) -> str:
 
 
 def _draw(pipe: Connection, file: Path, result: Result, frame: Frame, drawn: Sequence[Sequence[PixelPoint]]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the program that waits for the picture tells
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that waits for the picture reports Ctrl-C
     try:
         pipe.send(_overlay(file, result, frame, drawn))
     except MemoryError:
@@ -89,10 +89,10 @@ def _draw(pipe: Connection, file: Path, result: Result, frame: Frame, drawn: Seq
 
 
 def _overlay(file: Path, result: Result, frame: Frame, drawn: Sequence[Sequence[PixelPoint]]) -> tuple[bytes, str]:
-    """Draw on white where the file is damaged in a part that the app did not need."""
+    """Draw on white if the file is damaged in a part that the app did not need."""
     amiss = ""
     with open_slide(file) as opened:
-        size = opened.dimensions  # asked for now: after a damaged part OpenSlide does not tell it any more
+        size = opened.dimensions  # read first: OpenSlide returns no size after an error
         try:
             overview = picture_of(opened, file, OVERVIEW_PX)
         except SlideUnreadable as error:

@@ -1,4 +1,4 @@
-"""Finds the app that an author means: by its id, as `module:Class`, or as `file.py:Class` before it is packaged."""
+"""Finds an app by an author's reference: its id, as `module:Class`, or as `file.py:Class` before it is packaged."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from slidehook.settings import Settings
 
 
 class AppNotFound(SlidehookError):
-    """There is no such app."""
+    """No app matches the reference."""
 
 
 class AppFault(AppError):
-    """An author's code raised something; the error is this one's cause."""
+    """An author's code raised an error, which is the cause of this one."""
 
 
 def find_app(reference: str, registry: Registry, settings: Settings) -> App:
-    """Give the app that `reference` names, but for what it may lack (see `App.missing`) and its `setup`.
+    """Return the app that `reference` names; `App.missing` is not checked and `setup` not called.
 
-    Raises AppNotFound, AppFault with what the author's module raised, and ParamsInvalid.
+    Raises AppNotFound, AppFault if the author's module raises an error, and ParamsInvalid.
     """
     module_name, colon, class_name = reference.rpartition(":")
     if not colon:
@@ -51,7 +51,7 @@ def find_app(reference: str, registry: Registry, settings: Settings) -> App:
 
 
 def check_complete(app: App) -> None:
-    """Raise AppNotFound when the app lacks what a site has to add, with what that is, and AppFault as `find_app`."""
+    """Raise AppNotFound, with the reason, if the app lacks something that the site must add. Raises AppFault, too."""
     try:
         lacks = app.missing()
     except SlidehookError:
@@ -80,7 +80,7 @@ def _module(name: str) -> tuple[ModuleType, Code]:
 
 
 def _entry_point(module: str) -> EntryPoint | None:
-    """Give an entry point of an app in the same top-level module, which tells the distribution."""
+    """Return an entry point of an app in the same top-level module; it names the distribution."""
     top = module.partition(".")[0]
     return next((each for each in entry_points(group=GROUP) if each.module.partition(".")[0] == top), None)
 
@@ -107,7 +107,7 @@ def _import_from(folder: Path) -> None:
 
 
 def _instead(module: ModuleType) -> str:
-    """Name the apps that a module has of its own."""
+    """Return the names of the apps that a module defines."""
     names = [
         name
         for name, each in vars(module).items()

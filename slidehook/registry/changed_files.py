@@ -1,4 +1,4 @@
-"""Tells whether what the loaded apps are made of has changed on disk since: code, files, parameters, packages."""
+"""Detects changes of the loaded apps on disk: of their code, files, parameters and packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUP = "slidehook.apps"
 
 
 class Installed:
-    """The apps' entry points as they are installed, with their distributions' versions."""
+    """The installed entry points of apps, with their distributions' versions."""
 
     def __init__(self) -> None:
         importlib.invalidate_caches()
@@ -28,7 +28,7 @@ class Installed:
         self._said = _said(self.points)
 
     def changed(self) -> bool:
-        """Say whether a package of apps was installed, removed or replaced by another version."""
+        """Whether a package of apps was installed, removed or replaced by another version."""
         now = self._folders()
         if now == self._seen:
             return False
@@ -36,7 +36,7 @@ class Installed:
         importlib.invalidate_caches()
         found = _said(entry_points(group=GROUP))
         if found != self._said:
-            self._seen = {}  # asked again, it says so again
+            self._seen = {}  # so that the next call reports the change again
             return True
         return False
 
@@ -53,7 +53,7 @@ def _distribution(point: EntryPoint) -> tuple[str, ...]:
 
 
 class Watch:
-    """What the apps of one registry were loaded from. `changed` costs a stat for each file when nothing has."""
+    """The files from which a registry's apps were loaded. `changed` usually costs one stat for each file."""
 
     def __init__(self, settings: Settings, installed: Installed | None) -> None:
         self._data_dir = settings.data_dir
@@ -77,7 +77,7 @@ class Watch:
         return {name for code in self._codes.values() for name in code.sources}
 
     def changed(self) -> str | None:
-        """Say in a few words what has changed since the apps were loaded; None: nothing."""
+        """Return in a few words what has changed since the apps were loaded; None if nothing has."""
         seen = {path: signature(path) for path in self._paths()}
         if seen == self._seen:
             return None
@@ -88,7 +88,7 @@ class Watch:
         return what
 
     def _paths(self) -> set[str]:
-        """Name all that is looked at before each job and request."""
+        """Return everything that is checked before each job and request."""
         named = {str(path) for app, before in self._apps.values() for path in self._named(app, before)}
         return self._fixed | named | (set() if self._installed is None else set(sys.path))
 

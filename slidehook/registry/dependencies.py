@@ -1,4 +1,4 @@
-"""Apps that rest on another app's result: whether that can be run, and in which order."""
+"""Apps that need another app's result: whether they can run, and in which order."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from slidehook.errors import SlidehookError
 
 
 class DependencyMissing(SlidehookError):
-    """An app rests on another one that can't be run before it."""
+    """An app needs the result of another one that cannot run."""
 
 
 def apps_before(app: App, apps: Mapping[str, App], broken: Collection[str] = ()) -> list[App]:
-    """Give the apps whose results `app` rests on, in the order in which they have to be run, without itself.
+    """Return the apps whose results `app` needs, directly or not, in the order in which they must run.
 
-    `apps`: those that can be run, by id; `app` need not be one of them. `broken`: the ids of those that are installed
-    but do not load. Raises DependencyMissing with what hinders it.
+    `apps`: the apps that can run, by id; `app` need not be one of them. `broken`: the ids of apps that are installed
+    but do not load. Raises DependencyMissing with the reason.
     """
     found: list[App] = []
     names = [app.id]
@@ -34,7 +34,7 @@ def apps_before(app: App, apps: Mapping[str, App], broken: Collection[str] = ())
 
 
 def _hindrance(wanted: str, names: list[str], apps: Mapping[str, App], broken: Collection[str]) -> str | None:
-    """Say why an app can't be run before another one; `names` are those that led to it, itself the last."""
+    """Return why an app cannot run before another one; `names` is the chain that led to it, itself the last."""
     if wanted in names[:-1]:
         return "does not load"
     if wanted not in apps:

@@ -1,4 +1,4 @@
-"""Names what an app's numbers rest on: its code, its files and its parameters, in twelve characters."""
+"""An app's fingerprint: 12 characters that identify its code, its files and its parameters."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LENGTH = 12
 
 
 def fingerprint(app: App) -> str:
-    """Name the app's code as it was loaded, its files as they are now, its parameters, and slidehook's version.
+    """Return an app's fingerprint.
 
-    It is the same on every host. A file that has not changed is read once in each process. Raises AppError when the
-    app can't name its files.
+    It covers the code as loaded, the files as they are now, the parameters, and slidehook's version. It is
+    the same on every host. Each process reads an unchanged file once. Raises AppError if `App.files` fails.
     """
     try:
         named = [Path(each) for each in app.files()]
@@ -33,7 +33,7 @@ def fingerprint(app: App) -> str:
 
 
 def fingerprint_of(apps: Sequence[App]) -> str:
-    """Name what the last of `apps` rests on, given that it rests on those before."""
+    """Return the fingerprint of the last of `apps`, which needs the results of all before it."""
     told = ""
     for app in apps:
         told = resting_on(fingerprint(app), told)
@@ -41,12 +41,12 @@ def fingerprint_of(apps: Sequence[App]) -> str:
 
 
 def resting_on(own: str, before: str) -> str:
-    """Join an app's fingerprint and that of the result that it rests on; `before` is empty where it rests on none."""
+    """Join an app's fingerprint and that of the result that it needs; `before` is empty if it needs none."""
     return f"{own} on {before}" if before else own
 
 
 def content_of(path: Path) -> str:
-    """Give the digest of a file's content, or of all in a folder; of what can't be read, a word that says so."""
+    """Return the digest of a file, or of all files in a folder; a fixed word if it can't be read."""
     try:
         if path.is_dir():
             inside = sorted(each for each in path.rglob("*") if each.is_file())

@@ -1,4 +1,4 @@
-"""What a site tunes of an app: `<DATA_DIR>/apps/<id>.toml`, checked by the app's own pydantic model."""
+"""A site's parameters of an app: `<DATA_DIR>/apps/<id>.toml`, checked by the app's own pydantic model."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from slidehook.models.first_fault import first_fault
 
 
 class ParamsInvalid(SlidehookError):
-    """A parameter of an app is unknown to it, or has a value that it can't have."""
+    """The app has no such parameter, or the value is invalid."""
 
 
 def params_path(data_dir: Path, app_id: str) -> Path:
-    """Give the file that a site writes an app's parameters in."""
+    """Return the file in which a site writes an app's parameters."""
     return data_dir / "apps" / f"{app_id}.toml"
 
 
 def site_params(defaults: BaseModel, path: Path) -> BaseModel:
-    """Give `defaults` with what `path` says in their place; as they are when there is no such file.
+    """Return `defaults` with the values in `path` applied; unchanged if the file does not exist.
 
     Raises ParamsInvalid with one sentence that names the file, the key and the reason.
     """
@@ -39,9 +39,9 @@ def site_params(defaults: BaseModel, path: Path) -> BaseModel:
 
 
 def changed_params(params: BaseModel, changes: Mapping[str, Any], *, source: str) -> BaseModel:
-    """Give `params` with `changes`, tables within tables merged; `source` says in an error whose they are.
+    """Return `params` with `changes` applied, nested tables merged; `source` names their origin in errors.
 
-    Raises ParamsInvalid on what the model does not have or take, whether or not it forbids what it does not know.
+    Raises ParamsInvalid on unknown or invalid values, even if the model allows unknown ones.
     """
     if not changes:
         return params
@@ -59,9 +59,9 @@ def changed_params(params: BaseModel, changes: Mapping[str, Any], *, source: str
 
 
 def read_assignments(lines: Iterable[str]) -> dict[str, Any]:
-    """Read `name=value` pairs, `table.name=value` among them; a value that is no TOML is taken as a text.
+    """Read pairs `name=value` or `table.name=value`; a value that is not TOML is a text.
 
-    Raises ParamsInvalid on what is no pair.
+    Raises ParamsInvalid if one is not a pair.
     """
     found: dict[str, Any] = {}
     for line in lines:

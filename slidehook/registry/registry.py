@@ -37,9 +37,9 @@ SITE_PATHS = frozenset({"/", "/healthz", "/openapi.json"})
 
 @dataclass(frozen=True)
 class BrokenApp:
-    """An app that is installed but can't be offered: its entry point, why in one line, and the traceback.
+    """An app that is installed but can't be offered: its entry point, the reason in one line, and the traceback.
 
-    `app_id` is empty when it did not come as far as having one.
+    `app_id` is empty if the app failed before its id was known.
     """
 
     entry_point: str
@@ -57,9 +57,9 @@ class UnreadyApp:
 
 
 class Registry(Mapping[str, App]):
-    """The apps by id, those that did not load, and those that lack something; none of them takes another down.
+    """The apps by id, the apps that did not load, and the apps that lack something. A faulty app affects no other.
 
-    `watch`: what they were loaded from; `origins`: the entry point of each app, by its id.
+    `watch`: the files from which they were loaded; `origins`: the entry point of each app, by its id.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Registry(Mapping[str, App]):
         return len(self._apps)
 
     def changed(self) -> str | None:
-        """Say in a few words what has changed on disk of what the apps were loaded from; None: nothing."""
+        """Return in a few words what has changed on disk since the apps were loaded; None if nothing has."""
         return None if self.watch is None else self.watch.changed()
 
     def before(self, app: App) -> list[App]:
-        """Give the apps whose results `app` rests on, in the order in which they have to be run, without itself.
+        """Return the apps whose results `app` needs, directly or not, in the order in which they must run.
 
-        `app` need not be one of these. Raises DependencyMissing.
+        `app` need not be registered. Raises DependencyMissing.
         """
         absent = {each.app_id for each in self.broken} | {each.app.id for each in self.unready}
         return apps_before(app, self._apps, absent)
@@ -121,7 +121,7 @@ def load_apps(settings: Settings, points: Iterable[EntryPoint] | None = None) ->
                 set_up(app, settings)
                 lacks = app.missing()
                 if not lacks:
-                    fingerprint(app)  # what can't be told is told now, and large files are read before any job
+                    fingerprint(app)  # faults appear now, and large files are read before any job
             finally:
                 watch.app(point.value, app)
         except (Exception, SystemExit) as error:
@@ -138,7 +138,7 @@ def load_apps(settings: Settings, points: Iterable[EntryPoint] | None = None) ->
 
 
 def set_up(app: App, settings: Settings) -> None:
-    """Give an app its site's settings, and the parameters that the site has tuned; raises ParamsInvalid."""
+    """Set an app's settings and its site's parameters; raises ParamsInvalid."""
     app.settings = settings_for_apps(settings)
     app.params = site_params(app.params, params_path(settings.data_dir, app.id))
     try:
@@ -153,7 +153,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _without_dependency(apps: dict[str, App], origins: dict[str, str], broken: set[str]) -> list[BrokenApp]:
-    """Take out the apps that rest on one that can't be run."""
+    """Remove the apps that need the result of an app that can't run."""
     found = []
     for app in apps.values():
         try:
@@ -166,7 +166,7 @@ def _without_dependency(apps: dict[str, App], origins: dict[str, str], broken: s
 
 
 def load_code(module: str, point: EntryPoint | None = None) -> Code:
-    """Read the code of an app before it is imported, and have it compiled from what was read."""
+    """Read the code of an app before it is imported, and have Python compile the same content."""
     dist = None if point is None else point.dist
     files = (dist.files if dist is not None else None) or ()
     own = {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
@@ -176,9 +176,9 @@ def load_code(module: str, point: EntryPoint | None = None) -> Code:
 
 
 def note_code(app: App, code: Code, point: EntryPoint | None) -> None:
-    """Note on an app what it was loaded from, and its distribution's version where it says none itself.
+    """Record on an app the files from which it was loaded, and its distribution's version if it states none.
 
-    Raises AppChanged when the code is not what it was before the app was imported.
+    Raises AppChanged if the code has changed since before the import.
     """
     if changed := code.changed():
         raise AppChanged(f"{changed[0]} changed while it was loaded")
@@ -199,7 +199,7 @@ def _load(point: EntryPoint, watch: Watch) -> App:
 
 
 def taken_by(app: App, others: Iterable[App]) -> str | None:
-    """Say what of an app another one has already, its id or its route; None: nothing."""
+    """Return the app's id or route if another app already has it; None otherwise."""
     paths = {app.route + path for path in APP_PATHS}
     if paths & SITE_PATHS:
         return f"the route {app.route}"

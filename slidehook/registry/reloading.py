@@ -1,4 +1,4 @@
-"""Loads the apps anew in a process that goes on, such as one of the webserver's."""
+"""Reloads the apps in a running process, such as one of the webserver's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files an app's code is made of: its module, and its own modules that this imports, directly or not."""
+"""The files of an app's code: its module, and the app's own modules that it imports, directly or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Signature = tuple[int, int, int]
 
 
 def signature(path: str | Path) -> Signature | None:
-    """Give what changes with every write to a file: time in ns, size in bytes, inode; None when it can't be read."""
+    """Return a file's time in ns, size in bytes and inode: every write changes one of them. None on errors."""
     try:
         stat = os.stat(path)  # noqa: PTH116 - at each job and request, and three times as fast
     except OSError:
@@ -44,8 +44,8 @@ class Source:
 class Code:
     """The code of the app in `module`, as it was on disk when this was made.
 
-    Modules count that belong to the app's distribution, whose top-level names are `own`, or that are not installed,
-    such as a file beside the app's. They are found in the sources: nothing is imported.
+    It consists of modules that belong to the app's distribution, whose top-level names are `own`, or that are not
+    installed, such as a file beside the app's. They are found by parsing the sources: nothing is imported.
     """
 
     def __init__(self, module: str, own: Collection[str] = ()) -> None:
@@ -63,11 +63,11 @@ class Code:
 
     @property
     def paths(self) -> set[str]:
-        """The files and folders in which a change shows."""
+        """The files and folders that change when the code changes."""
         return {str(each) for each in self._seen}
 
     def changed(self) -> list[Path]:
-        """Give the files that say something else now, that are new, or that are gone; usually costs a stat each."""
+        """Return the files that are changed, new or gone; usually costs one stat for each."""
         if all(signature(path) == seen for path, seen in self._seen.items()):
             return []
         now = Code(self.module, self._own)
@@ -120,7 +120,7 @@ def _with_parents(name: str) -> list[str]:
 
 
 def _imported(content: bytes, package: str) -> list[str]:
-    """Name all that a module's source may import, wherever in it; of a source that is no Python, nothing."""
+    """Return all modules that a source may import, anywhere in it; nothing if the source is not valid Python."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -145,7 +145,7 @@ def _base(node: ast.ImportFrom, package: str) -> str:
 
 
 def _is_loose(spec: ModuleSpec | None) -> bool:
-    """Say whether a top-level module is not installed, but only lies where Python finds it."""
+    """Whether a top-level module is not installed, but only found on Python's path."""
     if spec is None:
         return False
     places = [spec.origin] if spec.has_location and spec.origin else list(spec.submodule_search_locations or ())
@@ -153,7 +153,7 @@ def _is_loose(spec: ModuleSpec | None) -> bool:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Find a module without importing anything, its parents included."""
+    """Find a module without importing it or its parents."""
     where: Sequence[str] | None = None
     found: ModuleSpec | None = None
     for each in _with_parents(name):
@@ -174,17 +174,16 @@ def _first_spec(name: str, where: Sequence[str] | None) -> ModuleSpec | None:
 
 
 class FromSource:
-    """Has apps' own modules compiled from what their files say; for `sys.meta_path`.
+    """Compiles apps' own modules from their current sources; for `sys.meta_path`.
 
-    Python takes a compiled file for as new as its source when both tell the same second and size, so that an edit
-    may have no effect.
+    Python uses a compiled file if its recorded second and size match the source's, so an edit may have no effect.
     """
 
     def __init__(self) -> None:
         self.names: set[str] = set()
 
     def find_spec(self, name: str, path: Sequence[str] | None, _: ModuleType | None = None) -> ModuleSpec | None:
-        """Find one of `names` where Python would; None for any other module, which others then find."""
+        """Find one of `names` where Python would; None for any other module, which the next finder then finds."""
         spec = _first_spec(name, path) if name in self.names else None
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
             spec.loader = SourceLoader(spec.loader.name, spec.loader.path)
@@ -192,7 +191,7 @@ class FromSource:
 
 
 class SourceLoader(SourceFileLoader):
-    """Compiles what a module's file says now; reads and writes no compiled file."""
+    """Compiles a module's current source; reads and writes no compiled file."""
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile the source; raises SyntaxError and OSError."""
@@ -202,7 +201,7 @@ class SourceLoader(SourceFileLoader):
 
 
 def compile_from_source(names: Collection[str]) -> None:
-    """Have these modules compiled from their sources from now on, whenever they are imported in this process."""
+    """From now on, compile these modules from their sources whenever this process imports them."""
     finder = next((each for each in sys.meta_path if isinstance(each, FromSource)), None)
     if finder is None:
         finder = FromSource()

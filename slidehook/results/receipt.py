@@ -27,16 +27,16 @@ class Receipt:
         self._skipped: Counter[str] = Counter()
 
     def read(self, tiles: int) -> None:
-        """Count tiles that are read."""
+        """Count tiles as read."""
         self._read += tiles
 
     @property
     def tiles_read(self) -> int:
-        """How many tiles were read, or are going to be: those that `Slide.tiles` has laid out."""
+        """The number of tiles that `Slide.tiles` has laid out, whether they are already read or not."""
         return self._read
 
     def skip(self, why: str, tiles: int = 1) -> None:
-        """Count tiles that are not analysed, with the reason in two or three words."""
+        """Count tiles as not analysed; `why` is the reason in two or three words."""
         if tiles:
             self._skipped[why] += tiles
 
@@ -52,12 +52,13 @@ class Receipt:
         geojson_frame: str = "",
         how_read: str = "",
     ) -> dict[str, Row]:
-        """Give the rows for a result's table.
+        """Return the rows for a result's table.
 
-        `pixel_size`: None when it is not certain, for the reason `unknown`. `area_px`: level-0 pixels of what the
-        user asked to be analysed, which counts as analysed unless the app said otherwise. `fingerprint`: see
-        `slidehook.registry.fingerprint`. `seconds`: how long it took. `geojson_frame`: which frame GeoJSON is in,
-        where a slide has more than one. `how_read`: whether pixels were read from the file directly or by OpenSlide.
+        `pixel_size`: None if it is not certain, for the reason `unknown`. `area_px`: the requested area in level-0
+        pixels; it counts as analysed unless the app stated another area. `fingerprint`: see
+        `slidehook.registry.fingerprint`. `seconds`: the analysis time. `geojson_frame`: the frame of the GeoJSON's
+        coordinates, if the slide has more than one. `how_read`: whether pixels were read from the file directly or
+        by OpenSlide.
         """
         rows: dict[str, Row] = {}
         analysed = self.analysed_mm2
