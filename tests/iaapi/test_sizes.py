@@ -120,6 +120,7 @@ EVER_NEXT_CHUNK = b"1\r\na\r\n" * 50_000
         ("tile", CHUNKED, CHUNK, "Malformed: DPAT's answer is longer"),
         ("tile", HUGE, ZEROS, "Malformed: DPAT's answer is longer"),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,
 )
 def test_an_endless_answer_is_read_only_up_to_its_limit(call: str, head: str, piece: bytes, said: str) -> None:
     with endless(head, for_ever(piece)) as url:
