@@ -210,7 +210,7 @@ def ask(
         ("half-and-die", r"^the analysis process died \(killed by SIGSEGV\)$"),
         ("garbage", r"^the analysis process sent what is no message"),
         ("noise", r"^the analysis process sent what is no message"),
-        ("foreign", r"subprocess\.Popen is is not one of slidehook's classes"),
+        ("foreign", r"subprocess\.Popen is not one of slidehook's classes"),
         ("enormous", r"a message of 1000000000000 bytes"),
     ],
 )
