@@ -195,11 +195,11 @@ class Recorder(FilePixels):
         super().__init__(slide)
         self.boxes: list[Box] = []
 
-    def read(self, box: Box, columns: int, rows: int) -> Pixels:
+    def read(self, box: Box, columns: int, rows: int, *, exact: bool = False, into: Pixels | None = None) -> Pixels:
         """See `PixelSource`."""
         if columns == TILE_PX and box.width == TILE_PX * SHRINK:
             self.boxes.append(box)
-        return super().read(box, columns, rows)
+        return super().read(box, columns, rows, exact=exact, into=into)
 
 
 def analyse(app: App, path: Path) -> Spent:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slidehook.pixels.ordered_map import ordered_map
     from slidehook.pixels.size import PixelSize
     from slidehook.pixels.source import Pixels
-    from slidehook.pixels.tiles import Mask, Tile
+    from slidehook.pixels.tiles import Mask, Tile, TileBatch
     from slidehook.regions import Region
     from slidehook.result import MOST_TAGS, Button, Gallery, Patch, Progress, Quality, Result
     from slidehook.results.receipt import RECEIPT_ROWS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_TAGS", "RECEIPT_ROWS", "App", "AppError", "Button", "Frame", "Gallery", "ImageInfo", "Mask", "MultiArea",
     "Patch", "PixelPoint", "PixelSize", "Pixels", "Progress", "Quality", "Region", "Result", "Slide",
-    "TaggedPolygon", "Tile", "WholeSlide", "local_slide", "ordered_map",
+    "TaggedPolygon", "Tile", "TileBatch", "WholeSlide", "local_slide", "ordered_map",
 ]  # fmt: skip
 
 _NAMES = {
@@ -36,7 +36,7 @@ _NAMES = {
     "slidehook.pixels.ordered_map": ("ordered_map",),
     "slidehook.pixels.size": ("PixelSize",),
     "slidehook.pixels.source": ("Pixels",),
-    "slidehook.pixels.tiles": ("Mask", "Tile"),
+    "slidehook.pixels.tiles": ("Mask", "Tile", "TileBatch"),
     "slidehook.regions": ("Region",),
     "slidehook.result": ("MOST_TAGS", "Button", "Gallery", "Patch", "Progress", "Quality", "Result"),
     "slidehook.results.receipt": ("RECEIPT_ROWS",),

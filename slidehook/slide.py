@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import shapely
 from openslide import OpenSlide, OpenSlideError
@@ -19,7 +20,7 @@ from slidehook.pixels.file_pixels import FilePixels
 from slidehook.pixels.overview import thumbnail_of
 from slidehook.pixels.size import PixelSize, pixel_size
 from slidehook.pixels.source import Box, Pixels, PixelSource
-from slidehook.pixels.tiles import Mask, Tile, plan_tiles, read_tiles
+from slidehook.pixels.tiles import Mask, Tile, TileBatch, TileReading, plan_tiles
 from slidehook.regions import Region, regions_of
 from slidehook.result import Result
 from slidehook.results.receipt import Receipt
@@ -179,39 +180,77 @@ class Slide:
         """µm per level-0 pixel; raises PixelSizeUnknown, which ends the analysis with the reason on the slide."""
         return self.pixel_size.mpp
 
-    def read(self, x: float, y: float, width: float, height: float, *, mpp: float) -> Pixels:
+    def read(self, x: float, y: float, width: float, height: float, *, mpp: float, exact: bool = False) -> Pixels:
         """Read a rectangle (level-0 pixels) at `mpp` µm per pixel: uint8 RGB (rows, columns, 3).
 
-        White beyond the slide.
+        White beyond the slide. `exact`: see `tiles`.
         Raises PixelSizeUnknown, SlideUnreadable, and over the network DpatError; ValueError on an empty rectangle.
         """
         if not (width > 0 and height > 0 and mpp > 0):
             raise ValueError(f"there is nothing in {width} x {height} pixels at {mpp} µm per pixel")
         scale = mpp / self.mpp
-        return self.pixels.read(Box(x, y, width, height), max(1, round(width / scale)), max(1, round(height / scale)))
+        columns, rows = max(1, round(width / scale)), max(1, round(height / scale))
+        return self.pixels.read(Box(x, y, width, height), columns, rows, exact=exact)
+
+    @overload
+    def tiles(
+        self,
+        *,
+        mpp: float,
+        size: int,
+        batch: None = ...,
+        where: Mask | None = ...,
+        least: float = ...,
+        region: Region | Sequence[Region] | None = ...,
+        margin: int = ...,
+        readers: int | None = ...,
+        exact: bool = ...,
+        unread: str = ...,
+    ) -> Iterator[Tile]: ...
+
+    @overload
+    def tiles(
+        self,
+        *,
+        mpp: float,
+        size: int,
+        batch: int,
+        where: Mask | None = ...,
+        least: float = ...,
+        region: Region | Sequence[Region] | None = ...,
+        margin: int = ...,
+        readers: int | None = ...,
+        exact: bool = ...,
+        unread: str = ...,
+    ) -> Iterator[TileBatch]: ...
 
     def tiles(
         self,
         *,
         mpp: float,
         size: int,
+        batch: int | None = None,
         where: Mask | None = None,
         least: float = 0.0,
         region: Region | Sequence[Region] | None = None,
         margin: int = 0,
         readers: int | None = None,
+        exact: bool = False,
         unread: str = "not marked",
-    ) -> Iterator[Tile]:
+    ) -> Iterator[Tile] | Iterator[TileBatch]:
         """Read the slide tile by tile, row by row: `size` x `size` pixels at `mpp` µm per pixel.
 
+        `batch`: read so many at a time into one array, see `TileBatch`; the next batch is read meanwhile.
         `where`: only tiles that this mask marks, bool (rows, columns) spread over the whole slide, and of which it
         marks at least the part `least` (0…1); the others are not read, and the receipt counts them as `unread`.
         `region`: only tiles that touch it, or one of several. The grid begins at the upper left corner of their
         common bounds, rounded down to a whole pixel.
         `margin`: pixels that each tile shows of its neighbours on every side.
-        `readers`: threads that read ahead; default: one for each core. Raises as `read` does.
+        `readers`: threads that read ahead; default: one for each core.
+        `exact`: each pixel is the mean of the full resolution, whatever that costs. Otherwise it comes from the
+        slide's own levels, or from the decoder's shrinking where that is close to the mean. Raises as `read` does.
         """
-        if size < 1 or margin < 0 or not mpp > 0:
+        if size < 1 or margin < 0 or not mpp > 0 or (batch is not None and batch < 1):
             raise ValueError(f"there are no tiles of {size} pixels with a margin of {margin} at {mpp} µm per pixel")
         scale = mpp / self.mpp
         area, within = None, []
@@ -226,7 +265,8 @@ class Slide:
         plan = plan_tiles(self.frame, size * scale, area=area, within=within, where=where, least=least)
         self.receipt.read(len(plan.places))
         self.receipt.skip(unread, plan.left_out)
-        return read_tiles(self.pixels, plan, size=size, scale=scale, margin=margin, readers=readers)
+        reading = TileReading(self.pixels, plan, size, scale, margin=margin, exact=exact, readers=readers)
+        return reading.tiles() if batch is None else reading.batches(batch)
 
     def label(self) -> Image.Image | None:
         """Give the picture of the slide's label; None where there is none, or the site keeps none."""

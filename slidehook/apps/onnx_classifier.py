@@ -10,9 +10,8 @@ slidehook knows nothing. For research use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -33,7 +32,7 @@ from slidehook import (
     Progress,
     Result,
     Slide,
-    Tile,
+    TileBatch,
     WholeSlide,
     ordered_map,
 )
@@ -83,9 +82,9 @@ class Grid:
     frame: Frame
     side: float
 
-    def cell(self, tile: Tile) -> tuple[int, int]:
-        """Give a tile's column and row."""
-        return round(tile.x / self.side), round(tile.y / self.side)
+    def cell(self, x: float, y: float) -> tuple[int, int]:
+        """Give the column and row of the tile with this corner."""
+        return round(x / self.side), round(y / self.side)
 
     def middle(self, column: int, row: int) -> PixelPoint:
         """Give the middle of a tile."""
@@ -173,27 +172,28 @@ class OnnxClassifier(App):
         progress(0, "looking for tissue")
         frame = slide.frame
         tissue = tissue_mask(overview(slide, mpp=OVERVIEW_MPP), mpp=OVERVIEW_MPP)
-        tiles = slide.tiles(mpp=params.mpp, size=params.tile_px, where=tissue, least=params.least_tissue)
+        batches = slide.tiles(
+            mpp=params.mpp, size=params.tile_px, batch=params.batch, where=tissue, least=params.least_tissue
+        )
         grid = Grid(frame, params.tile_px * params.mpp / slide.mpp)
         planned = slide.receipt.tiles_read
 
         def classified(done: int) -> None:
             progress(5 + 90 * done / planned, f"{done} of {planned} tiles")
 
-        found = self._classify(tiles, grid, classified)
+        found = self._classify(batches, grid, classified)
         slide.receipt.analysed_mm2 = slide.pixel_size.mm2(grid.area_px(found.cells))
         return self._result(found, grid, slide)
 
-    def _classify(self, tiles: Iterable[Tile], grid: Grid, progress: Callable[[int], None]) -> Classified:
+    def _classify(self, batches: Iterable[TileBatch], grid: Grid, progress: Callable[[int], None]) -> Classified:
         """Run the model over all tiles, a batch at a time; `progress` gets how many are done."""
         cells: list[tuple[int, int]] = []
         found: list[Probabilities] = []
 
-        def classify(batch: list[Tile]) -> tuple[list[tuple[int, int]], Probabilities]:
-            return [grid.cell(tile) for tile in batch], self._model(np.stack([tile.pixels for tile in batch]))
+        def classify(batch: TileBatch) -> tuple[list[tuple[int, int]], Probabilities]:
+            return [grid.cell(*place) for place in batch.places.tolist()], self._model(batch.pixels)
 
         # The model computes while the next batch is read.
-        batches = _batches(tiles, self.params.batch)
         for places, probabilities in ordered_map(classify, batches, threads=1, max_pending=2, name="model"):
             cells += places
             found.append(probabilities)
@@ -242,10 +242,3 @@ class OnnxClassifier(App):
 
 def _area_row(of: ModelClass) -> str:
     return f"{of.name} (mm²)"
-
-
-def _batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
-    """Give the tiles in lists of `most`, the last of them shorter."""
-    left = iter(tiles)
-    while batch := list(islice(left, most)):
-        yield batch

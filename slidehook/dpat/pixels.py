@@ -69,15 +69,15 @@ class DpatPixels:
         """None: tiles do not contain the objective's power."""
         return None
 
-    def read(self, box: Box, columns: int, rows: int) -> Pixels:
+    def read(self, box: Box, columns: int, rows: int, *, exact: bool = False, into: Pixels | None = None) -> Pixels:
         """See `PixelSource`."""
         wanted = min(box.width / columns, box.height / rows) * LEVEL_TOLERANCE
-        down = max(0, min(self._top, math.floor(math.log2(wanted)))) if wanted >= 1 else 0
+        down = max(0, min(self._top, math.floor(math.log2(wanted)))) if wanted >= 1 and not exact else 0
         shrink = 2**down
         in_level = Box(box.x / shrink, box.y / shrink, box.width / shrink, box.height / shrink)
-        return read_resampled(partial(self._assemble, down), in_level, columns, rows)
+        return read_resampled(partial(self._assemble, down), in_level, columns, rows, into)
 
-    def _assemble(self, down: int, left: int, top: int, size: tuple[int, int]) -> Pixels:
+    def _assemble(self, down: int, left: int, top: int, size: tuple[int, int], into: Pixels | None = None) -> Pixels:
         """Return a rectangle of a level, in the level's own pixels."""
         width, height = size
         across, along = self._tile
@@ -87,7 +87,8 @@ class DpatPixels:
         lines = range(max(0, top) // along, math.ceil(max(0, bottom) / along))
         if len(span) * len(lines) > MAX_TILES:
             raise SlideUnreadable(f"{width} x {height} pixels are too many for one read in tiles")
-        part = np.full((height, width, 3), 255, np.uint8)
+        part = np.empty((height, width, 3), np.uint8) if into is None else into
+        part[...] = 255
         for row in lines:
             for column in span:
                 key = (self._top - down, column, row)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from slidehook.pixels.proof import is_proven
+from slidehook.pixels.level_similarity import Level
+from slidehook.pixels.proof import NOT_PROVEN, Proof, prove
 from slidehook.pixels.source import Pixels
 from slidehook.pixels.stored_level import StoredLevel, stored_levels
 from slidehook.pixels.tiff_file import NotTiff
@@ -19,7 +20,7 @@ from slidehook.pixels.tile_codecs import Undecodable, decode
 
 CACHE_BYTES = 96 * 1024 * 1024
 """The size of the cache of decoded tiles: a row of the largest slides, so that each tile is decoded once."""
-_Key = tuple[int, int, int]
+_Key = tuple[int, int, int, int]
 
 
 class DirectReader:
@@ -34,7 +35,7 @@ class DirectReader:
         with contextlib.suppress(OSError, NotTiff):  # what then is left to OpenSlide, which holds its own open file
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             self._levels = stored_levels(self._file, sizes)
-        self._proven: dict[int, bool] = {}
+        self._proofs: dict[int, Proof] = {}
         self._lock = threading.Lock()
         self._cache: TileCache[_Key] = TileCache(CACHE_BYTES)
 
@@ -45,47 +46,67 @@ class DirectReader:
             os.close(self._file)
             self._file = -1
 
-    def read(self, number: int, column: int, row: int, size: tuple[int, int]) -> Pixels | None:
-        """Return a region of a level by its corner and size in the level's own pixels, white outside.
+    def fit_shrinks(self, number: int) -> dict[int, int]:
+        """Return by how much a level may be shrunk while it is decoded: see `slidehook.pixels.shrinking`."""
+        return self._proof(number).shrinks
 
-        None if OpenSlide must read it: the level is not proven, or one of its tiles is missing or damaged.
+    def read(
+        self, level: Level, column: int, row: int, size: tuple[int, int], into: Pixels | None = None
+    ) -> Pixels | None:
+        """Return a region of a level, white outside: its corner and size in the level's own pixels.
+
+        `into`: see `PixelSource.read`. None if it can't be read directly: the level is not proven, one of its tiles
+        is missing or damaged, or the level is shrunk and one of its tiles lies partly outside the slide.
         """
-        level = self._proven_level(number)
-        if level is None:
+        stored = self._levels[level.number]
+        if stored is None or not self._proof(level.number).is_same:
             return None
+        region = np.empty((size[1], size[0], 3), np.uint8) if into is None else into
+        columns, rows = stored.columns, stored.rows
+        if level.shrink > 1:
+            columns, rows = (each // level.shrink for each in stored.in_whole_tiles)
+            if column + size[0] > columns or row + size[1] > rows:
+                return None
+        right, bottom = min(column + size[0], columns), min(row + size[1], rows)
+        if column < 0 or row < 0 or (right, bottom) != (column + size[0], row + size[1]):
+            region[...] = 255
+        x, y = max(0, column), max(0, row)
+        if x >= right or y >= bottom:
+            return region
         try:
-            return self._assembled(number, level, column, row, size)
+            self._fill(region[y - row : bottom - row, x - column : right - column], stored, level, (x, y))
         except Undecodable:
             return None
-
-    def _proven_level(self, number: int) -> StoredLevel | None:
-        level = self._levels[number]
-        if level is None:
-            return None
-        with self._lock:
-            if number not in self._proven:
-                self._proven[number] = is_proven(level, number, self._downsamples[number], self._path, self._file)
-        return level if self._proven[number] else None
-
-    def _assembled(self, number: int, level: StoredLevel, left: int, top: int, size: tuple[int, int]) -> Pixels:
-        tile_width, tile_height = level.tile
-        right, bottom = min(left + size[0], level.columns), min(top + size[1], level.rows)
-        is_inside = left >= 0 and top >= 0 and (right, bottom) == (left + size[0], top + size[1])
-        shape = (size[1], size[0], 3)
-        region = np.empty(shape, np.uint8) if is_inside else np.full(shape, 255, np.uint8)
-        if right <= max(0, left) or bottom <= max(0, top):
-            return region
-        for row in range(max(0, top) // tile_height, -(-bottom // tile_height)):
-            for column in range(max(0, left) // tile_width, -(-right // tile_width)):
-                tile = self._cache.get((number, column, row), partial(self._tile, level, column, row))
-                x, y = column * tile_width, row * tile_height
-                x0, y0 = max(x, left, 0), max(y, top, 0)
-                x1, y1 = min(x + tile_width, right), min(y + tile_height, bottom)
-                region[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
         return region
 
-    def _tile(self, level: StoredLevel, column: int, row: int) -> Pixels:
+    def _proof(self, number: int) -> Proof:
+        with self._lock:
+            if number not in self._proofs:
+                level = self._levels[number]
+                self._proofs[number] = (
+                    NOT_PROVEN
+                    if level is None
+                    else prove(level, number, self._downsamples[number], self._path, self._file)
+                )
+            return self._proofs[number]
+
+    def _fill(self, region: Pixels, stored: StoredLevel, level: Level, corner: tuple[int, int]) -> None:
+        """Fill a region that lies within the slide, from its `corner` on. Raises Undecodable."""
+        left, top = corner
+        right, bottom = left + region.shape[1], top + region.shape[0]
+        width, height = (each // level.shrink for each in stored.tile)
+        across = range(left // width, -(-right // width))
+        for row in range(top // height, -(-bottom // height)):
+            stored.announce(self._file, across, row)
+            for column in across:
+                key = (level.number, level.shrink, column, row)
+                tile = self._cache.get(key, partial(self._tile, stored, level.shrink, column, row))
+                x, y = column * width, row * height
+                x0, y0, x1, y1 = max(x, left), max(y, top), min(x + width, right), min(y + height, bottom)
+                region[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
+
+    def _tile(self, level: StoredLevel, shrink: int, column: int, row: int) -> Pixels:
         content = level.read(self._file, column, row)
         if not content:
             raise Undecodable("a tile is missing")
-        return decode(level, content)
+        return decode(level, content, shrink=shrink)

@@ -24,11 +24,14 @@ from slidehook.pixels.direct import DirectReader
 from slidehook.pixels.level_similarity import Level
 from slidehook.pixels.levels import PyramidLevels
 from slidehook.pixels.ordered_map import ordered_map
-from slidehook.pixels.resampling import read_resampled, resized
+from slidehook.pixels.resampling import WHOLE, copied, read_resampled, resized
+from slidehook.pixels.shrinking import suffices
 from slidehook.pixels.source import Box, Pixels
 
 LEVEL_TOLERANCE = 1.005
 """The factor by which a level may be coarser than requested and still be used unscaled."""
+SHRINKS = (8, 4, 2)
+"""By how much a decoder may shrink, most first."""
 PART_PX = 2048
 """A larger region is read in parts of about this side, in pixels of the level, to limit the memory."""
 
@@ -82,35 +85,70 @@ class FilePixels:
         """The open slide."""
         return self._slide
 
-    def read(self, box: Box, columns: int, rows: int) -> Pixels:
+    def read(self, box: Box, columns: int, rows: int, *, exact: bool = False, into: Pixels | None = None) -> Pixels:
         """See `PixelSource`; reads the coarsest level that is fine enough and whose scale its pixels prove."""
-        return self._read(box, columns, rows)
+        if exact:
+            whole = Level(0, 1.0, *self._sizes[0])
+            return self._read_at(lambda *_: whole, box, columns, rows, into)
+        return self._read_at(self._cheapest, box, columns, rows, into)
 
-    def _read(self, box: Box, columns: int, rows: int) -> Pixels:
-        across, down = box.width / columns, box.height / rows
-        level = self._levels.best(min(across, down) * LEVEL_TOLERANCE)
-        coarsest = max(across, down) / level.downsample
+    def _read_at(
+        self,
+        choose: Callable[[Box, int, int], Level],
+        box: Box,
+        columns: int,
+        rows: int,
+        into: Pixels | None = None,
+    ) -> Pixels:
+        level = choose(box, columns, rows)
+        coarsest = max(box.width / columns, box.height / rows) / level.downsample
         if coarsest >= 1 and box.width * box.height > (PART_PX * level.downsample) ** 2:
+            read = partial(self._read_at, choose)
             times = math.ceil(coarsest / PART_PX)
             if times > 1:  # so coarse that a single pixel covers a large region
-                return resized(self._read(box, columns * times, rows * times), columns, rows)
-            return read_in_parts(self._read, box, columns, rows, side=int(PART_PX / coarsest))
-        in_level = Box(*(each / level.downsample for each in (box.x, box.y, box.width, box.height)))
-        return read_resampled(partial(self._read_level, level), in_level, columns, rows)
+                return copied(resized(read(box, columns * times, rows * times), columns, rows), into)
+            return copied(read_in_parts(read, box, columns, rows, side=int(PART_PX / coarsest)), into)
+        return read_resampled(partial(self._read_level, level), box.scaled(1 / level.downsample), columns, rows, into)
 
-    def _read_level(self, level: Level, column: int, row: int, size: tuple[int, int]) -> Pixels:
-        """Read a region of a level by its corner and size in the level's own pixels; padding becomes white."""
-        is_padded = (level.columns, level.rows) != self._sizes[level.number]
+    def _cheapest(self, box: Box, columns: int, rows: int) -> Level:
+        """Return the level to read a region from, shrunk by its decoder as far as the result is close enough."""
+        level = self._levels.best(min(box.width / columns, box.height / rows) * LEVEL_TOLERANCE)
+        in_level = box.scaled(1 / level.downsample)
         direct = self._opened_directly()
-        pixels = direct.read(level.number, column, row, size) if direct is not None else None
-        self._is_read_by["by OpenSlide" if pixels is None else "directly"] = True
-        if pixels is None:
-            pixels = self._read_by_openslide(level.number, column, row, size, is_padded=is_padded)
-        if is_padded:
+        if direct is None or min(in_level.width / columns, in_level.height / rows) < SHRINKS[-1] - WHOLE:
+            return level
+        fit = direct.fit_shrinks(level.number)
+        for by in SHRINKS:
+            if by in fit and suffices(in_level.scaled(1 / by), columns, rows, least=fit[by]):
+                return level.shrunk(by)
+        return level
+
+    def _read_level(
+        self, level: Level, column: int, row: int, size: tuple[int, int], into: Pixels | None = None
+    ) -> Pixels:
+        """Read a region of a level by its corner and size in the level's own pixels; padding becomes white."""
+        direct = self._opened_directly()
+        pixels = None
+        if direct is not None:
+            pixels = direct.read(level, column, row, size, into=into)
+        if pixels is not None:
+            self._is_read_by["directly"] = True
+        elif level.shrink > 1:
+            by = level.shrink
+            whole = Level(level.number, level.downsample / by, *self._sizes[level.number])
+            pixels = resized(self._read_level(whole, column * by, row * by, (size[0] * by, size[1] * by)), *size)
+        else:
+            pixels = self._read_by_openslide(level, column, row, size)
+            self._is_read_by["by OpenSlide"] = True
+        if self._is_padded(level):
             pixels = pixels if pixels.flags.writeable else pixels.copy()
             pixels[max(0, level.rows - row) :] = 255
             pixels[:, max(0, level.columns - column) :] = 255
-        return pixels
+        return copied(pixels, into)
+
+    def _is_padded(self, level: Level) -> bool:
+        columns, rows = (-(-side // level.shrink) for side in self._sizes[level.number])
+        return (level.columns, level.rows) != (columns, rows)
 
     def _opened_directly(self) -> DirectReader | None:
         if self._path is None:
@@ -120,11 +158,10 @@ class FilePixels:
                 self._direct = DirectReader(self._path, self._sizes, self._stated)
             return self._direct
 
-    def _read_by_openslide(
-        self, number: int, column: int, row: int, size: tuple[int, int], *, is_padded: bool
-    ) -> Pixels:
+    def _read_by_openslide(self, level: Level, column: int, row: int, size: tuple[int, int]) -> Pixels:
+        number = level.number
         # OpenSlide divides by the scale that the file states. Rounded down where padding could be blended in.
-        whole = math.floor if is_padded else round
+        whole = math.floor if self._is_padded(level) else round
         at = (whole(column * self._stated[number]), whole(row * self._stated[number]))
         try:
             with self._decoding_slot(number):

@@ -46,12 +46,20 @@ SHIFT_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Level:
-    """A level at a scale: level-0 pixels per pixel, and the columns and rows that show the slide."""
+    """A level at a scale: level-0 pixels per pixel, and the columns and rows that show the slide.
+
+    `shrink`: by how much its tiles are made smaller while they are decoded; the other numbers are of the result.
+    """
 
     number: int
     downsample: float
     columns: int
     rows: int
+    shrink: int = 1
+
+    def shrunk(self, by: int) -> Level:
+        """Return this level as its decoder makes it, `by` times smaller."""
+        return Level(self.number, self.downsample * by, -(-self.columns // by), -(-self.rows // by), by)
 
 
 class LevelReader:

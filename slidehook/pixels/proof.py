@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from openslide import OpenSlide, OpenSlideError
 
 from slidehook.pixels.resampling import WHOLE
+from slidehook.pixels.shrinking import fit_shrinks
 from slidehook.pixels.source import Pixels
 from slidehook.pixels.stored_level import StoredLevel
 from slidehook.pixels.tile_codecs import Undecodable, decode
@@ -21,8 +22,22 @@ INTERPOLATION_ERROR = 3
 Place = tuple[int, int]
 
 
-def is_proven(level: StoredLevel, number: int, downsample: float, path: Path, file: int) -> bool:
-    """Whether some tiles of level `number`, read from the open `file` (descriptor), are what OpenSlide reads.
+@dataclass(frozen=True)
+class Proof:
+    """What was found of one level.
+
+    `is_same`: it has OpenSlide's pixels. `shrinks`: see `fit_shrinks`.
+    """
+
+    is_same: bool
+    shrinks: dict[int, int] = field(default_factory=dict)
+
+
+NOT_PROVEN = Proof(is_same=False)
+
+
+def prove(level: StoredLevel, number: int, downsample: float, path: Path, file: int) -> Proof:
+    """Compare some tiles of level `number`, read from the open `file` (descriptor), with what OpenSlide reads.
 
     `downsample`: the level's scale as OpenSlide states it. `path` is opened again for this, since an OpenSlide object
     stops reading after it has met a damaged part.
@@ -36,10 +51,10 @@ def is_proven(level: StoredLevel, number: int, downsample: float, path: Path, fi
                 patch = _Patch.of(level, place, downsample)
                 seen = slide.read_region(patch.at, number, patch.size)
                 if not patch.shows_the_same(np.asarray(seen), decode(level, content)):
-                    return False
+                    return NOT_PROVEN
+        return Proof(is_same=True, shrinks=fit_shrinks(level, file))
     except (Undecodable, OpenSlideError, OSError):
-        return False
-    return True
+        return NOT_PROVEN
 
 
 def sample_places(level: StoredLevel) -> list[Place]:

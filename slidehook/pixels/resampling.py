@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import scipy
@@ -31,22 +31,35 @@ def resized(pixels: Pixels, columns: int, rows: int) -> Pixels:
     return resampled(pixels, Box(0, 0, pixels.shape[1], pixels.shape[0]), columns, rows)
 
 
-def read_resampled(
-    read: Callable[[int, int, tuple[int, int]], Pixels], region: Box, columns: int, rows: int
-) -> Pixels:
+class LevelRead(Protocol):
+    """Reads of a level, in its own pixels, a region by its corner and size, into `into` if given."""
+
+    def __call__(self, column: int, row: int, size: tuple[int, int], into: Pixels | None = None, /) -> Pixels:
+        """Return the region."""
+
+
+def read_resampled(read: LevelRead, region: Box, columns: int, rows: int, into: Pixels | None = None) -> Pixels:
     """Return a region of a level (in the level's own pixels) as `columns` x `rows` pixels.
 
-    `read` gets the corner's column and row, and the size, of what is needed of the level. Where no resizing is
-    needed, the level's own pixels are returned, from the nearest one on.
+    `read` is asked for what is needed of the level. Where no resizing is needed, the level's own pixels are returned,
+    from the nearest one on. `into`: see `PixelSource.read`.
     """
     if differ_by_rounding((max(1, round(region.width)), max(1, round(region.height))), (columns, rows)):
-        return read(round(region.x), round(region.y), (columns, rows))
+        return read(round(region.x), round(region.y), (columns, rows), into)
     column, row = math.floor(region.x + WHOLE), math.floor(region.y + WHOLE)
     right, bottom = math.ceil(region.x + region.width - WHOLE), math.ceil(region.y + region.height - WHOLE)
     width, height = max(1, right - column), max(1, bottom - row)
     x, y = max(0.0, region.x - column), max(0.0, region.y - row)
     part = Box(x, y, min(region.width, width - x), min(region.height, height - y))
-    return resampled(read(column, row, (width, height)), part, columns, rows)
+    return copied(resampled(read(column, row, (width, height)), part, columns, rows), into)
+
+
+def copied(pixels: Pixels, into: Pixels | None) -> Pixels:
+    """Return `pixels`, or `into` with these pixels in it."""
+    if into is None or into is pixels:
+        return pixels
+    into[...] = pixels
+    return into
 
 
 def resampled(pixels: Pixels, part: Box, columns: int, rows: int) -> Pixels:
@@ -54,8 +67,8 @@ def resampled(pixels: Pixels, part: Box, columns: int, rows: int) -> Pixels:
 
     When shrinking, each new pixel is the mean of the area that it covers, pixels at its edge counted by their share.
     """
-    if part == Box(0, 0, columns, rows) and pixels.shape[:2] == (rows, columns):
-        return pixels
+    if part == Box(0, 0, columns, rows):
+        return pixels[:rows, :columns]
     if part.width < columns or part.height < rows:
         corners = (part.x, part.y, part.x + part.width, part.y + part.height)
         return np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BILINEAR, box=corners))

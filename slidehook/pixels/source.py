@@ -21,6 +21,10 @@ class Box:
     width: float
     height: float
 
+    def scaled(self, by: float) -> Box:
+        """Return this rectangle in pixels of another size."""
+        return Box(self.x * by, self.y * by, self.width * by, self.height * by)
+
 
 class PixelSource(Protocol):
     """Returns regions of a slide at any size. Thread-safe."""
@@ -37,8 +41,12 @@ class PixelSource(Protocol):
     def objective_power(self) -> float | None:
         """The objective's power that the source states, such as 40; None if it states none."""
 
-    def read(self, box: Box, columns: int, rows: int) -> Pixels:
-        """Read a region as `columns` x `rows` pixels, white outside the slide. Raises SlideUnreadable, DpatError."""
+    def read(self, box: Box, columns: int, rows: int, *, exact: bool = False, into: Pixels | None = None) -> Pixels:
+        """Read a region as `columns` x `rows` pixels, white outside the slide. Raises SlideUnreadable, DpatError.
+
+        `exact`: the mean of the level-0 pixels that each pixel covers, whatever that costs. `into`: pixels of that
+        size, which the region is written into; they are returned.
+        """
 
     def close(self) -> None:
         """Release the source's resources."""

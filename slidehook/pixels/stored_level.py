@@ -15,6 +15,10 @@ MAX_TILE_PX = 2048**2
 """Tiles with more pixels are left to OpenSlide."""
 
 
+MAX_AHEAD_BYTES = 8 * 1024 * 1024
+"""The most bytes that the kernel is asked to read ahead."""
+
+
 class Codec(Enum):
     """How a tile is compressed, by the number of TIFF's compression."""
 
@@ -64,6 +68,19 @@ class StoredLevel:
     def down(self) -> int:
         """The number of rows of tiles."""
         return -(-self.rows // self.tile[1])
+
+    @property
+    def in_whole_tiles(self) -> tuple[int, int]:
+        """The columns and rows that lie in tiles without padding."""
+        width, height = self.tile
+        return self.columns // width * width, self.rows // height * height
+
+    def announce(self, file: int, columns: range, row: int) -> None:
+        """Let the kernel read some tiles of a row ahead, if they lie close together in the file."""
+        first, last = row * self.across + columns[0], row * self.across + columns[-1]
+        begin, end = int(self.offsets[first]), int(self.offsets[last] + self.counts[last])
+        if 0 < begin < end <= begin + MAX_AHEAD_BYTES:
+            os.posix_fadvise(file, begin, end - begin, os.POSIX_FADV_WILLNEED)
 
     def read(self, file: int, column: int, row: int) -> bytes:
         """Return a tile's compressed bytes from the open file (descriptor); empty if it is missing or cut off."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import shapely
@@ -18,8 +19,13 @@ from slidehook.pixels.source import Box, Pixels, PixelSource
 
 Mask = NDArray[np.bool_]
 """Shape (rows, columns)."""
+Place = tuple[float, float]
+"""A level-0 pixel (x, y)."""
 AHEAD = 2
 """The number of tiles per thread that are read ahead."""
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 
 @dataclass(frozen=True)
@@ -125,23 +131,78 @@ def _clipped(value: float, most: int) -> float:
     return round(min(max(value, 0.0), float(most)), 6)
 
 
-def read_tiles(
-    source: PixelSource, plan: TilePlan, *, size: int, scale: float, margin: int = 0, readers: int | None = None
-) -> Iterator[Tile]:
-    """Read the planned tiles in order, each of `size` x `size` pixels at `scale` level-0 pixels per pixel.
+class TileBatch(NamedTuple):
+    """Several tiles in one array: `pixels`, uint8 RGB (tiles, rows, columns, 3), contiguous.
 
-    `readers`: the number of threads (default: one per available core), each of which keeps at most `AHEAD` tiles in
-    memory; OpenSlide and the network release Python's lock. Raises what the source raises.
+    `places`: of each tile the level-0 pixel (x, y) of its upper left corner, without the margin; float64 (tiles, 2).
     """
-    readers = readers or len(os.sched_getaffinity(0))
-    full = size + 2 * margin
 
-    def read(place: tuple[float, float]) -> Tile:
-        reach = margin * scale
-        box = Box(place[0] - reach, place[1] - reach, full * scale, full * scale)
-        return Tile(place[0], place[1], scale, margin, source.read(box, full, full))
+    pixels: NDArray[np.uint8]
+    places: NDArray[np.float64]
 
-    if readers == 1:
-        yield from map(read, plan.places)
-        return
-    yield from ordered_map(read, plan.places, threads=readers, max_pending=readers * AHEAD, name="tiles")
+
+@dataclass(frozen=True)
+class TileReading:
+    """How planned tiles are read: each of `size` x `size` pixels at `scale` level-0 pixels per pixel.
+
+    `margin`: see `Tile`. `exact`: see `PixelSource`. `readers`: the number of threads; OpenSlide, the decoders and
+    the network release Python's lock. Default: one per available core.
+    """
+
+    source: PixelSource
+    plan: TilePlan
+    size: int
+    scale: float
+    margin: int = 0
+    exact: bool = False
+    readers: int | None = None
+
+    def tiles(self) -> Iterator[Tile]:
+        """Read one by one, in order; each thread keeps at most `AHEAD` tiles in memory. Raises as the source does."""
+
+        def read(place: Place) -> Tile:
+            return Tile(*place, self.scale, self.margin, self._read(place))
+
+        yield from self._in_threads(read, self.plan.places, ahead=AHEAD * self._threads)
+
+    def batches(self, count: int) -> Iterator[TileBatch]:
+        """Read `count` at a time, the last time fewer: each tile into its place in the array.
+
+        While the caller works on one batch, the next is read: two are in memory, besides those that the caller keeps.
+        Raises as the source does.
+        """
+
+        def slots() -> Iterator[tuple[TileBatch, int]]:
+            places = self.plan.places
+            for start in range(0, len(places), count):
+                some = np.array(places[start : start + count])
+                batch = TileBatch(np.empty((len(some), self._side, self._side, 3), np.uint8), some)
+                yield from ((batch, number) for number in range(len(some)))
+
+        def fill(slot: tuple[TileBatch, int]) -> tuple[TileBatch, int]:
+            batch, number = slot
+            x, y = batch.places[number]
+            self._read((float(x), float(y)), into=batch.pixels[number])
+            return slot
+
+        for batch, number in self._in_threads(fill, slots(), ahead=count):
+            if number == len(batch.pixels) - 1:
+                yield batch
+
+    @property
+    def _side(self) -> int:
+        return self.size + 2 * self.margin
+
+    @property
+    def _threads(self) -> int:
+        return self.readers or len(os.sched_getaffinity(0))
+
+    def _read(self, place: Place, into: Pixels | None = None) -> Pixels:
+        reach = self.margin * self.scale
+        box = Box(place[0] - reach, place[1] - reach, self._side * self.scale, self._side * self.scale)
+        return self.source.read(box, self._side, self._side, exact=self.exact, into=into)
+
+    def _in_threads(self, work: Callable[[_A], _B], items: Iterable[_A], *, ahead: int) -> Iterator[_B]:
+        if self._threads == 1:
+            return map(work, items)
+        return ordered_map(work, items, threads=self._threads, max_pending=max(ahead, self._threads), name="tiles")

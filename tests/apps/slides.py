@@ -103,9 +103,9 @@ class Watched(FilePixels):
         super().__init__(slide)
         self.parts: list[tuple[Box, int]] = []
 
-    def read(self, box: Box, columns: int, rows: int) -> Pixels:
+    def read(self, box: Box, columns: int, rows: int, *, exact: bool = False, into: Pixels | None = None) -> Pixels:
         self.parts.append((box, columns))
-        return super().read(box, columns, rows)
+        return super().read(box, columns, rows, exact=exact, into=into)
 
 
 def documented(app_id: str) -> dict[str, object]:

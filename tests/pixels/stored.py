@@ -19,10 +19,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "lzw with differences": {"compression": "lzw", "predictor": 2},
     "deflate": {"compression": "zlib", "predictor": 2},
     "zstd": {"compression": "zstd"},
-    "jpeg 4:2:0": {"compression": "jpeg", "compressionargs": {"subsampling": (2, 2)}},
-    "jpeg 4:2:2": {"compression": "jpeg", "compressionargs": {"subsampling": (2, 1)}},
-    "jpeg 4:4:4": {"compression": "jpeg", "compressionargs": {"subsampling": (1, 1)}},
-    "jpeg rgb": {"compression": "jpeg", "compressionargs": {"outcolorspace": "rgb"}, "photometric": "rgb"},
+    "jpeg 4:2:0": {"compression": "jpeg", "subsampling": (2, 2)},
+    "jpeg 4:2:2": {"compression": "jpeg", "subsampling": (2, 1)},
+    "jpeg 4:4:4": {"compression": "jpeg", "subsampling": (1, 1)},
+    "jpeg rgb": {"compression": "jpeg", "compressionargs": {"outcolorspace": "rgb"}},
     "jpeg 2000": {"compression": 33005, "description": APERIO},
 }
 
@@ -30,8 +30,6 @@ KINDS: dict[str, dict[str, Any]] = {
 def write_stored(path: Path, levels: list[Pixels], kind: str, *, tile_px: int = 256) -> Path:
     """Write a pyramid, the largest level first."""
     how = {"photometric": "rgb", **KINDS[kind]}
-    if how["compression"] == "jpeg" and "rgb" not in kind:
-        how["photometric"] = "ycbcr"
     with tifffile.TiffWriter(path) as file:
         for number, level in enumerate(levels):
             file.write(

@@ -21,6 +21,7 @@ from slidehook.errors import SlideUnreadable
 from slidehook.models import ImageInfo
 from slidehook.pixels.direct import DirectReader
 from slidehook.pixels.file_pixels import FilePixels
+from slidehook.pixels.level_similarity import Level
 from slidehook.pixels.source import Box, Pixels
 from slidehook.pixels.stored_level import Codec, StoredLevel, stored_levels
 from slidehook.pixels.tile_codecs import decode
@@ -87,7 +88,8 @@ def boxes(draw: st.DrawFn) -> Box:
 
 @pytest.fixture(scope="module")
 def pair(jpeg: Path) -> Iterator[tuple[FilePixels, FilePixels]]:
-    with OpenSlide(jpeg) as slide, OpenSlide(jpeg) as other:
+    with OpenSlide(jpeg) as slide, OpenSlide(jpeg) as other, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DirectReader, "fit_shrinks", lambda *_: {})  # which OpenSlide does not do
         own = FilePixels(slide, jpeg)
         yield own, FilePixels(other)
         assert own.how_read == "directly"
@@ -145,14 +147,114 @@ def test_no_pixel_is_off_by_one_at_200_boxes_and_scales(places: Path) -> None:
         source.close()
 
 
+# --- between levels
+
+
+def exact_and_quick(path: Path, box: Box, columns: int, rows: int) -> tuple[Pixels, Pixels, set[int]]:
+    """Give the area average of full resolution, what is read by default, and by how much tiles were shrunk for it."""
+    shrinks: set[int] = set()
+    with OpenSlide(path) as slide, pytest.MonkeyPatch.context() as patch:
+        source = FilePixels(slide, path)
+        exact = source.read(box, columns, rows, exact=True)
+        source.close()
+        true_decode = decode
+
+        def watched(level: StoredLevel, content: bytes, *, shrink: int = 1) -> Pixels:
+            shrinks.add(shrink)
+            return true_decode(level, content, shrink=shrink)
+
+        patch.setattr("slidehook.pixels.direct.decode", watched)
+        quick = source.read(box, columns, rows)
+        source.close()
+    return exact, quick, shrinks
+
+
+def assert_close(exact: Pixels, quick: Pixels) -> None:
+    error = np.abs(exact.astype(int) - quick)
+    assert error.mean() <= 1
+    assert error.max() <= 16
+
+
+@pytest.mark.parametrize(
+    ("scale", "shrinks"),
+    [
+        (1, {1}),
+        (2, {2}),
+        (4, {4}),
+        (8, {8}),
+        (16, {8}),
+        (6, {2}),
+        (12, {4}),
+        (3, {1}),
+        (5, {1}),
+        (6.7, {1}),
+        (17.3, {2}),
+    ],
+)
+def test_what_lies_between_levels_is_shrunk_by_the_decoder_where_that_is_close(
+    picture: Pixels, tmp_path: Path, scale: float, shrinks: set[int]
+) -> None:
+    path = write_stored(tmp_path / "slide.tiff", [picture], "jpeg 4:2:0")
+    columns, rows = int(768 // scale), int(512 // scale)  # the tiles that are whole
+    exact, quick, used = exact_and_quick(path, Box(0, 0, columns * scale, rows * scale), columns, rows)
+    assert used == shrinks
+    assert_close(exact, quick)
+
+
+def test_a_file_whose_decoder_shrinks_too_coarsely_is_decoded_whole(tmp_path: Path) -> None:
+    rows = np.arange(HEIGHT)[:, None]
+    stripes = np.broadcast_to(np.where(rows % 3 == 0, 0, 255)[..., None], (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    path = write_stored(tmp_path / "stripes.tiff", [stripes], "jpeg 4:4:4")
+    exact, quick, used = exact_and_quick(path, Box(0, 0, WIDTH, HEIGHT), WIDTH // 2, HEIGHT // 2)
+    assert used == {1}
+    assert_close(exact, quick)
+
+
+def test_the_edge_of_a_shrunk_slide_is_the_area_average(picture: Pixels, tmp_path: Path) -> None:
+    path = write_stored(tmp_path / "odd.tiff", [picture[:601, :701].copy()], "jpeg 4:2:0")
+    exact, quick, _ = exact_and_quick(path, Box(600, 500, 200, 200), 100, 100)
+    assert_close(exact, quick)
+    assert (quick[52:] == 255).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(boxes(), st.floats(1.1, 30))
+def test_any_box_between_levels_is_close_to_the_area_average(jpeg_only: FilePixels, box: Box, scale: float) -> None:
+    columns, rows = max(1, int(box.width / scale)), max(1, int(box.height / scale))
+    box = Box(box.x, box.y, columns * scale, rows * scale)
+    exact, quick = (jpeg_only.read(box, columns, rows, exact=each) for each in (True, False))
+    assert_close(exact, quick)
+
+
+@pytest.fixture(scope="module")
+def jpeg_only(picture: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilePixels]:
+    path = write_stored(tmp_path_factory.mktemp("single") / "slide.tiff", [picture], "jpeg 4:2:0")
+    with OpenSlide(path) as slide:
+        source = FilePixels(slide, path)
+        yield source
+        source.close()
+
+
+def test_the_exact_average_is_that_of_full_resolution_whatever_the_levels_show(
+    picture: Pixels, tmp_path: Path
+) -> None:
+    path = write_stored(tmp_path / "slide.tiff", halves(picture, 2), "deflate")
+    with OpenSlide(path) as slide:
+        source = FilePixels(slide, path)
+        average = source.read(Box(0, 0, 896, 696), 224, 174, exact=True)
+        source.close()
+    expected = picture[:696, :896].reshape(174, 4, 224, 4, 3).mean(axis=(1, 3))
+    assert np.abs(average - expected).max() <= 0.6
+
+
 # --- what is left to OpenSlide
 
 
 def test_a_level_that_shows_something_else_is_not_read_directly(jpeg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true_decode = decode
 
-    def shifted(level: StoredLevel, content: bytes) -> Pixels:
-        return np.roll(true_decode(level, content), 1, axis=1)
+    def shifted(level: StoredLevel, content: bytes, *, shrink: int = 1) -> Pixels:
+        return np.roll(true_decode(level, content, shrink=shrink), 1, axis=1)
 
     monkeypatch.setattr("slidehook.pixels.proof.decode", shifted)
     how, mine, theirs = both_ways(jpeg, Box(10, 10, 300, 300), 300, 300)
@@ -287,7 +389,7 @@ def test_any_damage_to_what_describes_the_file_never_crashes(jpeg: Path, damage:
     path.write_bytes(content)
     reader = DirectReader(path, ((WIDTH, HEIGHT), (WIDTH // 2, HEIGHT // 2)), (1.0, 2.0))
     for number in (0, 1):
-        region = reader.read(number, 0, 0, (64, 64))
+        region = reader.read(Level(number, 2.0**number, WIDTH, HEIGHT), 0, 0, (64, 64))
         assert region is None or region.shape == (64, 64, 3)
     reader.close()
 
@@ -296,9 +398,9 @@ def test_a_tile_is_decoded_once_for_all_boxes_that_touch_it(jpeg: Path, monkeypa
     decoded: list[Codec] = []
     true_decode = decode
 
-    def counting(level: StoredLevel, content: bytes) -> Pixels:
+    def counting(level: StoredLevel, content: bytes, *, shrink: int = 1) -> Pixels:
         decoded.append(level.codec)
-        return true_decode(level, content)
+        return true_decode(level, content, shrink=shrink)
 
     monkeypatch.setattr("slidehook.pixels.direct.decode", counting)
     with OpenSlide(jpeg) as slide:

@@ -50,7 +50,8 @@ def test_white_stays_white() -> None:
 def test_what_is_read_of_a_level_suffices(x: float, y: float, columns: int, rows: int, scale: float) -> None:
     asked: list[tuple[int, int, int, int]] = []
 
-    def read(column: int, row: int, size: tuple[int, int]) -> Pixels:
+    def read(column: int, row: int, size: tuple[int, int], into: Pixels | None = None) -> Pixels:
+        assert into is None
         asked.append((column, row, *size))
         return np.full((size[1], size[0], 3), 7, np.uint8)
 
@@ -65,7 +66,8 @@ def test_what_is_read_of_a_level_suffices(x: float, y: float, columns: int, rows
 
 
 def test_the_levels_own_pixels_are_the_nearest_ones() -> None:
-    def read(column: int, row: int, size: tuple[int, int]) -> Pixels:
+    def read(column: int, row: int, size: tuple[int, int], into: Pixels | None = None) -> Pixels:
+        assert into is None
         return NOISE[row : row + size[1], column : column + size[0]]
 
     assert np.array_equal(read_resampled(read, Box(9.6, 20.4, 50, 40), 50, 40), NOISE[20:60, 10:60])

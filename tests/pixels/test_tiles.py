@@ -16,8 +16,9 @@ from slidehook import Slide
 from slidehook.errors import PixelSizeUnknown, SlideUnreadable
 from slidehook.geometry import Frame, PixelPoint
 from slidehook.models import ImageInfo
+from slidehook.pixels.resampling import copied
 from slidehook.pixels.source import Box, Pixels
-from slidehook.pixels.tiles import AHEAD, Mask, Tile, TilePlan, plan_tiles, read_tiles
+from slidehook.pixels.tiles import AHEAD, Mask, Tile, TilePlan, TileReading, plan_tiles
 from slidehook.regions import Region
 
 WAIT_S = 120.0
@@ -40,7 +41,7 @@ class Counting:
     stated_mpp = None
     objective_power = None
 
-    def read(self, box: Box, columns: int, rows: int) -> Pixels:
+    def read(self, box: Box, columns: int, rows: int, *, exact: bool = False, into: Pixels | None = None) -> Pixels:
         with self._lock:
             self.begun.append(box.x)
             self._at_once += 1
@@ -52,7 +53,7 @@ class Counting:
             self._at_once -= 1
         if box.x == self._fails_at:
             raise SlideUnreadable("broken here")
-        return np.full((rows, columns, 3), int(box.x) % 256, np.uint8)
+        return copied(np.full((rows, columns, 3), int(box.x) % 256, np.uint8), into)
 
     def close(self) -> None:
         pass
@@ -154,14 +155,14 @@ def test_tiles_without_a_size_are_refused(side: float) -> None:
 
 @pytest.mark.parametrize("readers", [1, 2, 5, None])
 def test_tiles_come_in_the_plans_order(readers: int | None) -> None:
-    tiles = list(read_tiles(Counting(), row_of(100), size=4, scale=1, readers=readers))
+    tiles = list(TileReading(Counting(), row_of(100), size=4, scale=1, readers=readers).tiles())
     assert [tile.x for tile in tiles] == list(range(100))
     assert [int(tile.pixels[0, 0, 0]) for tile in tiles] == list(range(100))
 
 
 def test_several_readers_read_at_once_and_not_too_far_ahead() -> None:
     source = Counting(together=3)
-    tiles = read_tiles(source, row_of(100), size=4, scale=1, readers=3)
+    tiles = TileReading(source, row_of(100), size=4, scale=1, readers=3).tiles()
     next(tiles)
     assert source.most_at_once == 3
     assert len(source.begun) <= 3 * AHEAD + 1
@@ -173,7 +174,7 @@ def test_several_readers_read_at_once_and_not_too_far_ahead() -> None:
 @pytest.mark.parametrize("readers", [1, 3])
 def test_what_a_reader_raises_reaches_the_app_in_its_place(readers: int) -> None:
     source = Counting(fails_at=7)
-    tiles = read_tiles(source, row_of(100), size=4, scale=1, readers=readers)
+    tiles = TileReading(source, row_of(100), size=4, scale=1, readers=readers).tiles()
     assert [next(tiles).x for _ in range(7)] == list(range(7))
     with pytest.raises(SlideUnreadable, match="broken here"):
         next(tiles)
@@ -183,7 +184,7 @@ def test_what_a_reader_raises_reaches_the_app_in_its_place(readers: int) -> None
 
 def test_an_app_that_stops_early_stops_the_readers() -> None:
     source = Counting()
-    tiles = read_tiles(source, row_of(1000), size=4, scale=1, readers=3)
+    tiles = TileReading(source, row_of(1000), size=4, scale=1, readers=3).tiles()
     assert isinstance(tiles, Iterator)
     for tile in tiles:
         if tile.x == 5:
@@ -200,8 +201,35 @@ def reading_threads() -> set[threading.Thread]:
 
 def test_nothing_is_read_before_the_first_tile_is_asked_for() -> None:
     source = Counting()
-    read_tiles(source, row_of(10), size=4, scale=1, readers=2)
+    TileReading(source, row_of(10), size=4, scale=1, readers=2).tiles()
     assert not source.begun
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_batches_have_all_tiles_in_one_array_each(readers: int) -> None:
+    reading = TileReading(Counting(), row_of(100), size=4, scale=1, margin=1, readers=readers)
+    batches = list(reading.batches(32))
+    assert [len(pixels) for pixels, _ in batches] == [32, 32, 32, 4]
+    assert all(pixels.flags.c_contiguous and pixels.shape[1:] == (6, 6, 3) for pixels, _ in batches)
+    assert [x for _, places in batches for x, _ in places] == list(range(100))
+    # With its margin, a tile begins a pixel further left.
+    assert [int(each[0, 0, 0]) for pixels, _ in batches for each in pixels] == [(x - 1) % 256 for x in range(100)]
+
+
+def test_the_next_batch_is_read_while_the_caller_works_and_no_further() -> None:
+    source = Counting()
+    batches = TileReading(source, row_of(1000), size=4, scale=1, readers=3).batches(20)
+    for number, _ in enumerate(batches, 1):
+        assert len(source.begun) <= 20 * (number + 1)
+    assert len(source.begun) == 1000
+
+
+def test_what_a_reader_raises_ends_the_batches() -> None:
+    batches = TileReading(Counting(fails_at=25), row_of(100), size=4, scale=1, readers=2).batches(20)
+    next(batches)
+    with pytest.raises(SlideUnreadable, match="broken here"):
+        next(batches)
+    assert reading_threads() == set()
 
 
 # --- tiles of a slide
@@ -231,6 +259,23 @@ def test_a_margin_shows_what_the_neighbours_show(slide: Slide, mpp: float) -> No
         own = bare[tile.x, tile.y].pixels.astype(int)
         # At 0.73 µm the pixels are interpolated from another place.
         assert np.abs(tile.pixels[16:-16, 16:-16] - own).mean() < (12 if mpp == 0.73 else 0.01)
+
+
+@pytest.mark.parametrize("mpp", [0.25, 0.73, 2])
+def test_batches_of_a_slide_are_its_tiles(slide: Slide, mpp: float) -> None:
+    tiles = slide.tiles(mpp=mpp, size=300, margin=8)
+    for pixels, places in slide.tiles(mpp=mpp, size=300, margin=8, batch=7):
+        for own, (x, y), tile in zip(pixels, places, tiles, strict=False):
+            assert (tile.x, tile.y) == (x, y)
+            assert np.array_equal(own, tile.pixels)
+    assert next(tiles, None) is None
+
+
+def test_a_batch_goes_on_without_a_copy(slide: Slide) -> None:
+    pixels, _ = next(iter(slide.tiles(mpp=2, size=64, batch=4)))
+    assert np.shares_memory(np.from_dlpack(pixels), pixels)
+    with pytest.raises(ValueError, match="there are no tiles"):
+        slide.tiles(mpp=2, size=64, batch=0)
 
 
 def test_a_tile_tells_where_its_pixels_lie() -> None:
