@@ -96,17 +96,25 @@ class DirectReader:
         right, bottom = left + region.shape[1], top + region.shape[0]
         width, height = (each // level.shrink for each in stored.tile)
         across = range(left // width, -(-right // width))
+        # A region that cuts no tile has none in common with its neighbours: nothing is worth keeping.
+        is_aligned = not (left % width or top % height or right % width or bottom % height)
+        scratch = bytearray(3 * width * height) if is_aligned else None
         for row in range(top // height, -(-bottom // height)):
             stored.announce(self._file, across, row)
             for column in across:
-                key = (level.number, level.shrink, column, row)
-                tile = self._cache.get(key, partial(self._tile, stored, level.shrink, column, row))
+                if is_aligned:
+                    tile = self._tile(stored, level.shrink, column, row, scratch)
+                else:
+                    key = (level.number, level.shrink, column, row)
+                    tile = self._cache.get(key, partial(self._tile, stored, level.shrink, column, row))
                 x, y = column * width, row * height
                 x0, y0, x1, y1 = max(x, left), max(y, top), min(x + width, right), min(y + height, bottom)
                 region[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
 
-    def _tile(self, level: StoredLevel, shrink: int, column: int, row: int) -> Pixels:
-        content = level.read(self._file, column, row)
+    def _tile(
+        self, stored: StoredLevel, shrink: int, column: int, row: int, scratch: bytearray | None = None
+    ) -> Pixels:
+        content = stored.read(self._file, column, row)
         if not content:
             raise Undecodable("a tile is missing")
-        return decode(level, content, shrink=shrink)
+        return decode(stored, content, shrink=shrink, scratch=scratch)

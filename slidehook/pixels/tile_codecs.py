@@ -23,14 +23,20 @@ _ADOBE: Final = {
 """The marker that says which colours a JPEG has: of a tile, only TIFF's tag says so."""
 
 
+_Decoder = Callable[[StoredLevel, bytes, int, bytearray | None], Pixels]
+
+
 class Undecodable(ValueError):
     """A tile is damaged, or not what the file announces."""
 
 
-def decode(level: StoredLevel, content: bytes, *, shrink: int = 1) -> Pixels:
-    """Return a tile's pixels, `shrink` (1, 2, 4 or 8; JPEG only) times smaller. Raises Undecodable."""
+def decode(level: StoredLevel, content: bytes, *, shrink: int = 1, scratch: bytearray | None = None) -> Pixels:
+    """Return a tile's pixels, `shrink` (1, 2, 4 or 8; JPEG only) times smaller. Raises Undecodable.
+
+    `scratch`: as many bytes as the pixels need; the result may lie in it.
+    """
     try:
-        pixels = _DECODERS[level.codec](level, content, shrink)
+        pixels = _DECODERS[level.codec](level, content, shrink, scratch)
     except (ValueError, RuntimeError, zlib.error, struct.error) as error:
         raise Undecodable(str(error)) from error
     width, height = (each // shrink for each in level.tile)
@@ -39,7 +45,7 @@ def decode(level: StoredLevel, content: bytes, *, shrink: int = 1) -> Pixels:
     return pixels
 
 
-def _jpeg(level: StoredLevel, content: bytes, shrink: int) -> Pixels:
+def _jpeg(level: StoredLevel, content: bytes, shrink: int, scratch: bytearray | None) -> Pixels:
     if content[:2] != _SOI:
         raise Undecodable("a tile is no JPEG")
     tables = level.tables[2:-2] if level.tables[:2] == _SOI and level.tables[-2:] == _EOI else b""
@@ -49,12 +55,12 @@ def _jpeg(level: StoredLevel, content: bytes, shrink: int) -> Pixels:
         raise Undecodable(f"a tile has {width} x {height} pixels in {colours}")
     least = (0, 0) if shrink == 1 else (level.tile[1] // shrink, level.tile[0] // shrink)
     pixels: Pixels = simplejpeg.decode_jpeg(
-        whole, "RGB", fastdct=False, fastupsample=False, min_height=least[0], min_width=least[1]
+        whole, "RGB", fastdct=False, fastupsample=False, min_height=least[0], min_width=least[1], buffer=scratch
     )
     return pixels
 
 
-def _jpeg_2000(level: StoredLevel, content: bytes, _: int) -> Pixels:
+def _jpeg_2000(level: StoredLevel, content: bytes, *_: object) -> Pixels:
     if content[:4] != _CODESTREAM:
         raise Undecodable("a tile is no JPEG 2000 codestream")
     right, bottom, left, top = struct.unpack(">4I", content[8:24])
@@ -80,8 +86,8 @@ def _rgb(samples: NDArray[np.uint8]) -> Pixels:
     return converted.clip(0, 255).astype(np.uint8)
 
 
-def _plain(unpack: Callable[[bytes, int], bytes]) -> Callable[[StoredLevel, bytes, int], Pixels]:
-    def decode_plain(level: StoredLevel, content: bytes, _: int) -> Pixels:
+def _plain(unpack: Callable[[bytes, int], bytes]) -> _Decoder:
+    def decode_plain(level: StoredLevel, content: bytes, *_: object) -> Pixels:
         width, height = level.tile
         samples = np.frombuffer(unpack(content, 3 * width * height), np.uint8).reshape(height, width, 3)
         # The sums of differences run over at 256, as the differences did.
@@ -102,7 +108,7 @@ def _unpack_zstd(content: bytes, length: int) -> bytes:
     return bytes(imagecodecs.zstd_decode(content, out=length))
 
 
-_DECODERS: Final[dict[Codec, Callable[[StoredLevel, bytes, int], Pixels]]] = {
+_DECODERS: Final[dict[Codec, _Decoder]] = {
     Codec.NONE: _plain(lambda content, length: content[:length]),
     Codec.LZW: _plain(_unpack_lzw),
     Codec.JPEG: _jpeg,

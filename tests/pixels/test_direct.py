@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,9 +160,9 @@ def exact_and_quick(path: Path, box: Box, columns: int, rows: int) -> tuple[Pixe
         source.close()
         true_decode = decode
 
-        def watched(level: StoredLevel, content: bytes, *, shrink: int = 1) -> Pixels:
-            shrinks.add(shrink)
-            return true_decode(level, content, shrink=shrink)
+        def watched(level: StoredLevel, content: bytes, **how: Any) -> Pixels:
+            shrinks.add(how["shrink"])
+            return true_decode(level, content, **how)
 
         patch.setattr("slidehook.pixels.direct.decode", watched)
         quick = source.read(box, columns, rows)
@@ -253,8 +254,8 @@ def test_the_exact_average_is_that_of_full_resolution_whatever_the_levels_show(
 def test_a_level_that_shows_something_else_is_not_read_directly(jpeg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true_decode = decode
 
-    def shifted(level: StoredLevel, content: bytes, *, shrink: int = 1) -> Pixels:
-        return np.roll(true_decode(level, content, shrink=shrink), 1, axis=1)
+    def shifted(level: StoredLevel, content: bytes, **how: Any) -> Pixels:
+        return np.roll(true_decode(level, content, **how), 1, axis=1)
 
     monkeypatch.setattr("slidehook.pixels.proof.decode", shifted)
     how, mine, theirs = both_ways(jpeg, Box(10, 10, 300, 300), 300, 300)
@@ -398,9 +399,9 @@ def test_a_tile_is_decoded_once_for_all_boxes_that_touch_it(jpeg: Path, monkeypa
     decoded: list[Codec] = []
     true_decode = decode
 
-    def counting(level: StoredLevel, content: bytes, *, shrink: int = 1) -> Pixels:
+    def counting(level: StoredLevel, content: bytes, **how: Any) -> Pixels:
         decoded.append(level.codec)
-        return true_decode(level, content, shrink=shrink)
+        return true_decode(level, content, **how)
 
     monkeypatch.setattr("slidehook.pixels.direct.decode", counting)
     with OpenSlide(jpeg) as slide:
