@@ -68,7 +68,7 @@ def resampled(pixels: Pixels, part: Box, columns: int, rows: int) -> Pixels:
     When shrinking, each new pixel is the mean of the area that it covers, pixels at its edge counted by their share.
     """
     if part == Box(0, 0, columns, rows):
-        return pixels[:rows, :columns]
+        return pixels if pixels.shape[:2] == (rows, columns) else pixels[:rows, :columns]
     if part.width < columns or part.height < rows:
         corners = (part.x, part.y, part.x + part.width, part.y + part.height)
         return np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BILINEAR, box=corners))

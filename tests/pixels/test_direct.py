@@ -90,8 +90,8 @@ def boxes(draw: st.DrawFn) -> Box:
 @pytest.fixture(scope="module")
 def pair(jpeg: Path) -> Iterator[tuple[FilePixels, FilePixels]]:
     with OpenSlide(jpeg) as slide, OpenSlide(jpeg) as other, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DirectReader, "fit_shrinks", lambda *_: {})  # which OpenSlide does not do
         own = FilePixels(slide, jpeg)
+        patch.setattr(own._opened_directly(), "fit_shrinks", lambda _: {})  # OpenSlide does not shrink
         yield own, FilePixels(other)
         assert own.how_read == "directly"
         own.close()

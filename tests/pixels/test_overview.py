@@ -112,7 +112,7 @@ def test_nothing_larger_than_a_part_is_read_at_once(
 
     path = write_levels(tmp_path / "single.tiff", [picture], tile_px=256)
     monkeypatch.setattr("slidehook.pixels.file_pixels.PART_PX", 100)
-    monkeypatch.setattr(DirectReader, "read", lambda *_: None)
+    monkeypatch.setattr(DirectReader, "read", lambda *_, **__: None)
     with Watched(path) as slide:
         for columns, rows in ((960, 720), (77, 31), (3, 2)):
             FilePixels(slide, path).read(Box(0, 0, 960, 720), columns, rows)
@@ -126,7 +126,7 @@ def test_tiles_that_take_too_much_memory_are_refused(
     path = write_levels(tmp_path / "single.tiff", [picture], tile_px=256)
     with OpenSlide(path) as slide:
         monkeypatch.setattr("slidehook.pixels.file_pixels.LARGE_TILE_PX", 256)
-        monkeypatch.setattr(DirectReader, "read", lambda *_: None)
+        monkeypatch.setattr(DirectReader, "read", lambda *_, **__: None)
         assert picture_of(slide, path, 96).size == (96, 72)
         monkeypatch.setattr("slidehook.pixels.file_pixels.MAX_TILE_PX", 256 * 255)
         with pytest.raises(SlideUnreadable, match="stores tiles of 256 x 256 pixels, which need too much memory"):

@@ -53,7 +53,8 @@ def test_at_full_size_it_gives_the_files_own_pixels(opened: Watched, source: Fil
 def test_the_coarsest_level_that_is_fine_enough_is_read(
     opened: Watched, source: FilePixels, shrink: float, level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DirectReader, "read", lambda *_: None)
+    monkeypatch.setattr(DirectReader, "read", lambda *_, **__: None)
+    monkeypatch.setattr(DirectReader, "fit_shrinks", lambda *_: {})
     opened.levels.clear()
     pixels = source.read(Box(0, 0, 100 * shrink, 50 * shrink), 100, 50)
     assert pixels.shape == (50, 100, 3)
