@@ -2,7 +2,8 @@
 
 `Slide.tiles` with some reader threads, and as many bare OpenSlide readers (threads, and processes, each with the file
 opened for itself) on the same tiles of a slide with 20,000 x 20,000 pixels, turn by turn. How much memory ours takes;
-how long the apps `tissue` and `focus` need, and how much of that `focus` spends on its own arithmetic.
+how long the apps `tissue` and `focus` need, and how much of that `focus` spends on its own arithmetic. Other formats
+and scales: `benchmarks.formats`.
 Each ratio is the median of the rounds' ratios. The processors' seconds tell the same when the machine is busy.
 """
 
@@ -27,6 +28,7 @@ import pyvips
 from openslide import OpenSlide
 from skimage import data
 
+from benchmarks.formats import compare_formats
 from slidehook import App, Slide
 from slidehook.apps.focus import Focus
 from slidehook.apps.tissue import Tissue
@@ -72,6 +74,7 @@ def main(folder: Path, rounds: int) -> None:
         "slide": {"side_px": SIDE_PX, "mib": path.stat().st_size >> 20, "tile_px": TILE_PX, "tile_mpp": TILE_MPP},
         "cores": cores,
         "tiles": {f"readers_{number}": compare_readers(path, number, rounds) for number in sorted({1, cores})},
+        "formats": compare_formats(folder, rounds),
         "memory": _in_child(memory, path),
         "tissue": tissue_seconds(path, rounds),
         "focus": focus_and_reading(path, cores, rounds),

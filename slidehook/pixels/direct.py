@@ -41,10 +41,14 @@ class DirectReader:
 
     def close(self) -> None:
         """Close the file, and drop what was read."""
-        self._cache.clear()
+        self.forget()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def forget(self) -> None:
+        """Drop the decoded tiles that are kept."""
+        self._cache.clear()
 
     def fit_shrinks(self, number: int) -> dict[int, int]:
         """Return by how much a level may be shrunk while it is decoded: see `slidehook.pixels.shrinking`."""
