@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from openslide import OpenSlide
+from openslide import OpenSlide, OpenSlideCache
 from PIL import Image
 from skimage import data
 
@@ -32,7 +32,7 @@ SIDE_PX, TILE_PX = 8192, 512
 SLIDE_MPP = 0.25
 SCALES = (1, 2, 4)
 """Level-0 pixels per pixel: 0.25, 0.5 and 1 µm."""
-MOST_TILES = 32
+MOST_TILES = 64
 FORMATS: dict[str, tuple[int, dict[str, Any]]] = {
     "jpeg, levels of a quarter": (
         4,
@@ -141,6 +141,7 @@ class Ours:
 def readers_of(path: Path, stack: ExitStack) -> dict[str, Read]:
     """Give ours, the bare libraries, and those of others that are installed."""
     slide = stack.enter_context(OpenSlide(path))
+    slide.set_cache(OpenSlideCache(0))  # ours forgets its tiles before each round, too
 
     def openslide(x: int, y: int, scale: int) -> object:
         level = slide.get_best_level_for_downsample(scale * 1.001)
