@@ -276,6 +276,15 @@ class ResultDestination(Protocol):
         """Return the text of the job's finished result; None for progress, failure, cancellation, or nothing."""
 
 
+def show_cancelled(destination: ResultDestination) -> str | None:
+    """Show that somebody stopped the job; returns the text of a finished result that stands instead.
+
+    Raises as `ResultDestination.end` does.
+    """
+    destination.end(Cancelled())
+    return destination.shown()
+
+
 # --- systems
 
 

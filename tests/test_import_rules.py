@@ -26,8 +26,10 @@ ONLY = {
 NEVER = {
     "slidehook/jobs": ("slidehook.dpat", "slidehook.folder", "slidehook.systems", "slidehook.memory_system"),
     "slidehook/systems.py": ("slidehook.dpat", "slidehook.jobs"),
+    "slidehook/running": ("slidehook.dpat", "slidehook.jobs"),
+    "slidehook/results": ("slidehook.dpat",),
     "webserver": ("worker",),
-    "worker": ("webserver",),
+    "worker": ("webserver", "slidehook.dpat"),
     "slidehook": ("worker", "webserver"),
 }
 """Modules that a room must not import."""

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from slidehook.app import App, TaggedPolygon
 from slidehook.callback_urls import check_callback
 from slidehook.dpat.deleted_result import DeletedResult
+from slidehook.dpat.destination import DpatDestination
 from slidehook.dpat.errors import Conflict, DpatError, DpatTimeout, DpatUnavailable, Malformed
 from slidehook.dpat.iaapi.client import DpatClient, DpatServers
 from slidehook.dpat.iaapi.models import (
@@ -28,7 +29,7 @@ from slidehook.dpat.iaapi.models import (
     WholeSlideInput,
 )
 from slidehook.dpat.noted_result import NotedResult
-from slidehook.dpat.stored_result import QUEUED, RecordMaker, ResultOnSlide, frame_of, show_cancelled, shown_by
+from slidehook.dpat.stored_result import QUEUED, RecordMaker, ResultOnSlide, frame_of, shown_by
 from slidehook.errors import BadRequest, TooLarge
 from slidehook.jobs.contract import Hold, JobSink
 from slidehook.jobs.job import FIRST_SYSTEM, Job, JobRecord, digest, new_job_id
@@ -36,6 +37,7 @@ from slidehook.jobs.taking_in import EarlierRequestPending, announce, hold_or_jo
 from slidehook.regions import regions_of, tag_of
 from slidehook.results.limits import CONTEXT_BYTES
 from slidehook.settings import Settings
+from slidehook.systems import show_cancelled
 from webserver.modify import apply_change
 from webserver.modify_answer import answer_change
 from webserver.on_modify_process import ON_MODIFY
@@ -153,7 +155,9 @@ class Intake:
 
         def tell(record: JobRecord) -> bool:
             try:
-                show_cancelled(client, app, record)
+                destination = DpatDestination(record.job, app, client, lambda _: client)
+                destination.resume(record.noted, record.changed_at)
+                show_cancelled(destination)
             except DpatError as error:
                 log.warning("cancelled, a worker tells the slide", job=record.job.id, reason=str(error))
                 return False

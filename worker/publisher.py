@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from slidehook.errors import Refused, SystemFault, SystemUnavailable
 from slidehook.jobs.contract import Claim
 from slidehook.models import ImageInfo
-from slidehook.systems import Cancelled, Done, Ending, Failed, Noted, ResultDestination
+from slidehook.systems import Done, Ending, Failed, Noted, ResultDestination, show_cancelled
 from worker.shutdown import Call, Interruption, check_abandoned, kept
 
 UPDATE_EVERY_S = 1.0
@@ -39,7 +40,7 @@ class Publisher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         record = claim.record
-        destination.resume(record.noted, record.events[-1].at if record.events else record.job.created_at)
+        destination.resume(record.noted, record.changed_at)
         self._claim = claim
         self._destination = destination
         self._leaving = leaving
@@ -136,13 +137,7 @@ class Publisher:
         """
         self.abandon()
         self._claim.check()
-        destination = self._destination
-
-        def cancel() -> str | None:
-            destination.end(Cancelled())
-            return destination.shown()
-
-        return self._leaving.run(cancel, within_s=within_s, leave=False)
+        return self._leaving.run(partial(show_cancelled, self._destination), within_s=within_s, leave=False)
 
     def follow_up(self, done: Done) -> None:
         """Do what follows a stored result; raises what `ResultDestination.follow_up` and `Interruption.run` raise."""

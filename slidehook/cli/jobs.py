@@ -14,16 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from slidehook.dpat.errors import DpatError, DpatUnavailable
-from slidehook.dpat.iaapi.client import DpatServers
-from slidehook.dpat.stored_result import show_cancelled
-from slidehook.errors import JobDamaged, SlidehookError
+from slidehook.errors import JobDamaged, SlidehookError, SystemFault, SystemUnavailable
 from slidehook.jobs.contract import JobNotFound, JobSummary, QueueAdmin
 from slidehook.jobs.factory import open_queue
 from slidehook.jobs.job import ENDED, FIRST_SYSTEM, AttemptEnded, Claimed, Ended, Job, JobRecord, JobState, Noted
 from slidehook.jobs.rules import LISTED, LIVE, RETRIABLE
 from slidehook.registry.registry import load_apps
 from slidehook.settings import read_settings
+from slidehook.systems import Access, OneSecret, Systems, show_cancelled
 from slidehook.terminal import plain
 
 COLOURS = {
@@ -226,12 +224,14 @@ class _Slide:
         if app is None:
             self.said = f"stopped; a worker that has the app {job.app_id} tells the slide"
             return False
-        client = DpatServers(settings).at(job.address).client(job.secret, tries=3)
         try:
-            show_cancelled(client, app, record)
-        except DpatError as error:
+            access = Access(OneSecret(job.secret))
+            destination = Systems(settings)[job.system].destination(job.address, job, app, access)
+            destination.resume(record.noted, record.changed_at)
+            show_cancelled(destination)
+        except SystemFault as error:
             # A worker could only wait for a token that may never come, and the operator wants the job to be over.
-            over = not isinstance(error, DpatUnavailable) and settings.dpat_user is None
+            over = not isinstance(error, SystemUnavailable) and settings.dpat_user is None
             self.said = f"cancelled; its slide could not be told: {error}" if over else f"stopped; {error} {LATER}"
             return over
         self.said = "cancelled"

@@ -27,7 +27,6 @@ from slidehook.dpat.marks import JOB_MARK, PROGRESS, STATUS
 from slidehook.dpat.noted_result import NotedResult
 from slidehook.dpat.records import check_size, draft_of
 from slidehook.geometry import Frame
-from slidehook.jobs.job import JobRecord
 from slidehook.models import ImageInfo, Point, Polygon
 from slidehook.result import Result
 from slidehook.results.sanitize import sanitize_result
@@ -329,17 +328,3 @@ def shown_by(context: dict[str, Any] | None) -> str | None:
     """Return the job's id from a result's context, or None."""
     mark = (context or {}).get(JOB_MARK)
     return mark if isinstance(mark, str) else None
-
-
-def show_cancelled(client: DpatClient, app: App, record: JobRecord) -> None:
-    """Store "cancelled" for a job without a worker; a result that the user deleted is not created again."""
-    result = result_of_job(client, app, record)
-    with contextlib.suppress(NotFound):
-        result.cancel(RecordMaker(app, record.job, frame_of(record.job.image_info)).cancelled())
-
-
-def result_of_job(client: DpatClient, app: App, record: JobRecord) -> ResultOnSlide:
-    """Return the stored result of a job, with its noted id and version."""
-    result = ResultOnSlide(client, app, record.job)
-    result.resume(NotedResult.read(record.noted), record.events[-1].at if record.events else record.job.created_at)
-    return result

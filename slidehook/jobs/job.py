@@ -240,6 +240,11 @@ class JobRecord(BaseModel):
         return last.outcome if isinstance(last, Ended) else None
 
     @property
+    def changed_at(self) -> float:
+        """When the last event was recorded, or the job was made, in seconds since 1970."""
+        return self.events[-1].at if self.events else self.job.created_at
+
+    @property
     def noted(self) -> dict[str, JsonValue] | None:
         """What was noted last; None when nothing was."""
         return next((each.noted for each in reversed(self.events) if isinstance(each, Noted)), None)
