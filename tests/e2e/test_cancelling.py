@@ -105,7 +105,7 @@ def test_a_running_jobs_worker_tries_on_until_dpat_can_be_told(busy_site: Site, 
     worker = compute(busy_site, busy_dpat, slide_id)
     busy_dpat.add_fault(r"/results/\d+$", "status", status=503, count=1000)
     busy_dpat.invoke(APP, slide_id, "cancel")
-    wait_for(lambda: "the slide is told later" in worker.text(), "the worker has tried it")
+    wait_for(lambda: "the end of the job is shown later" in worker.text(), "the worker has tried it")
     busy_site.job_in(JobState.PARKED, slide_id)
     busy_dpat.clear_faults()
     assert busy_dpat.final(slide_id)["displayResult"] == "cancelled"
