@@ -91,7 +91,7 @@ def _ratio(theirs_s: list[float], ours_s: list[float]) -> float:
 
 
 def _with_curl(curl: str, url: str, target: Path) -> tuple[float, float]:
-    """Give the seconds that curl takes, and those until its file is on the disk as well."""
+    """Return the seconds that curl takes, and those until its file is on the disk as well."""
     os.sync()
     began = time.perf_counter()
     subprocess.run([curl, "--silent", "--fail", "--output", target, f"{url}/slides/S/files"], check=True)  # noqa: S603
@@ -119,7 +119,7 @@ def _reported(report: Connection, work: Callable[..., dict[str, float]], args: t
 
 
 def _ours(url: str, folder: Path) -> dict[str, float]:
-    """Download as a worker does; gives the seconds, and by how many MiB the process grew at most."""
+    """Download as a worker does; returns the seconds, and by how many MiB the process grew at most."""
     client = DpatServer(url, Settings(_env_file=None)).client("token")
     os.sync()
     folder.mkdir()
@@ -138,7 +138,7 @@ def _status_mib(name: str) -> float:
 
 
 def _memory(server: FileServer, base: Path) -> float:
-    """Give by how many MiB our process grows at most, whichever way the slide comes."""
+    """Return by how many MiB our process grows at most, whichever way the slide comes."""
     grown = [_in_child(_ours, f"{server.url}/{kind}", base / "ours")["grown_mib"] for kind in ("one", "several")]
     return round(max(grown), 1)
 

@@ -22,7 +22,7 @@ class FileServer:
         self.url = f"http://127.0.0.1:{ours.recv()}"
 
     def __enter__(self) -> Self:
-        """Give the server, which listens already."""
+        """Return the server, which listens already."""
         return self
 
     def __exit__(self, *_: object) -> None:

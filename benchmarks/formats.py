@@ -49,7 +49,7 @@ Read = Callable[[int, int, int], object]
 
 
 def make_format(folder: Path, name: str) -> Path:
-    """Give the slide of a format: real tissue, repeated; made once."""
+    """Return the slide of a format: real tissue, repeated; made once."""
     path = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{SIDE_PX}.tiff"
     if path.exists():
         return path
@@ -82,14 +82,14 @@ def compare_formats(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def grid(scale: int) -> list[tuple[int, int]]:
-    """Give the corners of neighbouring tiles, row by row."""
+    """Return the corners of neighbouring tiles, row by row."""
     step = TILE_PX * scale
     places = [(x, y) for y in range(0, SIDE_PX - step + 1, step) for x in range(0, SIDE_PX - step + 1, step)]
     return places[:MOST_TILES]
 
 
 def random_places(scale: int) -> list[tuple[int, int]]:
-    """Give random corners, on whole pixels of the scale."""
+    """Return random corners, on whole pixels of the scale."""
     most = (SIDE_PX - TILE_PX * scale) // scale
     places = np.random.default_rng(1).integers(0, most, (MOST_TILES // 2, 2)) * scale
     return [(int(x), int(y)) for x, y in places]
@@ -139,7 +139,7 @@ class Ours:
 
 
 def readers_of(path: Path, stack: ExitStack) -> dict[str, Read]:
-    """Give ours, the bare libraries, and those of others that are installed."""
+    """Return ours, the bare libraries, and those of others that are installed."""
     slide = stack.enter_context(OpenSlide(path))
     slide.set_cache(OpenSlideCache(0))  # ours forgets its tiles before each round, too
 

@@ -68,7 +68,7 @@ def main(jobs: int, folder: Path | None) -> None:
 
 @contextmanager
 def scratch(folder: Path | None) -> Iterator[Path]:
-    """Give a folder that is gone afterwards."""
+    """Return a folder that is gone afterwards."""
     base = Path(tempfile.mkdtemp(prefix="slidehook-benchmark-", dir=folder))
     try:
         yield base
@@ -92,7 +92,7 @@ def make_job(number: int) -> Job:
 
 
 def _rate(count: int, work: Callable[[], object]) -> float:
-    """Give how many a second `work` does of `count` things."""
+    """Return how many a second `work` does of `count` things."""
     began = time.perf_counter()
     work()
     return count / (time.perf_counter() - began)

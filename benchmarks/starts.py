@@ -58,7 +58,7 @@ def main(rounds: int) -> None:
 
 
 def _starts(base: Path) -> dict[str, tuple[Callable[[], Spent], Callable[[], Spent]]]:
-    """Give each start of ours with the bare one that it is compared with."""
+    """Return each start of ours with the bare one that it is compared with."""
     python = sys.executable
     bare_web = [python, "-m", "gunicorn", "--chdir", str(base), "--workers", "2", "--worker-class", "gthread"]
     return {
@@ -149,7 +149,7 @@ def _answers(port: int) -> bool:
 
 
 def _processor_seconds(session: int) -> float:
-    """Give the seconds of every process of a session, with those of its children that have ended."""
+    """Return the seconds of every process of a session, with those of its children that have ended."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

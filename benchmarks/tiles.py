@@ -83,7 +83,7 @@ def main(folder: Path, rounds: int) -> None:
 
 
 def make_slide(folder: Path) -> Path:
-    """Give the slide: real tissue, repeated in a lobed outline, that covers about 2/5 of it; made once."""
+    """Return the slide: real tissue, repeated in a lobed outline, that covers about 2/5 of it; made once."""
     path = folder / f"tiles-{SIDE_PX}.tiff"
     if path.exists():
         return path
@@ -114,7 +114,7 @@ def outline() -> Mask:
 
 
 def grid() -> list[Call]:
-    """Give what a bare reader is asked for to read the whole slide."""
+    """Return what a bare reader is asked for to read the whole slide."""
     step = TILE_PX * SHRINK
     return [((x, y), LEVEL, (TILE_PX, TILE_PX)) for y in range(0, SIDE_PX, step) for x in range(0, SIDE_PX, step)]
 
@@ -123,7 +123,7 @@ def grid() -> list[Call]:
 
 
 def bare(path: Path, calls: list[Call]) -> float:
-    """Read with OpenSlide alone; gives the processor's seconds of this thread."""
+    """Read with OpenSlide alone; returns the processor's seconds of this thread."""
     began = time.thread_time()
     with OpenSlide(path) as slide:
         for call in calls:
@@ -178,7 +178,7 @@ def compare_readers(path: Path, readers: int, rounds: int) -> dict[str, float]:
 
 
 def memory(path: Path) -> dict[str, float]:
-    """Read 1.1 GiB of pixels, the slide at full size; gives the process's MiB after some tiles, and at most."""
+    """Read 1.1 GiB of pixels, the slide at full size; returns the process's MiB after some tiles, and at most."""
     with Slide(path, INFO) as slide:
         tiles = slide.tiles(mpp=SLIDE_MPP, size=TILE_PX)
         for _ in range(100):
@@ -254,7 +254,7 @@ def _tiles_of_focus(path: Path) -> list[Box]:
 
 
 def _touches_tissue(box: Box) -> bool:
-    """Say whether a tile touches the tissue, or comes as near to it as a pixel of the overview."""
+    """Return whether a tile touches the tissue, or comes as near to it as a pixel of the overview."""
     inside = outline()
     scale, near = len(inside) / SIDE_PX, 1
     left, top = max(0, int(box.x * scale) - near), max(0, int(box.y * scale) - near)
@@ -263,7 +263,7 @@ def _touches_tissue(box: Box) -> bool:
 
 
 def _own_share(path: Path) -> float:
-    """Give the part of the processors' time that `focus` spends outside of the readers' threads."""
+    """Return the part of the processors' time that `focus` spends outside of the readers' threads."""
     own, all_threads = time.thread_time(), time.process_time()
     analyse(Focus(), path)
     return (time.thread_time() - own) / (time.process_time() - all_threads)

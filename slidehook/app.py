@@ -46,7 +46,7 @@ class TaggedPolygon:
     type: ClassVar[str] = "taggedPolygon"
 
     def content(self) -> dict[str, Any] | None:
-        """Give the tags that the user chooses from."""
+        """Return the tags that the user chooses from."""
         return {"tags": list(self.tags)}
 
 
@@ -137,23 +137,23 @@ class App(ABC):
 
     @classmethod
     def most_record_bytes(cls) -> int:
-        """Say how many bytes of JSON a result of this app may take when it is sent to DPAT."""
+        """Return how many bytes of JSON a result of this app may take when it is sent to DPAT."""
         return most_record_bytes(
             max_polygons=cls.max_polygons, max_points=cls.max_points, max_patches=cls.max_patches
         )
 
     @classmethod
     def input_template(cls) -> InputTemplate:
-        """Give what the registration tells DPAT to ask the user for."""
+        """Return what the registration tells DPAT to ask the user for."""
         return InputTemplate.model_validate({"type": cls.input.type, "content": cls.input.content()})
 
     def accepts(self, image: ImageInfo) -> bool:
-        """Say whether a newly imported image is to be analysed; asked for every image notification."""
+        """Return whether a newly imported image is to be analysed; asked for every image notification."""
         del image
         return True
 
     def missing(self) -> str | None:
-        """Say what the site has yet to add before the app can be used, such as a model; None: nothing.
+        """Return what the site has yet to add before the app can be used, such as a model; None: nothing.
 
         Asked once, when the app is loaded with its settings and params; must be quick. An app that lacks something is
         listed with this sentence and not offered to users. Raise AppError about what is there but wrong: that is a
@@ -162,7 +162,7 @@ class App(ABC):
         return None
 
     def files(self) -> Collection[Path]:
-        """Name the files that the findings rest on, such as a model: a change of one is a change of the app.
+        """Return the files that the findings rest on, such as a model: a change of one is a change of the app.
 
         Asked before each slide, so it must be quick. When one of them changes, the next slide is analysed in a new
         process, in which `setup` loads what is there then; a result's fingerprint names their contents.

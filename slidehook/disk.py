@@ -36,12 +36,12 @@ _LASTING = frozenset(
 
 
 def is_lasting(error: OSError) -> bool:
-    """Say whether an error is due to how a folder is set up: it stays until somebody changes that, or the setting."""
+    """Return whether an error stays until somebody changes the folder or the setting."""
     return error.errno in _LASTING
 
 
 def reason_of(error: OSError) -> str:
-    """Say why an operation failed, of a file where a folder should be as that."""
+    """Return why an operation failed, of a file where a folder should be as that."""
     return os.strerror(errno.ENOTDIR) if error.errno == errno.EEXIST else error.strerror or str(error)
 
 

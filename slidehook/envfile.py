@@ -50,7 +50,7 @@ def read_env_file(path: Path) -> list[Entry]:
 
 
 def _decoded(content: bytes, path: Path) -> str:
-    """Give the text, without a byte order mark."""
+    """Return the text, without a byte order mark."""
     if b"\0" in content or content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise SettingsInvalid(f"the settings file {path} is UTF-16 or not text: save it as UTF-8")
     try:
@@ -80,7 +80,7 @@ def _entry(binding: Binding, path: Path) -> Entry:
 
 
 def _altered(raw: str) -> str:
-    """Say what about a value, as it stands behind the equals sign, is not taken as it stands."""
+    """Return what about a value, as it stands behind the equals sign, is not taken as it stands."""
     quote = raw.lstrip()[:1]
     if quote not in _ESCAPE:
         # A # at the very beginning stays.

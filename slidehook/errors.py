@@ -150,7 +150,7 @@ class AppTimeout(AppError):
 
     @classmethod
     def after(cls, timeout_s: float) -> Self:
-        """Say how long that is."""
+        """Return how long that is."""
         return cls(f"the analysis needed longer than {timeout_s:g} s")
 
 
@@ -159,5 +159,5 @@ class AppOutOfMemory(AppError):
 
     @classmethod
     def over(cls, memory_gb: float) -> Self:
-        """Say how much that is."""
+        """Return how much that is."""
         return cls(f"the analysis needed more than {memory_gb:g} GB of memory")

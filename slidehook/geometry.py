@@ -37,19 +37,19 @@ class Frame:
         return self.height / self.width
 
     def to_result(self, point: PixelPoint) -> Point:
-        """Give a pixel's place in result coordinates."""
+        """Return a pixel's place in result coordinates."""
         return Point(x=point.x / self.width, y=point.y / self.width)
 
     def to_pixel(self, point: Point) -> PixelPoint:
-        """Give the pixel at a place in result coordinates."""
+        """Return the pixel at a place in result coordinates."""
         return PixelPoint(point.x * self.width, point.y * self.width)
 
     def rectangle(self, left: float, top: float, right: float, bottom: float) -> list[PixelPoint]:
-        """Give the corners of a rectangle, each side as a fraction 0…1 of the slide's own width or height."""
+        """Return the corners of a rectangle, each side as a fraction 0…1 of the slide's own width or height."""
         x0, x1 = left * self.width, right * self.width
         y0, y1 = top * self.height, bottom * self.height
         return [PixelPoint(x0, y0), PixelPoint(x1, y0), PixelPoint(x1, y1), PixelPoint(x0, y1)]
 
     def points(self, pixels: Iterable[PixelPoint]) -> list[Point]:
-        """Give several pixels' places in result coordinates."""
+        """Return several pixels' places in result coordinates."""
         return [self.to_result(pixel) for pixel in pixels]

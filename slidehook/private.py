@@ -20,7 +20,7 @@ ASIDE_AGE_S = 1.0
 def private_folder(folder: str | Path) -> None:
     """Make a folder, and its parents, where they are missing: each of mode 0700, whatever the umask.
 
-    What is there already stays as it is, also when another process has just made it. Raises OSError: FileExistsError
+    What is there already stays as it is, even if another process has just made it. Raises OSError: FileExistsError
     where something else has the name.
     """
     path = Path(folder)

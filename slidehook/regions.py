@@ -60,12 +60,12 @@ class Region:
         return left, top, right, bottom
 
     def in_result(self, frame: Frame) -> list[Point]:
-        """Give the corners of its outer line in result coordinates."""
+        """Return the corners of its outer line in result coordinates."""
         return frame.points(self.points)
 
 
 def regions_of(drawn: Input, frame: Frame | None) -> tuple[Region, ...]:
-    """Give the regions of an invocation's input, in the order they were drawn; none for a whole slide.
+    """Return the regions of an invocation's input, in the order they were drawn; none for a whole slide.
 
     `frame` is the slide's extent; without it nothing is cut off at the lower edge, and the coordinates are not the
     slide's: such regions tell no more than that they can be made. Raises BadRequest with one sentence for the user.
@@ -81,7 +81,7 @@ def regions_of(drawn: Input, frame: Frame | None) -> tuple[Region, ...]:
 
 
 def tag_of(drawn: Input, tags: Sequence[str]) -> str | None:
-    """Give the tag that a tagged polygon bears; None when it bears none.
+    """Return the tag that a tagged polygon bears; None when it bears none.
 
     `tags` are the app's. Raises BadRequest when the input names others, or an index that there is no tag for.
     """
@@ -154,7 +154,7 @@ def _valid(polygon: Polygon, name: str) -> shapely.Geometry:
 
 
 def _crosses_often(polygon: Polygon) -> bool:
-    """Say whether the outer line crosses or touches itself over `MOST_CROSSINGS` times, counting no further."""
+    """Return whether the outer line crosses or touches itself over `MOST_CROSSINGS` times, counting no further."""
     corners = shapely.get_coordinates(polygon.exterior)
     lines = np.asarray(shapely.linestrings(np.stack([corners[:-1], corners[1:]], axis=1)))
     tree = shapely.STRtree(lines)
@@ -169,7 +169,7 @@ def _crosses_often(polygon: Polygon) -> bool:
 
 
 def _parts(geometry: shapely.Geometry) -> list[Polygon]:
-    """Give the polygons of a geometry, largest first, without lines, points and slips of the pen."""
+    """Return the polygons of a geometry, largest first, without lines, points and slips of the pen."""
     flat = [piece for part in shapely.get_parts(geometry) for piece in shapely.get_parts(part)]
     parts = sorted((each for each in flat if isinstance(each, Polygon)), key=_area, reverse=True)
     return [part for part in parts if part.area > 0 and part.area >= SLIP * parts[0].area]

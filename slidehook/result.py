@@ -172,12 +172,12 @@ class Result:
 
 
 def is_colour(colour: str) -> bool:
-    """Say whether a colour is written as DPAT reads it."""
+    """Return whether a colour is written as DPAT reads it."""
     return isinstance(colour, str) and _COLOUR.fullmatch(colour) is not None
 
 
 def checked_colour(colour: str) -> str:
-    """Give `colour` when it is written as DPAT reads it; raises ValueError."""
+    """Return `colour` when it is written as DPAT reads it; raises ValueError."""
     if not is_colour(colour):
         raise ValueError(f"a colour is written #RRGGBB, not {colour!r}")
     return colour

@@ -214,7 +214,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _looks_like_ours(name: str) -> bool:
-    """Say whether a name in `.env` is meant for slidehook, though its prefix may be misspelt."""
+    """Return whether a name in `.env` is meant for slidehook, though its prefix may be misspelt."""
     return name.startswith("SLIDEHOOK") or SequenceMatcher(None, name.partition("_")[0], "SLIDEHOOK").ratio() > 0.8
 
 
@@ -257,7 +257,7 @@ def _is_secret(field: str) -> bool:
 
 
 def _cleaned(text: str) -> str:
-    """Give what may stand in a sentence: not too long, no password in a URL, nothing that a terminal obeys."""
+    """Return what may stand in a sentence: not too long, no password in a URL, nothing that a terminal obeys."""
     text = _ACCOUNT.sub("//…@", text)
     text = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
     return plain(text)

@@ -140,7 +140,7 @@ class Slide:
         return self._pixels.opened if isinstance(self._pixels, FilePixels) else None
 
     def thumbnail(self) -> Image.Image:
-        """Give an RGB overview of the whole slide at about 64 µm per pixel.
+        """Return an RGB overview of the whole slide at about 64 µm per pixel.
 
         DPAT's own where it gave one, else made from the file.
         """
@@ -269,7 +269,7 @@ class Slide:
         return reading.tiles() if batch is None else reading.batches(batch)
 
     def label(self) -> Image.Image | None:
-        """Give the picture of the slide's label; None where there is none, or the site keeps none."""
+        """Return the picture of the slide's label; None where there is none, or the site keeps none."""
         if self._label is None:
             return None
         with Image.open(self._label) as image:

@@ -69,11 +69,11 @@ class SafeStream(io.TextIOBase):
         return "backslashreplace"
 
     def fileno(self) -> int:
-        """Give the file descriptor."""
+        """Return the file descriptor."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Say whether this is a terminal."""
+        """Return whether this is a terminal."""
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:

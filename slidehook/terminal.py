@@ -6,7 +6,7 @@ import unicodedata
 
 
 def plain(text: str, *, keep: str = "") -> str:
-    r"""Give a text as one line that moves, colours and hides nothing on a terminal.
+    r"""Return a text as one line that moves, colours and hides nothing on a terminal.
 
     Control characters (C0, C1, line breaks among them), marks that turn the direction of writing, and all else that
     can't be printed are written as Python writes them: `\x1b`, `\u202e`. `keep`: those that may stay.
@@ -17,7 +17,7 @@ def plain(text: str, *, keep: str = "") -> str:
 
 
 def plain_lines(text: str, indent: str) -> str:
-    """Give a text of several lines, each plain and behind `indent`, so that none looks like a line of ours."""
+    """Return a text of several lines, each plain and behind `indent`, so that none looks like a line of ours."""
     return "\n".join(indent + plain(line, keep="\t") for line in text.rstrip("\n").split("\n"))
 
 

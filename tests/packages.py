@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def install(folder: Path, module: str, source: str, apps: dict[str, str]) -> Path:
-    """Write a package with one module whose classes are registered as apps, by entry point; gives `folder` back."""
+    """Write a package with one module whose classes are registered as apps, by entry point; returns `folder` back."""
     (folder / f"{module}.py").write_text(source)
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir()

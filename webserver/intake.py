@@ -64,7 +64,7 @@ class Intake:
         self._versions = ResultVersions(settings.data_dir / "versions")
 
     def invocation(self, app: App, call: _Call, version: str | None = None) -> dict[str, Any]:
-        """Do what a user asked for; gives the stored result as DPAT answered it, or `{}`.
+        """Do what a user asked for; returns the stored result as DPAT answered it, or `{}`.
 
         `version`: the IA-API's that the caller named.
         """

@@ -96,7 +96,7 @@ class Focus(App):
         return self._result(slide, tissue, judged, blurred, exponent)
 
     def _exponents(self, slide: Slide, cells: _Cells, mpp: float, progress: Progress) -> Values:
-        """Give each cell's exponent; NaN where it has too little tissue or texture."""
+        """Return each cell's exponent; NaN where it has too little tissue or texture."""
         found = np.full(cells.enough.shape, np.nan, np.float32)
         before = slide.receipt.tiles_read
         marked = cells.spread(cells.enough)
@@ -144,7 +144,7 @@ class Focus(App):
         return result
 
     def _quality(self, of_judged: float, of_tissue: float) -> Quality | None:
-        """Give the quality by the percentages in focus; None when what was not judged may decide it."""
+        """Return the quality by the percentages in focus; None when what was not judged may decide it."""
         least = self.params.min_percent_in_focus
         if of_judged < least:
             return Quality.REJECTED
@@ -152,7 +152,7 @@ class Focus(App):
 
 
 def judging_mpp(slide_mpp: float, wanted: float) -> float:
-    """Give the µm per pixel to judge at: the slide's own, doubled as often as comes nearest to `wanted`.
+    """Return the µm per pixel to judge at: the slide's own, doubled as often as comes nearest to `wanted`.
 
     Pixels are then only ever averaged in whole squares: what lies between would be blurred by the reading itself.
     Raises AppError when the slide's own are too coarse.
@@ -164,7 +164,7 @@ def judging_mpp(slide_mpp: float, wanted: float) -> float:
 
 
 def structure(pixels: Pixels) -> tuple[Values, Values]:
-    """Give exponent and texture (D4 - D2, squared grey levels) of each cell of a tile: (rows, columns) of cells.
+    """Return exponent and texture (D4 - D2, squared grey levels) of each cell of a tile: (rows, columns) of cells.
 
     `pixels`: uint8 RGB, a whole number of cells high and wide. The exponent is inf where nothing is fine at all.
     """
@@ -184,7 +184,7 @@ def structure(pixels: Pixels) -> tuple[Values, Values]:
 
 
 def _brightness(pixels: Pixels) -> Values:
-    """Give the brightness, 0…255, weighed as in JPEG's and television's."""
+    """Return the brightness, 0…255, weighed as in JPEG's and television's."""
     red, green, blue = (pixels[..., channel] * np.uint16(weight) for channel, weight in enumerate((77, 150, 29)))
     weighed: Values = (red + green + blue).astype(np.float32)
     return weighed / np.float32(256)
@@ -219,7 +219,7 @@ class _Cells:
         return cls(side, rows, columns, share >= LEAST_TISSUE)
 
     def spread(self, cells: Mask) -> Mask:
-        """Give a mask of cells as one of the tissue's mask's shape."""
+        """Return a mask of cells as one of the tissue's mask's shape."""
         spread: Mask = cells[self.rows[:, None], self.columns]
         return spread
 

@@ -169,7 +169,7 @@ class Ihc(App):
         return calls.recount(result)
 
     def _other_staining(self, name: str) -> str:
-        """Say what the image record tells against DAB; empty when it tells nothing, or the site allows it."""
+        """Return what the image record tells against DAB; empty when it tells nothing, or the site allows it."""
         allowed = {each.strip().casefold() for each in self.params.allowed_stainings}
         if name.strip().casefold() in allowed or not is_special_stain(name):
             return ""
@@ -233,14 +233,14 @@ def _description(tally: Tally) -> str:
 
 
 def _glass(slide: Slide) -> Colour:
-    """Give the glass's colour; raises AppError when the slide, or the ground that it was taken on, is dark."""
+    """Return the glass's colour; raises AppError when the slide, or the ground that it was taken on, is dark."""
     longest_um = max(slide.frame.width, slide.frame.height) * slide.mpp
     mpp = max(slide.mpp, min(OVERVIEW_MPP, longest_um / OVERVIEW_PX))
     return require_glass(overview(slide, mpp=mpp))
 
 
 def _holes(regions: tuple[Region, ...]) -> dict[str, calls.Row]:
-    """Give rows that tell a recount which of the outlines are holes, and of which region; none without any."""
+    """Return rows that tell a recount which of the outlines are holes, and of which region; none without any."""
     holes = [len(each.polygon.interiors) for each in regions]
     if len(regions) == 1 or not any(holes):
         return {}
@@ -334,14 +334,14 @@ class TileAnalyzer:
         return Found(x[own], y[own], density[own], sharp[own], pale[own], member[own], sums)
 
     def _dab(self, pixels: Pixels, stained: Stained) -> Dab | None:
-        """Give the DAB that may lie in the nuclei; None where it lies round them."""
+        """Return the DAB that may lie in the nuclei; None where it lies round them."""
         if self._params.compartment == "cell":
             return None
         scanned = pixels.min(axis=2) < 255  # pure white is beyond the slide, or where the scanner has not looked
         return Dab(stained.second, self._params.positive_from, self._params.pale_contrast, scanned)
 
     def _nuclear(self, stained: Stained) -> Density:
-        """Give what nuclei have more of. DAB round a nucleus would hide it, DAB in it belongs to it."""
+        """Return what nuclei have more of. DAB round a nucleus would hide it, DAB in it belongs to it."""
         if self._params.compartment == "cell":
             return stained.first
         return np.maximum(stained.first, 0) + np.maximum(stained.second, 0)

@@ -83,15 +83,15 @@ class Grid:
     side: float
 
     def cell(self, x: float, y: float) -> tuple[int, int]:
-        """Give the column and row of the tile with this corner."""
+        """Return the column and row of the tile with this corner."""
         return round(x / self.side), round(y / self.side)
 
     def middle(self, column: int, row: int) -> PixelPoint:
-        """Give the middle of a tile."""
+        """Return the middle of a tile."""
         return PixelPoint((column + 0.5) * self.side, (row + 0.5) * self.side)
 
     def area_px(self, cells: NDArray[np.int64]) -> float:
-        """Give the area of tiles, (column, row) each, in level-0 pixels."""
+        """Return the area of tiles, (column, row) each, in level-0 pixels."""
         end = np.minimum((cells + 1) * self.side, (self.frame.width, self.frame.height))
         return float((end - cells * self.side).prod(axis=1).sum())
 
@@ -115,12 +115,12 @@ class Classified:
     probabilities: NDArray[np.float32]
 
     def of(self, number: int) -> NDArray[np.int64]:
-        """Give where the tiles of a class lie."""
+        """Return where the tiles of a class lie."""
         found: NDArray[np.int64] = self.cells[self.classes == number]
         return found
 
     def top(self, number: int, most: int) -> list[tuple[int, int, float]]:
-        """Give column, row and probability of a class's most probable tiles, the best first."""
+        """Return column, row and probability of a class's most probable tiles, the best first."""
         found = np.flatnonzero(self.classes == number)
         best = found[np.argsort(-self.probabilities[found], kind="stable")][:most]
         return [(int(self.cells[at, 0]), int(self.cells[at, 1]), float(self.probabilities[at])) for at in best]
@@ -149,7 +149,7 @@ class OnnxClassifier(App):
         return None
 
     def files(self) -> tuple[Path]:
-        """Name the model: another one under its name finds something else."""
+        """Return the model: another one under its name finds something else."""
         return (self._model_path,)
 
     def setup(self) -> None:

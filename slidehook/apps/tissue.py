@@ -27,7 +27,7 @@ class TissueParams(BaseModel, frozen=True, extra="forbid"):
 
 
 class Tissue(App):
-    """Outlines the tissue, and gives its area in mm²."""
+    """Outlines the tissue, and returns its area in mm²."""
 
     id = "tissue"
     name = "Tissue"

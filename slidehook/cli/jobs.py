@@ -53,7 +53,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def _filtered(states: Iterable[str]) -> Callable[[Command], Command]:
-    """Give a command the options --slide, --app and --state."""
+    """Add the options --slide, --app and --state to a command."""
 
     def add(command: Command) -> Command:
         for option in (
@@ -106,7 +106,7 @@ def list_jobs(
 
 
 def fair_shares(counts: Sequence[int], limit: int | None) -> list[int]:
-    """Say how many of each kind are shown if `limit` are in all: a kind with few is shown whole."""
+    """Return how many of each kind are shown if `limit` are in all: a kind with few is shown whole."""
     shares = [0] * len(counts)
     left = sum(counts) if limit is None else limit
     fewest_first = sorted(range(len(counts)), key=counts.__getitem__)
@@ -187,7 +187,7 @@ def _chosen(
     *,
     among: Iterable[JobState],
 ) -> Sequence[str]:
-    """Give the ids of the jobs that a command is for: those named, or those that its options choose."""
+    """Return the ids of the jobs that a command is for: those named, or those that its options choose."""
     filtered = bool(states) or app_id is not None or slide_id is not None
     if filtered == bool(named):
         raise click.UsageError("Name jobs, or choose them with --slide, --app or --state; not both.")
@@ -285,13 +285,13 @@ def _print_table(rows: Sequence[tuple[JobSummary, JobRecord | None]]) -> None:
 
 
 def _reason(record: JobRecord | None) -> str:
-    """Say why a job ended so, or why its last attempt did; of a job that is done, what it found."""
+    """Return why a job ended so, or why its last attempt did; of a job that is done, what it found."""
     ends = [each.reason for each in record.events if isinstance(each, AttemptEnded | Ended)] if record else []
     return ends[-1] if ends else ""
 
 
 def _took(summary: JobSummary, record: JobRecord | None) -> str:
-    """Say how long an ended job was worked on at last, or for how long a live one has been queued."""
+    """Return how long an ended job was worked on at last, or for how long a live one has been queued."""
     last = record.events[-1] if record and record.events else None
     if isinstance(last, Ended):
         return "-" if last.seconds is None else f"{last.seconds:.1f} s"
@@ -315,7 +315,7 @@ def _state(summary: JobSummary) -> str:
 
 
 def _history(record: JobRecord) -> Iterator[tuple[float, str, str]]:
-    """Give what has happened to a job: when, what, and an app's traceback."""
+    """Return what has happened to a job: when, what, and an app's traceback."""
     for event in record.events:
         if isinstance(event, Noted):
             yield event.at, _noted(record.job, event), ""
@@ -336,7 +336,7 @@ def _noted(job: Job, event: Noted) -> str:
 
 
 def _shown(text: str) -> str:
-    """Give a text of others as rich is to print it."""
+    """Return a text of others as rich is to print it."""
     return escape(plain(text))
 
 

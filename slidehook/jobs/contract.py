@@ -90,7 +90,7 @@ class JobSink(Protocol):
         """Read what has happened to the work that `job` asks for; None when none is queued or running."""
 
     def is_held(self, job_id: str) -> bool:
-        """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
+        """Return whether whoever put a job still keeps it from workers, and may yet take it back."""
 
     def cancel(
         self,
@@ -154,7 +154,7 @@ class Claim(Protocol):
         """Return the newest secret for the job's system; None when the job has no secret any more."""
 
     def cancel_wanted(self) -> bool:
-        """Say whether somebody asked for the job to stop, and nobody for the same work since."""
+        """Return whether somebody asked for the job to stop, and nobody for the same work since."""
 
     def unwanted(self) -> bool:
         """Whether `stop_unwanted` stopped the job: it must end, and its system must not be told."""

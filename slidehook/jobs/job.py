@@ -110,16 +110,16 @@ class Job(BaseModel):
         return self.secret.strip(BLANK) != ""
 
     def owns(self, content: bytes) -> bool:
-        """Say whether a job's file is this job's, by its first words, without reading it as a job."""
+        """Return whether a job's file is this job's, by its first words, without reading it as a job."""
         return f'"id":"{self.id}"'.encode() in content[:64]
 
     def to_line(self) -> bytes:
-        """Give the first line of the job's file."""
+        """Return the first line of the job's file."""
         return _JOB.dump_json(self, exclude_none=True) + b"\n"
 
 
 _JOB = TypeAdapter(Job)
-"""Gives bytes, where the model itself gives a string."""
+"""Returns bytes, where the model itself gives a string."""
 _FORMAT_1 = b'{"format":1,'
 _SECRET, _OLD_SECRET = b'"secret":"', b'"callback_token":"'
 
@@ -279,7 +279,7 @@ def _read_event(line: bytes) -> Noted | Claimed | AttemptEnded | Ended:
 
 
 def _was_cut_off(line: bytes) -> bool:
-    """Say whether an event's writing was ended by a full disk or a loss of power."""
+    """Return whether an event's writing was ended by a full disk or a loss of power."""
     return not (line.startswith(b"{") and line.endswith(b"}"))
 
 
@@ -308,12 +308,12 @@ def work_key(system: str, address: str, app_id: str, slide_id: str, wanted: Inpu
 
 
 def new_job_id(now_ns: int) -> str:
-    """Give an id that sorts by age: the time in ns and 32 random bits, both in hex."""
+    """Return an id that sorts by age: the time in ns and 32 random bits, both in hex."""
     return f"{now_ns:016x}-{secrets.token_hex(4)}"
 
 
 def digest(*parts: str) -> str:
-    """Give 160 bits that stand for `parts`, in hex: the beginning of the SHA-256 of their JSON, in ASCII."""
+    """Return 160 bits that stand for `parts`, in hex: the beginning of the SHA-256 of their JSON, in ASCII."""
     # json.dumps(parts), without making an encoder for it: that would be a tenth of what a put computes.
     text = f"[{', '.join(map(encode_basestring_ascii, parts))}]"
     return hashlib.sha256(text.encode()).hexdigest()[:40]

@@ -98,12 +98,12 @@ class ReservoirSample:
 
 
 def of_region(number: int) -> str:
-    """Give what the rows of one region of several begin with; regions are counted from 1."""
+    """Return what the rows of one region of several begin with; regions are counted from 1."""
     return f"Region {number}: "
 
 
 def rows(count: Count, area_mm2: float, *, prefix: str = "") -> dict[str, Row]:
-    """Give the rows of a region, or of all (without a prefix); there is no percentage of no nuclei."""
+    """Return the rows of a region, or of all (without a prefix); there is no percentage of no nuclei."""
     nuclei = count.nuclei
     table: dict[str, Row] = {
         NUCLEI: nuclei,
@@ -125,7 +125,7 @@ def rows(count: Count, area_mm2: float, *, prefix: str = "") -> dict[str, Row]:
 
 
 def summary(table: dict[str, Row]) -> str:
-    """Give the line that stands in DPAT's annotation list."""
+    """Return the line that stands in DPAT's annotation list."""
     if not table[NUCLEI]:
         blurred = f", but {table[BLURRED_AREA]} % is {BLURRED}" if BLURRED_AREA in table else ""
         return f"{NO_NUCLEI}{blurred}"
@@ -165,7 +165,7 @@ def recount(result: Result) -> Result:
 
 
 def _called(patch: Patch, limit: float) -> str:
-    """Give the tag that the app gave a patch."""
+    """Return the tag that the app gave a patch."""
     if patch.tag not in TAGS or isinstance(patch.sort_key, str) or patch.sort_key is None:
         raise AppError("the gallery has a patch that is not the app's")
     return TAGS[0] if round(patch.sort_key, DECIMALS) >= limit else TAGS[1]
@@ -191,7 +191,7 @@ def _correct(table: dict[str, Row], moved: list[Patch], prefix: str = "") -> Non
 
 
 def _holes(table: dict[str, Row], prefix: str = "") -> int:
-    """Give how many holes a region has, or all have; there is no row of none."""
+    """Return how many holes a region has, or all have; there is no row of none."""
     return int(_number(table, f"{prefix}{HOLES}")) if f"{prefix}{HOLES}" in table else 0
 
 

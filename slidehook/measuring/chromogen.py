@@ -109,7 +109,7 @@ class HueMaps:
 
 
 def is_other_stain(hues: Hues, stained: int, *, own_colours: bool = False) -> bool:
-    """Say whether a region with that many stained pixels is stained with something else than haematoxylin and DAB.
+    """Return whether a region with that many stained pixels is stained with something else than haematoxylin and DAB.
 
     `own_colours`: the stains' colours are a site's own, so the chromogen's may differ by what it is measured by.
     """

@@ -40,7 +40,7 @@ ENOUGH_PX = 2000
 
 
 def glass_colour(overview: Pixels) -> Colour | None:
-    """Give the colour of empty glass in an overview of a slide (uint8 RGB); `WHITE` when it shows none.
+    """Return the colour of empty glass in an overview of a slide (uint8 RGB); `WHITE` when it shows none.
 
     Glass is what is brightest and without a colour, or else yellowish, and even if there is such. Pure white does not
     count while there is other glass: scanners fill with it where they have not looked. None when no stain can be
@@ -70,7 +70,7 @@ def glass_colour(overview: Pixels) -> Colour | None:
 
 
 def require_glass(overview: Pixels) -> Colour:
-    """Give the colour of empty glass as `glass_colour` does; raises AppError with one sentence when it gives None."""
+    """Return the colour of empty glass; raises AppError with one sentence where `glass_colour` returns None."""
     colour = glass_colour(overview)
     if colour is None:
         raise AppError(
@@ -80,7 +80,7 @@ def require_glass(overview: Pixels) -> Colour:
 
 
 def _brightest(glass: NDArray[np.int16], least: int, dimmest: int) -> Colour | None:
-    """Give the middle of the brightest colours of what may be glass; None with fewer than `least` such pixels."""
+    """Return the middle of the brightest colours of what may be glass; None with fewer than `least` such pixels."""
     if len(glass) < least:
         return None
     light = glass[:, 0] + glass[:, 1] + glass[:, 2]  # 765 at most
@@ -92,7 +92,7 @@ def _brightest(glass: NDArray[np.int16], least: int, dimmest: int) -> Colour | N
 
 
 def _on_dark_ground(brightest: NDArray[np.int16], darkest: NDArray[np.int16], even: NDArray[np.bool_]) -> bool:
-    """Say whether a picture is seen against darkness; `even` marks what is neutral and like its neighbours.
+    """Return whether a picture is seen against darkness; `even` marks what is neutral and like its neighbours.
 
     Judged without what a scanner has filled. Black counts as filled only beside something of a bright-field picture:
     glass, or what light of all colours passes through, but not evenly, as through stained tissue.
@@ -112,7 +112,7 @@ def _on_dark_ground(brightest: NDArray[np.int16], darkest: NDArray[np.int16], ev
 
 
 def _rectangles(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Give the mask smoothed where its edges run along rows and columns, as of filled parts; else an empty one."""
+    """Return the mask smoothed where its edges run along rows and columns, as of filled parts; else an empty one."""
     if np.count_nonzero(mask) < 0.01 * mask.size:
         return np.zeros_like(mask)
     smooth: NDArray[np.bool_] = scipy.ndimage.uniform_filter(mask.astype(np.float32), 9, mode="nearest") > 0.5

@@ -125,7 +125,7 @@ def _split(inside: Density, mask: Mask) -> Labels:
 
 
 def _necks(inside: Density, basins: Labels) -> list[tuple[float, int, int]]:
-    """Give where two basins touch: how high the neck between them is, and their numbers; highest first."""
+    """Return where two basins touch: how high the neck between them is, and their numbers; highest first."""
     found = []
     for here, there in (
         (np.s_[:, 1:], np.s_[:, :-1]),

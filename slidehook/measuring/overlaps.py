@@ -98,7 +98,7 @@ def without_streaks(labels: Labels, density: Density, scanned: Mask, *, mpp: flo
 
 
 def roundness(labels: Labels) -> Floats:
-    """Give for each number from 0 which part of an ellipse of the same extent it fills: 1 for an ellipse."""
+    """Return for each number from 0 which part of an ellipse of the same extent it fills: 1 for an ellipse."""
     count = int(labels.max(initial=0))
     rows, columns = np.nonzero(labels)
     numbers = labels[rows, columns]
@@ -115,7 +115,7 @@ def roundness(labels: Labels) -> Floats:
 
 
 def _otsu(labels: Labels, density: Density, count: int) -> tuple[Floats, Mask]:
-    """Give Otsu's threshold for each number from 0, and whether the two classes differ enough."""
+    """Return Otsu's threshold for each number from 0, and whether the two classes differ enough."""
     inside = labels > 0
     bins = np.minimum((density[inside].clip(0, DENSEST) * (BINS / DENSEST)).astype(np.int64), BINS - 1)
     counts = np.bincount(labels[inside] * BINS + bins, minlength=(count + 1) * BINS).reshape(-1, BINS)
@@ -143,7 +143,7 @@ def _large(labels: Labels, smallest_px: float) -> Labels:
 
 
 def _means(labels: Labels, values: Density, count: int | None = None) -> Floats:
-    """Give the mean of `values` over each number from 0 to `count`; 0 where a number has no pixel."""
+    """Return the mean of `values` over each number from 0 to `count`; 0 where a number has no pixel."""
     most = int(labels.max(initial=0)) if count is None else count
     flat = labels.ravel()
     return np.bincount(flat, values.ravel(), most + 1) / np.maximum(np.bincount(flat, minlength=most + 1), 1)

@@ -32,8 +32,8 @@ _DAB = re.compile(r"(?<![^\W_])(?:dab|diaminobenzidine?|ihc|ihk|immun\w*)(?![^\W
 
 
 def is_special_stain(name: str) -> bool:
-    """Say whether a staining's name is that of H&E, of a special stain or of a chromogen that is not DAB.
+    """Return whether a staining's name is that of H&E, of a special stain or of a chromogen that is not DAB.
 
-    False also when the name says DAB or immunohistochemistry besides (as in "IHC, HE counterstain").
+    False even if the name says DAB or immunohistochemistry besides (as in "IHC, HE counterstain").
     """
     return bool(_SPECIAL.search(name)) and not _DAB.search(name)

@@ -69,12 +69,12 @@ class ModelParams(BaseModel, frozen=True, extra="forbid"):
 
 
 def runtime_is_installed() -> bool:
-    """Say whether onnxruntime is there, without the time that importing it takes."""
+    """Return whether onnxruntime is there, without the time that importing it takes."""
     return importlib.util.find_spec("onnxruntime") is not None
 
 
 def providers(offered: Sequence[str]) -> list[str]:
-    """Give what a model is to run on, of what onnxruntime offers, the first first: CUDA if there is, then the CPU."""
+    """Return the offered providers that a model runs on, best first: CUDA, then the CPU."""
     return [each for each in (CUDA, CPU) if each in offered]
 
 
@@ -125,7 +125,7 @@ class TileModel:
         self(np.full((1, params.tile_px, params.tile_px, 3), 255, np.uint8))
 
     def _checked_input(self) -> tuple[str, type[Any], int | None]:
-        """Give the input's name, its numbers' type, and how many tiles it takes at once (None: any number)."""
+        """Return the input's name, its numbers' type, and how many tiles it takes at once (None: any number)."""
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise AppError(f"the model has {len(inputs)} inputs, but is fed one: a batch of tiles")
@@ -144,7 +144,7 @@ class TileModel:
         return found.name, _FLOATS[found.type], shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
 
     def __call__(self, tiles: Pixels) -> Probabilities:
-        """Give each tile's probabilities; `tiles`: uint8 RGB (tiles, `tile_px`, `tile_px`, 3). Raises AppError."""
+        """Return each tile's probabilities; `tiles`: uint8 RGB (tiles, `tile_px`, `tile_px`, 3). Raises AppError."""
         step = self._batch or len(tiles)
         return np.concatenate([self._run(tiles[at : at + step]) for at in range(0, len(tiles), step)])
 
@@ -197,12 +197,12 @@ def _softmax(logits: Probabilities) -> Probabilities:
 
 
 def _errors(state: types.ModuleType) -> tuple[type[Exception], ...]:
-    """Give what onnxruntime raises: its errors have no base of their own."""
+    """Return what onnxruntime raises: its errors have no base of their own."""
     return tuple(each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception))
 
 
 def _words(error: Exception) -> str:
-    """Give what onnxruntime says, without its numbers."""
+    """Return what onnxruntime says, without its numbers."""
     return str(error).rpartition(" : ")[2].strip()
 
 

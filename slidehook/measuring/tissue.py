@@ -193,7 +193,7 @@ def _bands(pixels: Pixels, margin: int) -> Iterator[tuple[slice, Pixels, slice]]
 
 
 def _threshold(evidence: NDArray[np.uint16]) -> float:
-    """Give the evidence above which a pixel is tissue, in `_STEPS`."""
+    """Return the evidence above which a pixel is tissue, in `_STEPS`."""
     lowest, highest = FAINTEST * _STEPS, SUREST * _STEPS
     if not len(evidence) or evidence.min() == evidence.max():
         return lowest
@@ -201,7 +201,7 @@ def _threshold(evidence: NDArray[np.uint16]) -> float:
 
 
 def _grain(values: NDArray[np.float32], side: int, window: int) -> NDArray[np.float32]:
-    """Give by how much values differ from the mean of the `side` x `side` round them: a slope has no grain."""
+    """Return by how much values differ from the mean of the `side` x `side` round them: a slope has no grain."""
     fine = values - scipy.ndimage.uniform_filter(values, max(3, side), mode="nearest")
     grain: NDArray[np.float32] = np.sqrt(
         np.maximum(scipy.ndimage.uniform_filter(fine * fine, window, mode="nearest"), 0)
@@ -267,5 +267,5 @@ def _without_lines(mask: Mask, grey: Mask, mpp: float) -> Mask:
 
 
 def _width(piece: Mask) -> float:
-    """Give the width in pixels of a straight piece; a bent one is as wide as it swings."""
+    """Return the width in pixels of a straight piece; a bent one is as wide as it swings."""
     return float(np.sqrt(12 * max(0.0, float(np.linalg.eigvalsh(np.cov(np.argwhere(piece).T))[0]))))

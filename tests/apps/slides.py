@@ -33,23 +33,23 @@ def write_slide(path: Path, pixels: Pixels, *, mpp: float, quality: int = 95) ->
 
 
 def glass(rows: int, columns: int) -> Pixels:
-    """Give an empty slide."""
+    """Return an empty slide."""
     return np.full((rows, columns, 3), GLASS, np.uint8)
 
 
 def tissue(rows: int, columns: int) -> Pixels:
-    """Give real tissue, without a gap: scikit-image's immunohistochemistry (colon, DAB), as mirror images."""
+    """Return real tissue, without a gap: scikit-image's immunohistochemistry (colon, DAB), as mirror images."""
     return tiled(_block(1), rows, columns)
 
 
 def small_tissue(rows: int, columns: int, *, shrink: int = 2) -> Pixels:
-    """Give the same tissue at a lower magnification: `shrink` is 2, 4 or 8."""
+    """Return the same tissue at a lower magnification: `shrink` is 2, 4 or 8."""
     return tiled(_block(shrink), rows, columns)
 
 
 @cache
 def _block(shrink: int) -> Pixels:
-    """Give four pictures, each the mirror image of those beside it."""
+    """Return four pictures, each the mirror image of those beside it."""
     picture: Pixels = data.immunohistochemistry()
     pair = np.concatenate([picture, picture[:, ::-1]], axis=1)
     block = np.concatenate([pair, pair[::-1]], axis=0)
@@ -66,7 +66,7 @@ def tiled(block: Pixels, rows: int, columns: int) -> Pixels:
 def restained(
     pixels: Pixels, stain: str, *, strength: float = 1.0, lamp: tuple[float, float, float] = (1, 1, 1)
 ) -> Pixels:
-    """Give tissue in other stains, `strength` times as dense, in light of another colour or brightness.
+    """Return tissue in other stains, `strength` times as dense, in light of another colour or brightness.
 
     `stain`: `H&E` has eosin in DAB's place, `haematoxylin` nothing in its place, `DAB` is the tissue as it is.
     """
@@ -109,7 +109,7 @@ class Watched(FilePixels):
 
 
 def documented(app_id: str) -> dict[str, object]:
-    """Give the parameters of `tissue` or `focus` that their page shows."""
+    """Return the parameters of `tissue` or `focus` that their page shows."""
     text = (HOUSE / "docs" / "tissue-and-focus.md").read_text()
     section = text.split(f"\n## {app_id.capitalize()}\n")[1]
     return tomllib.loads(section.split("```toml\n")[1].split("```")[0])

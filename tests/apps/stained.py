@@ -38,7 +38,7 @@ class Nucleus:
     positive: bool
 
     def radius(self, direction: float) -> float:
-        """Give the distance from its middle to its edge."""
+        """Return the distance from its middle to its edge."""
         angle = direction - self.turn
         return self.a * self.b / math.hypot(self.b * math.cos(angle), self.a * math.sin(angle))
 
@@ -132,7 +132,7 @@ def compose(
 def absorbed(
     density: Field, *, noise: float = 0.0, seed: int = 0, glass: tuple[float, float, float] = GLASS
 ) -> Pixels:
-    """Give what is left of the glass's light by optical densities (rows, columns, 3), with noise."""
+    """Return what is left of the glass's light by optical densities (rows, columns, 3), with noise."""
     light = np.array(glass) * 10**-density
     light += np.random.default_rng(seed).normal(0, noise, light.shape) if noise else 0
     pixels: Pixels = light.round().clip(0, 255).astype(np.uint8)
@@ -140,7 +140,7 @@ def absorbed(
 
 
 def _distances(nuclei: Sequence[Nucleus], side: int) -> tuple[Field, NDArray[np.int32]]:
-    """Give each pixel's distance to the nearest edge of a nucleus in µm, below 0 inside, and the nucleus's number."""
+    """Return each pixel's distance to the nearest nucleus's edge in µm, below 0 inside, and the nucleus's number."""
     distance = np.full((side, side), np.inf)
     nearest = np.zeros((side, side), np.int32)
     for number, each in enumerate(nuclei, 1):

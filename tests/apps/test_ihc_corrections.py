@@ -53,7 +53,7 @@ class Gallery:
             patch["tag"] = to
 
     def press(self) -> tuple[str, dict[str, Any]]:
-        """Press the button; gives the text and the table that stand on the slide then."""
+        """Press the button; returns the text and the table that stand on the slide then."""
         (button,) = self.content["actions"]
         button["state"] = 1
         stored, quality = answer_change(ON_MODIFY, Ihc(), StoredResult.model_validate(self.wire), lambda: self.info)
@@ -160,7 +160,7 @@ def test_a_correction_in_a_hole_counts_only_in_what_else_it_lies_in(section: Pat
 
 
 def grid_of(columns: int, rows: int) -> list[list[tuple[float, float]]]:
-    """Give the rectangles of a grid over the whole slide, row by row."""
+    """Return the rectangles of a grid over the whole slide, row by row."""
     x, y = np.linspace(0, 1, columns + 1).tolist(), np.linspace(0, 1, rows + 1).tolist()
     return [
         [(left, top), (right, top), (right, bottom), (left, bottom)]

@@ -75,7 +75,7 @@ def test_a_blurred_picture_is_not_counted(
 
 
 def beside_glass(pixels: Pixels) -> Pixels:
-    """Give a slide whose right tenth is glass, by which its stains are measured."""
+    """Return a slide whose right tenth is glass, by which its stains are measured."""
     return np.concatenate([pixels, np.full((len(pixels), len(pixels) // 9, 3), GLASS, np.uint8)], axis=1)
 
 

@@ -53,7 +53,7 @@ def blue(rows: int, columns: int) -> Pixels:
 
 
 def stained(rows: int, columns: int, absorption: tuple[float, float, float]) -> Pixels:
-    """Give tissue as dense as the real one, in one stain: DAB's or haematoxylin's (Ruifrok and Johnston 2001)."""
+    """Return tissue as dense as the real one, in one stain: DAB's or haematoxylin's (Ruifrok and Johnston 2001)."""
     density = -np.log10(tissue(rows, columns).clip(1) / 255).mean(axis=2, keepdims=True)
     pixels: Pixels = (GLASS * 10 ** (-2 * density * absorption)).astype(np.uint8)
     return pixels
@@ -83,7 +83,7 @@ MakeApp = Callable[..., OnnxClassifier]
 
 @pytest.fixture
 def make_app(tmp_path: Path) -> MakeApp:
-    """Give the app as a site has it, with a model of `tests.apps.models`."""
+    """Return the app as a site has it, with a model of `tests.apps.models`."""
 
     def make(*, model: dict[str, Any] | None = None, **params: Any) -> OnnxClassifier:
         app = OnnxClassifier()

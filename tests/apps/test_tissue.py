@@ -63,7 +63,7 @@ def area_mm2(result: Result) -> float:
 
 
 def marked(result: Result) -> shapely.Geometry:
-    """Give what the shapes enclose: outlines and holes by turns."""
+    """Return what the shapes enclose: outlines and holes by turns."""
     rings = [Polygon([(point.x, point.y) for point in each.points]) for each in result.shapes]
     enclosed: shapely.Geometry = Polygon()
     for ring in rings:

@@ -62,7 +62,7 @@ def run(app: str, *options: str, slide: str = "grey.tiff") -> Result:
 
 
 def done(app: str, *options: str) -> dict[str, Any]:
-    """Run an app of the author's that must come to its end; gives result.json."""
+    """Run an app of the author's that must come to its end; returns result.json."""
     found = run(f"mine.py:{app}", *options, "--out", "out")
     assert found.exit_code == 0, found.output
     content: dict[str, Any] = json.loads(Path("out/result.json").read_text())
@@ -70,7 +70,7 @@ def done(app: str, *options: str) -> dict[str, Any]:
 
 
 def refused(app: str, *options: str, slide: str = "grey.tiff") -> str:
-    """Run an app that can't be run; gives the one sentence that says why."""
+    """Run an app that can't be run; returns the one sentence that says why."""
     before = set(Path().glob("*/*"))
     found = run(app, *options, slide=slide)
     assert (found.exit_code, found.stdout) == (1, "")

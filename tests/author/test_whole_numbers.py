@@ -35,7 +35,7 @@ SHAPES = [
 
 
 def floats(value: Any, name: str = "") -> Iterator[str]:
-    """Name the fields of a body that hold a float where none may be."""
+    """Return the fields of a body that hold a float where none may be."""
     if name in MAY_HAVE_FRACTIONS:
         return
     if isinstance(value, float):

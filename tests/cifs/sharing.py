@@ -56,7 +56,7 @@ def load_lab(folder: Path) -> Any:
 
 
 def has_wide_registers() -> bool:
-    """Say whether User-Mode Linux 6.1 needs `wide_registers.c` on this CPU."""
+    """Return whether User-Mode Linux 6.1 needs `wide_registers.c` on this CPU."""
     return " amx_tile" in Path("/proc/cpuinfo").read_text(encoding="ascii")
 
 
@@ -100,12 +100,12 @@ class Run:
         return f"{self._job.out}{self._job.err}"
 
     def said(self, what: str) -> list[Said]:
-        """Give the whole lines that begin with `what`."""
+        """Return the whole lines that begin with `what`."""
         lines = [line.split() for line in self._job.out.split("\n")[:-1]]
         return [Said(what, tuple(words[1:-1]), float(words[-1])) for words in lines if words[0] == what]
 
     def expect(self, what: str, *, within_s: float = 30.0, count: int = 1) -> Said:
-        """Wait until it has printed `count` lines that begin with `what`; gives the last of these."""
+        """Wait until it has printed `count` lines that begin with `what`; returns the last of these."""
 
         def there() -> Said | None:
             ended = self._job.rc is not None

@@ -42,7 +42,7 @@ def dpat(sample_slides: Path) -> Iterator[Simulator]:
 
 
 def shown(dpat: Simulator, slide_id: str) -> list[dict[str, Any]]:
-    """Give what the slide's one result has shown, one state after the other."""
+    """Return what the slide's one result has shown, one state after the other."""
     results = dpat.results(APP, slide_id)
     return [*results[0]["history"], results[0]] if results else []
 

@@ -33,7 +33,7 @@ MEASURING = {
 
 
 def loaded_by(code: str) -> set[str]:
-    """Give the names of the modules that a fresh Python has loaded after `code`."""
+    """Return the names of the modules that a fresh Python has loaded after `code`."""
     command = [sys.executable, "-c", f"{code}\nimport sys\nprint('loaded:', *sys.modules)"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return set(done.stdout.rpartition("loaded:")[2].split())

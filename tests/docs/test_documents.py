@@ -30,7 +30,7 @@ OF_ITS_OWN = {"write-an-app.md"}
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
-    """Give the snippets of a language: the document's name and each line that is not empty."""
+    """Return the snippets of a language: the document's name and each line that is not empty."""
     return [
         (path.name, line)
         for path in DOCUMENTS
@@ -66,7 +66,7 @@ class Reader:
             assert program.ended() == 0, program.text()
 
     def ends(self, line: str) -> str:
-        """Run a command that ends by itself; gives what it printed."""
+        """Run a command that ends by itself; returns what it printed."""
         program = self.program(line)
         try:
             assert program.ended(240) == 0, program.text()
@@ -165,7 +165,7 @@ def test_every_setting_in_a_snippet_is_read(document: str, line: str, monkeypatc
 
 
 def anchors(path: Path) -> set[str]:
-    """Give what a link can lead to in a document: its headings, as GitHub names them."""
+    """Return what a link can lead to in a document: its headings, as GitHub names them."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
     return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 

@@ -18,7 +18,7 @@ IN_WORDS = {"loopback only": (), "the system's": None, "none": None, "\N{EN DASH
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """Give each setting's default and meaning, as the table shows them."""
+    """Return each setting's default and meaning, as the table shows them."""
     text = (HOUSE / "README.md").read_text().partition("## Settings")[2].partition("\n## ")[0]
     found: dict[str, tuple[str, str]] = {}
     for names, defaults, meaning in ROW.findall(text):
@@ -29,7 +29,7 @@ def table() -> dict[str, tuple[str, str]]:
 
 
 def settings_read() -> Iterator[str]:
-    """Give every attribute that the programs read of a value called settings."""
+    """Return every attribute that the programs read of a value called settings."""
     for folder in ("slidehook", "webserver", "worker"):
         for path in (HOUSE / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):

@@ -71,7 +71,7 @@ def checkout(folder: Path) -> None:
 
 
 def script(data: Path) -> tuple[str, list[str], list[tuple[str, str]]]:
-    """Give the page as one shell script, its commands in order, and what it says that each prints."""
+    """Return the page as one shell script, its commands in order, and what it says that each prints."""
     lines, commands, promised = ["set -euo pipefail"], [], []
     for before, language, text in BLOCK.findall(PAGE.read_text()):
         if language == "bash":

@@ -114,7 +114,7 @@ class Site:
         return requests.get(self.url + path, headers={"Accept": accept}, timeout=90)
 
     def jobs(self, slide_id: str) -> list[JobFile]:
-        """Give the slide's jobs in every state."""
+        """Return the slide's jobs in every state."""
         found = []
         for state in JobState:
             for path in files_below(self.queue / state):
@@ -135,13 +135,13 @@ class Site:
         return wait_for(there, f"the slide's job is {state}") or pytest.fail("no job")
 
     def small_data(self, slide_id: str) -> Path:
-        """Give the folder that keeps the small data of the slide's one job."""
+        """Return the folder that keeps the small data of the slide's one job."""
         ids = {each.record.job.id for each in self.jobs(slide_id)}  # of a job that moves just now, both names
         (job_id,) = ids
         return self.data / "jobs" / job_id
 
     def keeps_no_slide(self) -> bool:
-        """Say whether no file of any slide is left on the site's disk; it goes a moment after the job's end."""
+        """Return whether no file of any slide is left on the site's disk; it goes a moment after the job's end."""
         return wait_for(lambda: not files_below(self.data / "slides"), "the slides are gone")
 
     def _answers(self, web: Program) -> bool:
@@ -191,7 +191,7 @@ class Dpat(Simulator):
         return self.invoke(APP, slide_id)
 
     def shown(self, slide_id: str) -> dict[str, Any]:
-        """Give the one result that the slide has, with its history."""
+        """Return the one result that the slide has, with its history."""
         (result,) = self.results(APP, slide_id)
         return result
 
@@ -206,7 +206,7 @@ class Dpat(Simulator):
         return self.shown(slide_id)
 
     def body(self, slide_id: str, **changes: Any) -> dict[str, Any]:
-        """Give the body of a `create` as DPAT sends it, with fields changed."""
+        """Return the body of a `create` as DPAT sends it, with fields changed."""
         return {
             "action": "create",
             "applicationId": APP,

@@ -30,7 +30,7 @@ def wait_for(condition: Callable[[], T], what: str, *, within_s: float = 90.0) -
 
 
 def free_port() -> int:
-    """Give a port of this host that nobody listens on."""
+    """Return a port of this host that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -61,11 +61,11 @@ class Program:
         return self.process.pid
 
     def text(self) -> str:
-        """Give what it has printed."""
+        """Return what it has printed."""
         return self.log.read_text(errors="replace")
 
     def children(self) -> list[int]:
-        """Give the process ids of its living children."""
+        """Return the process ids of its living children."""
         return [pid for pid in living(self.mark) if _parent(pid) == self.pid]
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
@@ -81,7 +81,7 @@ class Program:
 
 
 def living(mark: str) -> dict[int, str]:
-    """Give the command line of each living process that bears the mark, by process id."""
+    """Return the command line of each living process that bears the mark, by process id."""
     wanted = f"{MARK}={mark}".encode()
     found = {}
     for entry in Path("/proc").iterdir():
@@ -106,7 +106,7 @@ def end_all(mark: str) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Say whether a process runs; one that has ended and was not yet asked for its status does not."""
+    """Return whether a process runs; one that has ended and was not yet asked for its status does not."""
     try:
         return _stat(pid)[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -125,7 +125,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Give every file below `folder`, while other processes may remove files and folders there.
+    """Return every file below `folder`, while other processes may remove files and folders there.
 
     Not `Path.rglob`: before Python 3.13 it raises when a folder vanishes.
     """
@@ -133,7 +133,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def traces(folder: Path, *texts: str) -> dict[str, list[str]]:
-    """Give the files below `folder` that hold any of `texts`, with those that they hold."""
+    """Return the files below `folder` that hold any of `texts`, with those that they hold."""
     found: dict[str, list[str]] = {}
     for path in files_below(folder):
         with contextlib.suppress(FileNotFoundError):

@@ -28,7 +28,7 @@ def updates(dpat: Dpat) -> list[Call]:
 
 
 def moment(worker: Program, text: str) -> float:
-    """Give when the worker first logged a line that holds `text`, in seconds since 1970."""
+    """Return when the worker first logged a line that holds `text`, in seconds since 1970."""
     line = next(each for each in worker.text().splitlines() if text in each)
     match = re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", line)
     assert match is not None, line

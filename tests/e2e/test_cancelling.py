@@ -19,7 +19,7 @@ RESULT = r"/results/\d+$"
 
 
 def cancel(dpat: Dpat, slide_id: str) -> float:
-    """Do as a user who stops the analysis; gives how long the slide took to say so, in seconds."""
+    """Do as a user who stops the analysis; returns how long the slide took to say so, in seconds."""
     began = time.monotonic()
     answer = dpat.invoke(APP, slide_id, "cancel")
     assert (answer.status, answer.answer) == (200, {})
@@ -140,7 +140,7 @@ def stop(site: Site, dpat: Dpat, slide_id: str) -> None:
 
 
 def texts(dpat: Dpat, slide_id: str) -> list[str]:
-    """Give all that the slide ever showed."""
+    """Return all that the slide ever showed."""
     return [each["displayResult"] for each in dpat.shown(slide_id)["history"]]
 
 

@@ -74,7 +74,7 @@ class Edits:
         return dict(result)
 
     def result(self) -> tuple[str, str]:
-        """Have a new slide analysed; gives the result's text and its fingerprint."""
+        """Have a new slide analysed; returns the result's text and its fingerprint."""
         found = self.final(self.create())
         return found["displayResult"], found["displayProperties"]["App fingerprint"]
 

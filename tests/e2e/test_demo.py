@@ -39,7 +39,7 @@ def start(out: Path, mark: str, *options: str, **env: str) -> Program:
 
 
 def share_of_blue(picture: Image.Image) -> float:
-    """Give the share of the middle third's outline on which the picture is blue."""
+    """Return the share of the middle third's outline on which the picture is blue."""
     left, top = picture.width / 3, picture.height / 3
     steps = [each / 100 for each in range(101)]
     outline = [(left + left * at, y) for at in steps for y in (top, 2 * top)]

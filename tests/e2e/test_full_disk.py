@@ -92,7 +92,7 @@ def test_health_says_that_no_job_can_be_put_while_the_queues_disk_is_full(
     web = site.start("flask_run.sh", within=[*NAMESPACE, str(site.queue)])
 
     def says(status: int) -> str:
-        """Give what /healthz says if it answers with `status`, else nothing."""
+        """Return what /healthz says if it answers with `status`, else nothing."""
         assert web.process.poll() is None, web.text()
         with contextlib.suppress(requests.ConnectionError):
             answer = site.get("/healthz")
@@ -110,7 +110,7 @@ def test_health_says_that_no_job_can_be_put_while_the_queues_disk_is_full(
 
 
 def parts(data: Path) -> list[Path]:
-    """Give the files that are being downloaded."""
+    """Return the files that are being downloaded."""
     return [path for path in files_below(data) if path.suffix == ".part"]
 
 

@@ -50,7 +50,7 @@ class Checkout:
             Path(parent).chmod(0o755)
 
     def names(self) -> dict[str, int]:
-        """Give every name in the checkout, with the time of its last change."""
+        """Return every name in the checkout, with the time of its last change."""
         found = {}
         for parent, folders, files in os.walk(self.folder):
             for name in (*folders, *files):
@@ -73,7 +73,7 @@ class Checkout:
 
 
 def _as_service() -> list[str]:
-    """Give what root puts before a command so that it may write no more than another user."""
+    """Return what root puts before a command so that it may write no more than another user."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]

@@ -44,7 +44,7 @@ class Starter(App):
 
 @pytest.fixture
 def starters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Install the package above in the place of the demo app; gives the file that names what it has started."""
+    """Install the package above in the place of the demo app; returns the file that names what it has started."""
     folder = tmp_path / "site-packages"
     about = folder / "starter_app-1.0.dist-info"
     about.mkdir(parents=True)

@@ -33,7 +33,7 @@ def dpat(site: Site, new_dpat: Callable[..., Dpat]) -> Dpat:
 
 
 def ends_right(dpat: Dpat, site: Site, slide_id: str, *, attempts: int = 1) -> dict[str, Any]:
-    """Wait until the slide's one result is the right one; gives it."""
+    """Wait until the slide's one result is the right one; returns it."""
     assert dpat.wait_until(lambda: ANSWER in [each["displayResult"] for each in dpat.results()], WITHIN_S)
     assert site.job_in(JobState.DONE, slide_id).attempt == attempts
     assert site.keeps_no_slide()
@@ -114,7 +114,7 @@ def test_a_result_whose_answer_was_lost_is_the_one_that_goes_on(dpat: Dpat, site
 
 
 def heads(dpat: Dpat, slide_id: str) -> list[tuple[int, int]]:
-    """Give where each part's head begins in the multipart answer with the slide's files, and how long it is."""
+    """Return where each part's head begins in the multipart answer with the slide's files, and how long it is."""
     pieces = [FilePart(file.name, file.path, file.size_bytes) for file in dpat.folder.get(slide_id).files]
     whole = multipart_files(pieces, dpat.options.multipart, f"part-{'x' * 32}")
     found, at = [], 0

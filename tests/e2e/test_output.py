@@ -71,7 +71,7 @@ class Terminal:
         os.set_blocking(self.master, False)
 
     def shows(self, text: str) -> bool:
-        """Read what is shown, and say whether `text` is in it."""
+        """Read what is shown, and return whether `text` is in it."""
         try:
             while more := os.read(self.master, 65536):
                 self.shown += more

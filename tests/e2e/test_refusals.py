@@ -16,7 +16,7 @@ V1 = "/SectraPathologyServer/external/imageanalysis/v1"
 
 
 def sentence(answer: requests.Response) -> str:
-    """Give what an answer says is wrong: one sentence, and nothing else."""
+    """Return what an answer says is wrong: one sentence, and nothing else."""
     content = answer.json()
     assert list(content) == ["error"]
     text: str = content["error"]

@@ -15,7 +15,7 @@ from tests.e2e.running import files_below, traces
 
 
 def public_files(folder: Path) -> list[str]:
-    """Give the files that others than their owner may use."""
+    """Return the files that others than their owner may use."""
     files = files_below(folder)
     assert files
     found = []

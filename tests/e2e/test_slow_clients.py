@@ -52,7 +52,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def healthy_within(site: Site) -> float:
-    """Ask whether the webserver is well, over a new connection; gives how long that took, in seconds."""
+    """Ask whether the webserver is well, over a new connection; returns how long that took, in seconds."""
     began = time.monotonic()
     connection = HTTPConnection("127.0.0.1", site.port, timeout=ANSWER_S)
     with contextlib.closing(connection):

@@ -18,7 +18,7 @@ def forged(dpat: Dpat, slide_id: str, token: str, **changes: Any) -> dict[str, A
 
 
 def tokens(dpat: Dpat, slide_id: str) -> dict[str, str]:
-    """Give a token that is made up, and right ones for something else."""
+    """Return a token that is made up, and right ones for something else."""
     return {
         "made up": "worthless",
         "another slide": dpat.token(APP, dpat.add_slide()),

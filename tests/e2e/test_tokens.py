@@ -33,7 +33,7 @@ def analyses(worker: Program) -> int:
 
 
 def asked_for_tokens(dpat: Dpat) -> list[int | None]:
-    """Give how DPAT answered those who asked for a token."""
+    """Return how DPAT answered those who asked for a token."""
     return [each.status for each in dpat.calls() if each.path.endswith(TOKEN)]
 
 

@@ -32,7 +32,7 @@ class Dpat:
         self.url = site.url + ROUTE
 
     def trigger(self, kind: str, slide_id: str, **fields: Any) -> Any:
-        """Do as their server does with an invocation of this kind; gives the webserver's answer."""
+        """Do as their server does with an invocation of this kind; returns the webserver's answer."""
         callback = CallbackInfo(url=self.server.url, token=self.server.token)
         given = {"applicationId": APP, "slideId": slide_id, "callbackInfo": callback, **fields}
         return self.server.trigger(self.url, getattr(invocation, f"{kind}Invocation")(**given))
@@ -41,7 +41,7 @@ class Dpat:
         return self.trigger("Create", slide_id, cancellationToken=cancellation, input=invocation.WholeSlideInput())
 
     def shown(self, slide_id: str) -> Any:
-        """Give the one result that the slide has."""
+        """Return the one result that the slide has."""
         (result,) = self.server.get_results(APP, slide_id)
         return result
 

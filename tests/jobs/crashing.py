@@ -126,7 +126,7 @@ class CuttingOs:
         return getattr(os, name)
 
     def _reach(self, what: str) -> Journal | None:
-        """Count a call; gives the journal to tell, None for the calls of other threads, as the heartbeat's."""
+        """Count a call; returns the journal to tell, None for the calls of other threads, as the heartbeat's."""
         if threading.get_ident() != self._thread:
             return None
         if self._dead or len(self.calls) == self._cut_at:

@@ -294,7 +294,7 @@ each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: 
 
 
 def on_disk(root: Path) -> list[tuple[Path, JobName]]:
-    """Give every job's file, wherever it lies; a name that is no job's is a fault."""
+    """Return every job's file, wherever it lies; a name that is no job's is a fault."""
     found = []
     for state in JobState:
         for path in (root / state).rglob("*"):
@@ -343,7 +343,7 @@ def must_recover(scenario: Scenario, root: Path, stage: Stage, *, results_last: 
 
 
 def never_acknowledged(path: Path, name: JobName, known: Known) -> bool:
-    """Say whether a file is what is left of a put that died while it wrote: nobody waits for that job."""
+    """Return whether a file is what is left of a put that died while it wrote: nobody waits for that job."""
     cut_off = name.state is A and name.attempt == 0 and b"\n" not in path.read_bytes()
     return cut_off and name.job_id not in known.jobs
 

@@ -37,7 +37,7 @@ class Site:
         return path
 
     def works(self, looks: int = 20) -> list[str]:
-        """Have the worker do all that there is, while time goes on; gives the slides of the jobs that it ended."""
+        """Have the worker do all that there is, while time goes on; returns the slides of the jobs that it ended."""
         done = []
         for _ in range(looks):
             while (claim := self.source.claim()) is not None:

@@ -37,7 +37,7 @@ class Site:
         return claim
 
     def done(self, slide_id: str = "a") -> Path:
-        """Bring a job to its end; gives its file."""
+        """Bring a job to its end; returns its file."""
         self.queue.put(make_job(slide_id))
         claim = self.claim()
         claim.finish(JobState.DONE)
@@ -56,7 +56,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def litter(root: Path) -> list[Path]:
-    """Lay foreign files and folders into every folder; gives them."""
+    """Lay foreign files and folders into every folder; returns them."""
     folders = [root, *(each for each in root.rglob("*") if each.is_dir())]
     made = []
     for folder in folders:

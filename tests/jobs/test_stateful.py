@@ -162,7 +162,7 @@ class QueueMachine(RuleBasedStateMachine):
         return known if known is not None and known.state in LIVE else None
 
     def owned(self, grip: Grip[T]) -> Known | None:
-        """Give the job that a grip still has hold of."""
+        """Return the job that a grip still has hold of."""
         known = self.known.get(grip.job_id)
         theirs = (JobState.ACTIVE, grip.attempt, grip.claimer, None)
         return known if known is not None and known.place == theirs else None
@@ -289,7 +289,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.seen["exhausted"] += claim.exhausted
 
     def before_a_claim(self) -> list[Known]:
-        """Wake the sleepers and take over from the dead, as any claim does first; gives those that must back off."""
+        """Wake sleepers and take over from the dead, as any claim does first; returns those that must back off."""
         alive = {each.id for each in self.processes}
         backing_off = []
         for known in self.known.values():

@@ -103,7 +103,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 def put_in_child(root: Path, before: str) -> str:
-    """Put a job in a process of its own; gives what it says."""
+    """Put a job in a process of its own; returns what it says."""
     done = subprocess.run(
         [sys.executable, "-c", PUT.format(before=before)],
         cwd=root,  # from here another user needs no right to the folders above
@@ -353,7 +353,7 @@ def test_everything_that_bears_a_token_is_private_whatever_the_mask(site: Site) 
 
 
 def waiting_file(site: Site, slide_id: str) -> Path:
-    """Put a job; gives its file."""
+    """Put a job; returns its file."""
     job = site.web.put(make_job(slide_id))
     [path] = [each for each in site.files("waiting") if each.name.startswith(job.id)]
     return path
@@ -379,7 +379,7 @@ def test_a_damaged_job_is_set_aside_and_the_others_run(site: Site, content: byte
 
 
 def held_file(site: Site) -> Path:
-    """Hold a job, and have its webserver die; gives its file."""
+    """Hold a job, and have its webserver die; returns its file."""
     site.web.hold(make_job("held"))
     site.web.close()  # its lock goes, its files stay
     [path] = site.files("active")

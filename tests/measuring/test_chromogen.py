@@ -44,7 +44,7 @@ def recoloured(pixels: Pixels, chromogen: Sequence[float], *, white: Sequence[fl
 
 
 def judged(pixels: Pixels, *, white: tuple[float, float, float] = GLASS, **how: Any) -> str:
-    """Say what is wrong with a picture of 0.5 µm per pixel."""
+    """Return what is wrong with a picture of 0.5 µm per pixel."""
     stained = Deconvolution(white=white)(pixels)
     looked = QualityMaps(pixels, stained, mpp=0.5, white=white, dab_from=0.2, least_sharp=0.45)
     return complaint(looked.sums(np.ones(pixels.shape[:2], np.bool_)), 0, 0, **how)

@@ -52,7 +52,7 @@ def sources(*folders: str) -> Iterator[Path]:
 
 
 def foreign_imports(path: Path) -> Iterator[tuple[str, str]]:
-    """Give the module and the name of each import from another package; the name is empty in `import module`."""
+    """Return the module and the name of each import from another package; the name is empty in `import module`."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         found: list[tuple[str, str]] = []
@@ -72,7 +72,7 @@ def foreign_imports(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def imported(*folders: str) -> dict[str, set[str]]:
-    """Give the distributions that modules import, each with the modules."""
+    """Return the distributions that modules import, each with the modules."""
     found: dict[str, set[str]] = {}
     for path in sources(*folders):
         for module, _ in foreign_imports(path):

@@ -15,7 +15,7 @@ TILE_PX = 512
 
 
 def halves(picture: Pixels, count: int) -> list[Pixels]:
-    """Give a picture and `count` smaller ones, each half as large as the one before; sides are rounded up."""
+    """Return a picture and `count` smaller ones, each half as large as the one before; sides are rounded up."""
     found = [picture]
     for number in range(1, count + 1):
         size = [-(-side // 2**number) for side in picture.shape[1::-1]]

@@ -46,7 +46,7 @@ def jpeg(picture: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def both_ways(path: Path, box: Box, columns: int, rows: int) -> tuple[str, Pixels | str, Pixels | str]:
-    """Give how a file was read, and the pixels, or why there are none, read by itself and by OpenSlide alone."""
+    """Return how a file was read, and the pixels, or why there are none, read by itself and by OpenSlide alone."""
     with OpenSlide(path) as slide:
         own = FilePixels(slide, path)
         mine = pixels_or_fault(own, box, columns, rows)
@@ -152,7 +152,7 @@ def test_no_pixel_is_off_by_one_at_200_boxes_and_scales(places: Path) -> None:
 
 
 def exact_and_quick(path: Path, box: Box, columns: int, rows: int) -> tuple[Pixels, Pixels, set[int]]:
-    """Give the area average of full resolution, what is read by default, and by how much tiles were shrunk for it."""
+    """Return the area average of full resolution, what is read by default, and by how much tiles were shrunk."""
     shrinks: set[int] = set()
     with OpenSlide(path) as slide, pytest.MonkeyPatch.context() as patch:
         source = FilePixels(slide, path)

@@ -58,7 +58,7 @@ def file(sample_slides: Path) -> Iterator[FilePixels]:
 
 
 def differ(one: Pixels, other: Pixels) -> tuple[float, float]:
-    """Give the mean difference of two pictures, and what 99 of 100 values stay below."""
+    """Return the mean difference of two pictures, and what 99 of 100 values stay below."""
     difference = np.abs(one.astype(float) - other)
     return float(difference.mean()), float(np.percentile(difference, 99))
 

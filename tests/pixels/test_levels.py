@@ -34,7 +34,7 @@ def picture() -> Pixels:
 
 
 def usable(path: Path) -> dict[int, float]:
-    """Give the levels of a file that are used at some scale, with theirs."""
+    """Return the levels of a file that are used at some scale, with theirs."""
     with OpenSlide(path) as slide:
         levels = PyramidLevels(slide, path)
         found = [levels.best(scale) for scale in np.geomspace(1, 100, 30)]
@@ -42,7 +42,7 @@ def usable(path: Path) -> dict[int, float]:
 
 
 def where(pixels: Pixels) -> tuple[float, float, float, float]:
-    """Give the left, top, right and bottom of what is not glass, as parts of the whole."""
+    """Return the left, top, right and bottom of what is not glass, as parts of the whole."""
     rows, columns = np.nonzero(pixels.astype(int).sum(axis=2) < 640)
     left, right, top, bottom = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
     return left / pixels.shape[1], top / pixels.shape[0], right / pixels.shape[1], bottom / pixels.shape[0]

@@ -26,7 +26,7 @@ unhurried = settings(deadline=None, max_examples=50)
 
 
 class Counting:
-    """Gives each part in the colour of its place, and counts; none before `together` of them are under way."""
+    """Returns each part in the colour of its place, and counts; none before `together` of them are under way."""
 
     def __init__(self, *, fails_at: float | None = None, together: int = 1) -> None:
         self.begun: list[float] = []

@@ -220,7 +220,7 @@ def ask(process: AppProcess, tiff: Path, deed: str, app_id: str = "odd", *, time
 
 
 def own(result: Result) -> Result:
-    """Give a result without the receipt that is added to its table."""
+    """Return a result without the receipt that is added to its table."""
     return replace(
         result, properties={name: row for name, row in result.properties.items() if name not in RECEIPT_ROWS}
     )

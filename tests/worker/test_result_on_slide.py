@@ -36,7 +36,7 @@ def other(job: Job) -> Job:
 
 
 def show(client: DpatClient, job: Job, text: str, *, fresh: bool = False) -> Any:
-    """Show a text on the job's slide, as a process does that knows nothing of the job's result; gives its number."""
+    """Show a text on the job's slide, as a process without knowledge of the result does; returns its number."""
     return ResultOnSlide(client, APP, job, fresh=fresh).show(RecordMaker(APP, job, None).failed(text)).id
 
 

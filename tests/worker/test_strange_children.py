@@ -336,7 +336,7 @@ if __name__ == "__main__":
 
 
 def orphans(mark: str) -> list[int]:
-    """Give the processes that the app has started and that live."""
+    """Return the processes that the app has started and that live."""
     found = []
     for entry in Path("/proc").iterdir():
         try:

@@ -35,7 +35,7 @@ class Workers:
         self.leaving = Interruption()
 
     def supervise(self, text: str, processes: int = 1) -> int:
-        """Run the supervisor on a program of this text, until it ends; gives its exit status."""
+        """Run the supervisor on a program of this text, until it ends; returns its exit status."""
         looks_after = _Supervisor(self.leaving, drain=False)
         looks_after._command = [sys.executable, "-c", NOTE + text, str(self._notes)]
         return looks_after.run(processes)

@@ -33,7 +33,7 @@ def teller(ends: tuple[Line, Line]) -> ChildReporter:
 
 
 def heard(worker: Line) -> list[object]:
-    """Give all that the child says until the analysis has ended."""
+    """Return all that the child says until the analysis has ended."""
     messages: list[object] = []
     while True:
         assert worker.poll(ENOUGH_S), "the child says nothing"

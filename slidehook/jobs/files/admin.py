@@ -64,7 +64,7 @@ class FileQueueAdmin:
             yield from islice(found, limit)
 
     def _is_wanted(self, path: str, name: JobName, app_id: str | None, slide_id: str | None) -> bool:
-        """Say whether a job is of an app and a slide; for a slide its file is read."""
+        """Return whether a job is of an app and a slide; for a slide its file is read."""
         if app_id is not None and name.app_id != app_id:
             return False
         if slide_id is None:
@@ -110,7 +110,7 @@ class FileQueueAdmin:
         return next(iter(found.values()))
 
     def _is_gone(self, job_id: str) -> bool:
-        """Say whether no state has a job."""
+        """Return whether no state has a job."""
         try:
             self.find(job_id)
         except JobNotFound:

@@ -93,7 +93,7 @@ class Aliases:
                 remove(self._path(key))
 
     def sweep(self, before_s: float, is_gone: Callable[[str], bool]) -> Iterator[str]:
-        """Remove the aliases of ended jobs, and of those whose file somebody took away; gives the keys.
+        """Remove the aliases of ended jobs, and of those whose file somebody took away; returns the keys.
 
         `is_gone` is asked for the ids of jobs to which nothing has happened since `before_s` (s since 1970).
         """

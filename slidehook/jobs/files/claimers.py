@@ -34,25 +34,25 @@ _BEAT = re.compile(r"([a-z0-9-]{1,96})\.(\d{1,12})")
 
 
 def new_claimer_id(role: str) -> str:
-    """Give a name that no process ever bears again: role, host, kernel, process id, and chance."""
+    """Return a name that no process ever bears again: role, host, kernel, process id, and chance."""
     host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")[:32].strip("-") or "host"
     return f"{role}-{host}-{boot_id()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def boot_of(claimer: str) -> str | None:
-    """Say which running kernel a claimer works under, from its name; None when that is no claimer's."""
+    """Return which running kernel a claimer works under, from its name; None when that is no claimer's."""
     match = _CLAIMER.fullmatch(claimer)
     return match["boot"] if match else None
 
 
 def lock_at(root: Path, claimer: str) -> FileLock:
-    """Give the lock of a claimer, not yet taken."""
+    """Return the lock of a claimer, not yet taken."""
     path = root / "claimers" / f"{claimer}.lock"
     return FileLock(path, mode=PRIVATE_FILE, thread_local=False, is_singleton=False)
 
 
 def lock_is_free(root: Path, claimer: str) -> bool:
-    """Say whether nobody holds a claimer's lock. Raises OSError while a share is away."""
+    """Return whether nobody holds a claimer's lock. Raises OSError while a share is away."""
     lock = lock_at(root, claimer)
     if os.path.basename(lock.lock_file) not in os.listdir(root / "claimers"):
         return True  # the lock is not tried, since that would make the file, and the folders of a queue that is away
@@ -147,7 +147,7 @@ class LivenessMonitor:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def dead(self, claimers: set[str]) -> set[str]:
-        """Give those of `claimers` whose lock is free and whose process is gone.
+        """Return those of `claimers` whose lock is free and whose process is gone.
 
         On this host the process is looked for; elsewhere, its heartbeat must have stood still for `still_s`.
         """
@@ -183,7 +183,7 @@ class LivenessMonitor:
 
 
 def _process_lives(pid: int) -> bool:
-    """Say whether a process runs on this host; one that only waits to be reaped does not."""
+    """Return whether a process runs on this host; one that only waits to be reaped does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

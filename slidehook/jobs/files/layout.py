@@ -76,11 +76,11 @@ class Layout:
         sync_dir(str(self.root))
 
     def folder(self, state: JobState) -> str:
-        """Give the folder of a state."""
+        """Return the folder of a state."""
         return self._folders[state]
 
     def path(self, name: JobName) -> str:
-        """Give the place of a job in a flat state: parked, active or ending."""
+        """Return the place of a job in a flat state: parked, active or ending."""
         return f"{self._folders[name.state]}/{name}"
 
     def names(self, state: JobState) -> Iterator[JobName]:

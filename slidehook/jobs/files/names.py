@@ -35,7 +35,7 @@ class JobName(NamedTuple):
 
     @staticmethod
     def is_one(state: JobState, name: str) -> bool:
-        """Say whether a file is ours, at a fifth of the cost of `parse`."""
+        """Return whether a file is ours, at a fifth of the cost of `parse`."""
         return _NAMES[state].fullmatch(name) is not None
 
     @classmethod
@@ -74,25 +74,25 @@ class JobName(NamedTuple):
         return int(self.job_id[:16], 16) / 1e9
 
     def waiting(self, *, attempt: int | None = None) -> JobName:
-        """Give the name that the job waits under."""
+        """Return the name that the job waits under."""
         return self._as(JobState.WAITING, attempt)
 
     def active(self, claimer: str, attempt: int) -> JobName:
-        """Give the name under which `claimer` works on the job."""
+        """Return the name under which `claimer` works on the job."""
         return JobName(JobState.ACTIVE, self.job_id, self.priority, self.app_id, attempt, claimer)
 
     def parked(self, wake_ns: int, *, attempt: int | None = None) -> JobName:
-        """Give the name under which the job sleeps until `wake_ns`."""
+        """Return the name under which the job sleeps until `wake_ns`."""
         number = self.attempt if attempt is None else attempt
         wake_ns = max(0, min(wake_ns, NEVER_NS))
         return JobName(JobState.PARKED, self.job_id, self.priority, self.app_id, number, wake_ns=wake_ns)
 
     def ending(self, claimer: str, outcome: JobState) -> JobName:
-        """Give the name under which `claimer` brings the job to its end."""
+        """Return the name under which `claimer` brings the job to its end."""
         return JobName(JobState.ENDING, self.job_id, self.priority, self.app_id, self.attempt, claimer, outcome)
 
     def ended(self) -> JobName:
-        """Give the name under which an ending job rests; raises ValueError on one that is not ending."""
+        """Return the name under which an ending job rests; raises ValueError on one that is not ending."""
         if self.outcome is None:
             raise ValueError(f"{self} is not ending")
         return self._as(self.outcome, None)

@@ -59,11 +59,11 @@ class Notes:
         return sorted(each for each in names if kind is None or each.endswith(f".{kind}"))
 
     def newest(self, job_id: str, kind: NoteKind) -> str:
-        """Give the name of the note that came last; empty when none came."""
+        """Return the name of the note that came last; empty when none came."""
         return max(self.of(job_id, kind), default="")
 
     def newest_content(self, job_id: str, kind: NoteKind) -> tuple[str, str | None]:
-        """Give the name and the content of the note that came last; an empty name and None when none came."""
+        """Return the name and the content of the note that came last; an empty name and None when none came."""
         while name := self.newest(job_id, kind):
             with contextlib.suppress(FileNotFoundError):  # so many have come since that it was one too many
                 return name, self.read(name)
@@ -86,7 +86,7 @@ class Notes:
             remove(f"{self._root}/{name}")
 
     def sweep(self, live: frozenset[str], before_ns: int) -> Iterator[str]:
-        """Remove the notes, older than `before_ns`, of jobs that are not in `live`; gives their names."""
+        """Remove the notes, older than `before_ns`, of jobs that are not in `live`; returns their names."""
         for name in sorted(os.listdir(self._root)):
             job_id, _, rest = name.partition(".")
             old = _NAME.fullmatch(name) and rest.partition(".")[0] < f"{before_ns:016x}"

@@ -57,7 +57,7 @@ class OwnedFile:
         """Where the file lies while it is ours."""
 
     def lost(self) -> ClaimLost:
-        """Give the error that says that the job is another's."""
+        """Return the error that says that the job is another's."""
         return ClaimLost(f"job {self.name.job_id} is no longer this process's own (attempt {self.name.attempt})")
 
     @contextmanager

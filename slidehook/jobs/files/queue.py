@@ -95,7 +95,7 @@ class FileQueue:
     # --- putting
 
     def put(self, job: Job) -> Job:
-        """Make a job durable and claimable; gives the job that does the work, which may be an older one."""
+        """Make a job durable and claimable; returns the job that does the work, which may be an older one."""
         hold = self.hold(job)
         if not hold.coalesced:
             hold.release()
@@ -171,7 +171,7 @@ class FileQueue:
             return self._at_work(job.key)
 
     def is_held(self, job_id: str) -> bool:
-        """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
+        """Return whether whoever put a job still keeps it from workers, and may yet take it back."""
         with queue_errors("can't be read"):
             names = self.layout.names(JobState.ACTIVE)
             return any(name.job_id == job_id and name.attempt == 0 for name in names)

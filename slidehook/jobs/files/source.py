@@ -63,7 +63,7 @@ class FileSource:
         self._claims: dict[str, FileClaim] = {}
         self._being_taken_over: set[str] = set()
         self._refused: set[str] = set()
-        """Paths of files that can't be renamed, as told in the log."""
+        """Paths of files that can't be renamed, as reported in the log."""
 
     def close(self) -> None:
         """Stop watching the directory."""
@@ -158,7 +158,7 @@ class FileSource:
             self._refused.add(path)
 
     def _was_not_told_of(self, record: JobRecord) -> bool:
-        """Say whether a held job has a live twin: whoever put it died before it saw that."""
+        """Return whether a held job has a live twin: whoever put it died before it saw that."""
         if record.ended or self._disk.notes.newest(record.job.id, NoteKind.UNWANTED):  # these give their key away
             return False
         twin = self._disk.aliases.live(record.job.key)
@@ -191,7 +191,7 @@ class FileSource:
                 self._being_taken_over.discard(name.job_id)
 
     def _is_orphaned(self, name: JobName) -> bool:
-        """Say whether nothing here works on a job that bears this process's name.
+        """Return whether nothing here works on a job that bears this process's name.
 
         So it is when the network takes the answer to a rename that was done, or breaks off one of several steps. A
         job that this process itself put, and has not released, was never claimed.
@@ -329,7 +329,7 @@ class FileClaim:
         return newest or (self.job.secret if self.job.has_secret else None)
 
     def cancel_wanted(self) -> bool:
-        """Say whether somebody asked for the job to stop, and nobody for the same work since."""
+        """Return whether somebody asked for the job to stop, and nobody for the same work since."""
         with self._acting("can't be read"):
             cancel = self._disk.notes.newest(self.job.id, NoteKind.CANCEL)
             return cancel > self._disk.notes.newest(self.job.id, NoteKind.SECRET)
@@ -366,7 +366,7 @@ class FileClaim:
             self._parked = False
 
     def _parked_before(self, reason: str) -> bool:
-        """Say whether the last that happened to the job is this very thing: told once, however often it is woken."""
+        """Return whether the last event is the same: it is recorded once, however often the job is woken."""
         last = self.record.events[-1] if self.record.events else None
         if self.record.noted is None or not isinstance(last, AttemptEnded):
             return False

@@ -39,7 +39,7 @@ class Shard(NamedTuple):
     of: int
 
     def has(self, job: str) -> bool:
-        """Say whether a job is in this lane, by its id; of a name that is no job's too."""
+        """Return whether a job is in this lane, by its id; of a name that is no job's too."""
         return zlib.crc32(os.fsencode(job[:25])) % self.of == self.number
 
 
@@ -62,7 +62,7 @@ class WaitingJobs:
         self._bucket = _Bucket("")
 
     def first(self) -> Iterator[tuple[str, JobName]]:
-        """Give the waiting jobs in order, path and name, from what is on disk now.
+        """Return the waiting jobs in order, path and name, from what is on disk now.
 
         The caller takes one by renaming it away, then calls `took`; a name that another took before stays out.
         """
@@ -139,7 +139,7 @@ def find(root: str, job_id: str) -> tuple[str, JobName] | None:
 
 
 def walk(root: str) -> Iterator[tuple[str, list[str]]]:
-    """Give every bucket in order, with the sorted names in it, also those that are not ours."""
+    """Return every bucket in order, with the sorted names in it, also those that are not ours."""
     for priority in sorted(os.listdir(root)):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for bucket in sorted(os.listdir(f"{root}/{priority}")):
@@ -158,7 +158,7 @@ class _Listing:
         self._mtime_ns: int | None = None
 
     def names(self) -> list[str]:
-        """Give the sorted names; none where there is no such folder."""
+        """Return the sorted names; none where there is no such folder."""
         try:
             mtime_ns = os.stat(self._path).st_mtime_ns if self._trust_times else None
             if mtime_ns is None or mtime_ns != self._mtime_ns:
@@ -182,7 +182,7 @@ class _Bucket:
         self._lane_until = 0.0
 
     def remaining(self, trust_times: bool, shard: Callable[[], Shard]) -> Iterator[str]:
-        """Give the names in order; lists anew when anybody else has changed the folder.
+        """Return the names in order; lists anew when anybody else has changed the folder.
 
         Several claimers that all want the first name would list after each other's every claim, and lose most of
         their races. Who loses one less than `LANE_S` after it took one therefore keeps to its own lane for `LANE_S`,

@@ -39,7 +39,7 @@ class Mount:
 
 
 def mount_of(path: Path, mounts: str) -> Mount:
-    """Say which mount holds `path`, from the text of `/proc/mounts`."""
+    """Return which mount holds `path`, from the text of `/proc/mounts`."""
     best = Mount("unknown", "", frozenset())
     for line in mounts.splitlines():
         _, point, kind, options, *_ = line.split(" ")
@@ -51,12 +51,12 @@ def mount_of(path: Path, mounts: str) -> Mount:
 
 
 def file_system_of(path: Path, mounts: str) -> str:
-    """Say which type of file system holds `path`, from the text of `/proc/mounts`."""
+    """Return which type of file system holds `path`, from the text of `/proc/mounts`."""
     return mount_of(path, mounts).kind
 
 
 def is_remote(root: Path) -> bool:
-    """Say whether other hosts may change what lies in `root`, and this kernel then shows it late."""
+    """Return whether other hosts may change what lies in `root`, and this kernel then shows it late."""
     mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
     return file_system_of(root.resolve(), mounts) in REMOTE_FILE_SYSTEMS
 

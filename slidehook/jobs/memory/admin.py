@@ -70,7 +70,7 @@ class MemoryQueueAdmin:
         return self.show(summary.job_id)[1]
 
     def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
-        """Give one job, by its id or an unambiguous beginning of it; raises JobNotFound."""
+        """Return one job, by its id or an unambiguous beginning of it; raises JobNotFound."""
         with self._queue.changed:
             entry = self._find(job_id)
             return entry.summary(), entry.record

@@ -58,7 +58,7 @@ class MemorySink:
             return entry.record if entry else None
 
     def is_held(self, job_id: str) -> bool:
-        """Say whether whoever put a job still keeps it from workers, and may yet take it back."""
+        """Return whether whoever put a job still keeps it from workers, and may yet take it back."""
         with self._queue.changed:
             entry = self._queue.entries.get(job_id)
             return entry is not None and entry.state is JobState.ACTIVE and entry.attempt == 0

@@ -92,7 +92,7 @@ class MemoryClaim(InHand):
             return entry.secret or (entry.job.secret if entry.job.has_secret else None)
 
     def cancel_wanted(self) -> bool:
-        """Say whether somebody asked for the job to stop."""
+        """Return whether somebody asked for the job to stop."""
         with self._queue.changed:
             return self._entry.cancel_wanted
 

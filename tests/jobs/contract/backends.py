@@ -27,7 +27,7 @@ class Backend(Protocol):
         """Start a process that claims jobs; it looks for the dead whenever it claims."""
 
     def admin(self) -> QueueAdmin:
-        """Give the operator's side."""
+        """Return the operator's side."""
 
     def crash(self, party: JobSink | JobSource) -> None:
         """Let the process behind a sink or a source be gone; its objects go on to be called, as if woken late."""

@@ -7,7 +7,7 @@ from tests.jobs.making import make_job
 
 
 def put(sink: JobSink, *names: str, priority: int = 5) -> list[str]:
-    """Put a job for each slide; gives their ids."""
+    """Put a job for each slide; returns their ids."""
     ids = []
     for name in names:
         hold = sink.hold(make_job(name, priority=priority))
@@ -24,7 +24,7 @@ def claimed(source: JobSource) -> Claim:
 
 
 def drain(source: JobSource) -> list[str]:
-    """Claim all there is; gives the slides in order."""
+    """Claim all there is; returns the slides in order."""
     slides = []
     while (claim := source.claim()) is not None:
         slides.append(claim.job.slide_id)

@@ -19,7 +19,7 @@ KEY = "ab" * 20
 
 
 def area(x: float) -> Input:
-    """Give a region to analyse, another one for each `x`."""
+    """Return a region to analyse, another one for each `x`."""
     points = [{"x": x, "y": 0.1}, {"x": x + 0.1, "y": 0.1}, {"x": x, "y": 0.2}]
     return MultiAreaInput.model_validate({"type": "multiArea", "content": {"polygons": [{"points": points}]}})
 

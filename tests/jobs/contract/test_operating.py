@@ -15,7 +15,7 @@ KEY = "ab" * 20
 
 
 def fill(backend: Backend) -> dict[str, str]:
-    """Bring one job into each state; gives their ids by slide."""
+    """Bring one job into each state; returns their ids by slide."""
     sink, source = backend.sink(), backend.source()
     slides = ("done", "failed", "cancelled", "parked", "later", "active", "young", "old")
     ids = dict(zip(slides, put(sink, *slides), strict=True))
@@ -30,7 +30,7 @@ def fill(backend: Backend) -> dict[str, str]:
 
 
 def failed_job(backend: Backend) -> str:
-    """Let a job fail for good; gives its id."""
+    """Let a job fail for good; returns its id."""
     hold = backend.sink().hold(make_job("a", cancellation_key=KEY))
     hold.release()
     claimed(backend.source()).finish(JobState.FAILED, "no tissue")
