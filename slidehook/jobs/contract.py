@@ -17,41 +17,41 @@ Role = Literal["web", "work", "admin"]
 
 
 CancelNotifier = Callable[[JobRecord], bool]
-"""Tells the slide of a job that had no worker that the job was cancelled; False when it can't be told now.
+"""Shows in its system that a job without a worker was cancelled; returns False when that is not possible now.
 
-The job that it is given has the newest secret.
+The job that it gets has the newest secret.
 """
 
 
 Allow = Callable[[JobRecord], bool]
-"""Says whether a caller may stop a job, before anything is changed; what it raises ends the call.
+"""Returns whether the caller may stop a job, before anything is changed; an error that it raises ends the call.
 
-False: the job is none of the caller's.
+False: the job belongs to somebody else.
 """
 
 
 def allowed_already(record: JobRecord) -> bool:
-    """Allow it: whoever asks has been proven otherwise."""
+    """Return True: the caller is already proven."""
     del record
     return True
 
 
 def already_notified(record: JobRecord) -> bool:
-    """Leave it to the caller to tell the slide: the job ends at once."""
+    """Return True: the caller updates the slide itself, and the job ends at once."""
     del record
     return True
 
 
 @dataclass(frozen=True)
 class Cancelled:
-    """A job that was told to stop. `record`: the job, if this ended it; None: its worker, or the next one, does."""
+    """A job that was stopped. `record`: the job, if this call ended it; None: its worker or the next one does."""
 
     job_id: str
     record: JobRecord | None
 
 
 class Hold(Protocol):
-    """A job that is durable but not yet claimable; it becomes so by `release`, or by its holder's death."""
+    """A job that is durable but not yet claimable. `release`, or the death of its holder, makes it claimable."""
 
     @property
     def job(self) -> Job:
@@ -59,7 +59,7 @@ class Hold(Protocol):
 
     @property
     def coalesced(self) -> bool:
-        """Whether the same work was queued or running already: then nothing is held."""
+        """Whether the same work was already queued or running. Then nothing is held."""
 
     def note(self, noted: dict[str, JsonValue]) -> None:
         """Store what a later attempt must find again; the newest counts. It is not fsynced."""
@@ -68,29 +68,30 @@ class Hold(Protocol):
         """Make the job claimable."""
 
     def withdraw(self) -> None:
-        """Take back a job that was not acknowledged: it leaves no trace."""
+        """Remove a job that was not acknowledged; it leaves no trace."""
 
 
 class JobSink(Protocol):
-    """All that the webserver asks of a queue."""
+    """The webserver's side of a queue."""
 
     def hold(self, job: Job, *, join: bool = True) -> Hold:
-        """Make a job durable and keep it from workers, or join it to the same work already there.
+        """Make a job durable and keep it from workers, or join it to the same work if that is already there.
 
-        Not `join`: the work already there is only named, and left as it is until `join` is called.
+        Without `join`, the work that is already there does not change until `join` is called.
         """
 
     def join(self, job: Job) -> bool:
-        """Let the work that `job` asks for profit from it: its secret, and its cancellation token from now on.
+        """Add a request to the same work: its secret and its cancellation token count from now on.
 
-        False when no such work is queued or running. Call it only for a caller whom the system has accepted.
+        Returns False when the work is neither queued nor running. Call it only after the system has accepted the
+        caller.
         """
 
     def peek(self, job: Job) -> JobRecord | None:
-        """Read what has happened to the work that `job` asks for; None when none is queued or running."""
+        """Return the record of the same work as `job`; None when it is neither queued nor running."""
 
     def is_held(self, job_id: str) -> bool:
-        """Return whether whoever put a job still keeps it from workers, and may yet take it back."""
+        """Return whether the process that put a job still holds it, and may withdraw it."""
 
     def cancel(
         self,
@@ -100,11 +101,11 @@ class JobSink(Protocol):
         tell: CancelNotifier = already_notified,
         allow: Allow = allowed_already,
     ) -> Cancelled | None:
-        """Stop the job of a cancellation token (its digest); None when no such job is queued or running.
+        """Stop the job of a cancellation token (its digest); returns None when no such job is queued or running.
 
-        `allow` is asked first; None, too, where it gives False. A job that waits is kept from workers while `tell` is
-        asked, and ends where that gives True; else a worker tells the slide, as soon as it can. `secret`: a
-        newer one, to tell it with.
+        `allow` is called first; if it returns False, nothing happens and None is returned. No worker can claim a
+        waiting job while `tell` runs. The job ends if `tell` returns True; otherwise a worker updates the slide as
+        soon as it can. `secret`: a newer secret for that.
         """
 
     def stop_unwanted(
@@ -125,7 +126,7 @@ class JobSink(Protocol):
 
 
 class Claim(Protocol):
-    """One attempt at one job. Whatever changes the job raises ClaimLost when it is another's."""
+    """One attempt at one job. Every method that changes the job raises ClaimLost when another process has it."""
 
     @property
     def job(self) -> Job:
@@ -141,20 +142,20 @@ class Claim(Protocol):
 
     @property
     def exhausted(self) -> bool:
-        """Whether all attempts are used up: the app must not run again, only the failure be told."""
+        """Whether all attempts are used up: the app must not run again, and the job ends as failed."""
 
     @property
     def last_reason(self) -> str:
         """Why the attempt before this one ended without an outcome; empty when there was none."""
 
     def check(self) -> None:
-        """Prove that the claim is still this worker's own; call it right before changing anything in the system."""
+        """Raise ClaimLost unless this worker still has the job; call it right before each change in the system."""
 
     def secret(self) -> str | None:
         """Return the newest secret for the job's system; None when the job has no secret any more."""
 
     def cancel_wanted(self) -> bool:
-        """Return whether somebody asked for the job to stop, and nobody for the same work since."""
+        """Return whether the job was cancelled, and the same work was not requested since."""
 
     def unwanted(self) -> bool:
         """Whether `stop_unwanted` stopped the job: it must end, and its system must not be told."""
@@ -163,15 +164,15 @@ class Claim(Protocol):
         """Store what a later attempt must find again; the newest counts. It is not fsynced."""
 
     def retry(self, reason: str, delay_s: float, *, counted: bool = True, trace: str = "") -> None:
-        """Give the job back: it waits for `delay_s` seconds, then may be claimed again.
+        """Give the job back: it can be claimed again after `delay_s` seconds.
 
-        Not `counted`: as if this attempt had not been. `trace`: the app's traceback, for an operator.
+        Without `counted`, this attempt does not count. `trace`: the app's traceback, for an operator.
         """
 
     def park(self, reason: str) -> None:
-        """Give the job back: it waits until the same work is asked for again. This attempt does not count.
+        """Give the job back: it waits until the same work is requested again. This attempt does not count.
 
-        Where it was asked for again since `secret` was called, the job waits for a worker at once.
+        If the work was requested again since `secret` was called, the job can be claimed at once.
         """
 
     def give_back(self) -> None:
@@ -182,16 +183,16 @@ class Claim(Protocol):
 
 
 class JobSource(Protocol):
-    """All that a worker asks of a queue."""
+    """The worker's side of a queue."""
 
     def claim(self) -> Claim | None:
-        """Take the first job by priority and age, or a dead worker's; None when there is none."""
+        """Claim the first job by priority and age, or one of a dead worker; returns None when there is no job."""
 
     def wait(self, timeout_s: float) -> None:
         """Return when there may be work, or after `timeout_s` seconds."""
 
     def unfinished(self) -> int:
-        """Count the jobs that have not ended, but for those that only a new request can wake."""
+        """Count the jobs that have not ended, without those that only a new request can wake."""
 
     def close(self) -> None:
         """Stop waiting for work, and give back what that needs."""
@@ -199,7 +200,7 @@ class JobSource(Protocol):
 
 @dataclass(frozen=True)
 class JobSummary:
-    """One job in a listing: what its file's name says, and when it began to wait (seconds since 1970)."""
+    """One job in a listing. `made_at`: when it was made, in seconds since 1970."""
 
     job_id: str
     app_id: str
@@ -220,7 +221,7 @@ class Purged:
 
     jobs: int
     leftovers: int
-    """Half-written files, aliases, notes and locks that dead processes left."""
+    """Half-written files, aliases, notes and locks of dead processes."""
 
 
 class JobNotFound(SlidehookError):
@@ -228,7 +229,7 @@ class JobNotFound(SlidehookError):
 
 
 class QueueAdmin(Protocol):
-    """All that an operator asks of a queue. A job is named by its id, or by an unambiguous beginning of it."""
+    """The operator's side of a queue. A job is named by its id, or by an unambiguous beginning of its id."""
 
     def counts(self) -> dict[JobState | str, int]:
         """Count the jobs of each state, and those that are `damaged`."""
@@ -253,7 +254,7 @@ class QueueAdmin(Protocol):
         """Read one job and what has happened to it; raises JobNotFound."""
 
     def retry(self, job_id: str) -> JobSummary:
-        """Let a failed job, or one that sleeps, run again now, with all its attempts.
+        """Let a failed or parked job run again now, with all its attempts.
 
         Raises JobNotFound, IllegalTransition for another state or when the same work is queued already.
         """

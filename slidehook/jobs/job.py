@@ -97,7 +97,7 @@ class Job(BaseModel):
     also: tuple[Destination, ...] = ()
     """Further destinations of the result."""
     secret: str = Field(default="", repr=False)
-    """Gives access to the system. It is the last field in the file, and is overwritten when the job ends."""
+    """The secret for access to the system: the last field in the file, overwritten when the job ends."""
 
     @property
     def key(self) -> str:
@@ -119,7 +119,7 @@ class Job(BaseModel):
 
 
 _JOB = TypeAdapter(Job)
-"""Returns bytes, where the model itself gives a string."""
+"""Returns bytes; the model's own method returns a string."""
 _FORMAT_1 = b'{"format":1,'
 _SECRET, _OLD_SECRET = b'"secret":"', b'"callback_token":"'
 

@@ -1,7 +1,7 @@
 """Takes a job in for a front door: durable first, then shown in its system, then claimable.
 
-A job is held in the queue while its system is told of it. If the front door dies meanwhile, the job runs all the
-same, and its worker tells the system. The same work asked for again joins the job that is there.
+A job is held in the queue while it is shown in its system. If the front door dies meanwhile, the job runs all the
+same, and its worker shows it in the system. A request for the same work joins the job that is there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who works on the queue, and who no longer does: one lock and one heartbeat for each process that claims.
+"""The processes that claim, each with a lock and a heartbeat, and which of them are dead.
 
 A claimer's lock file holds nothing; the kernel, or the file server, drops the lock when the process dies. On another
 host a free lock alone proves nothing (a share may be mounted so that locks are local), so there the heartbeat must
@@ -34,7 +34,7 @@ _BEAT = re.compile(r"([a-z0-9-]{1,96})\.(\d{1,12})")
 
 
 def new_claimer_id(role: str) -> str:
-    """Return a name that no process ever bears again: role, host, kernel, process id, and chance."""
+    """Return a name that no other process ever has: role, host, kernel, process id, and random digits."""
     host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")[:32].strip("-") or "host"
     return f"{role}-{host}-{boot_id()}-{os.getpid()}-{secrets.token_hex(4)}"
 
@@ -76,7 +76,7 @@ def at_work(root: Path, role: str) -> list[str]:
 
 
 def rank(root: Path, claimer: str) -> tuple[int, int]:
-    """Say the how manieth of how many claimers of its role one is, from 0; those that died lately count."""
+    """Return the index and the number of the claimers of its role; recently died ones count."""
     role = claimer.partition("-")[0]
     names = sorted(name for name in os.listdir(root / "claimers") if name.startswith(f"{role}-"))
     mine = f"{claimer}.lock"
@@ -93,7 +93,7 @@ def read_beats(root: Path) -> dict[str, int]:
 
 
 class Claimer:
-    """This process as a claimer: holds its lock and beats until `close`."""
+    """This process as a claimer: it holds its lock, and its heart beats until `close`."""
 
     def __init__(
         self, root: Path, role: str, *, beat_s: float = BEAT_S, each_beat: Callable[[], None] = lambda: None
@@ -127,7 +127,7 @@ class Claimer:
             self._beat = after
 
     def close(self) -> None:
-        """Stop beating and give the lock back; nothing is left of a claimer that goes in order."""
+        """Stop the heartbeat and release the lock; an orderly claimer leaves nothing behind."""
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(OSError):  # the share is away, or took the lock back while it was

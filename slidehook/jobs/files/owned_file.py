@@ -1,4 +1,4 @@
-"""A job's file under a name that bears its claimer: who holds it, and the way to each other state."""
+"""A job's file whose name contains its claimer, and its changes to every other state."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ class Disk:
 
 
 class OwnedFile:
-    """A claimed job's file. Whatever it is asked to do fails with ClaimLost when the file is another's."""
+    """A claimed job's file. Every method raises ClaimLost when another process has the file."""
 
     def __init__(self, disk: Disk, name: JobName) -> None:
         self._disk = disk
         self.name = name
         self.path = disk.layout.path(name)
-        """Where the file lies while it is ours."""
+        """The path of the file while it is ours."""
 
     def lost(self) -> ClaimLost:
-        """Return the error that says that the job is another's."""
+        """Return the error for a job that another process has."""
         return ClaimLost(f"job {self.name.job_id} is no longer this process's own (attempt {self.name.attempt})")
 
     @contextmanager
     def _owning(self) -> Iterator[None]:
-        """Raise ClaimLost where a file is not found because this one is another's, which its folder's listing tells.
+        """Turn "file not found" into ClaimLost if the listing of the folder shows that another process has the file.
 
-        While the queue is away nothing is found either: then the listing raises OSError, which proves nothing.
+        While the queue is away, no file is found either. Then the listing raises OSError, which proves nothing.
         """
         try:
             yield
@@ -120,7 +120,7 @@ class OwnedFile:
         self.end_as_noted(outcome)
 
     def end_as_noted(self, outcome: JobState) -> None:
-        """Bring the job to the end that its file tells of already."""
+        """End the job with the outcome that its file already records."""
         if self.name.claimer is None:
             raise self.lost()
         self._move(self.name.ending(self.name.claimer, outcome))

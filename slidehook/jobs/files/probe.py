@@ -141,7 +141,7 @@ def _taken(lock: BaseFileLock, root: Path) -> Iterator[None]:
     missing = f"the file system of the queue directory {root} knows no flock; put the queue on one that does"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # filelock tells with a warning that it only pretends to lock
+            warnings.simplefilter("ignore")  # filelock warns that it only pretends to lock
             lock.acquire(blocking=False)
     except NotImplementedError as error:
         raise LocksDontWork(missing) from error

@@ -1,8 +1,8 @@
-"""The queue on disk as the webserver and an operator use it; `source.py` is the worker's side.
+"""The queue on disk for the webserver and for operators; `source.py` is the worker's side.
 
-Each job is one file at all times: its first line is the job, each further line an event. It changes its state by
-being renamed, to a name that bears the claimer, so that one rename decides who has it; a claimer that lost its job
-finds no file under the name it knew. docs/queue.md draws the whole.
+Each job is one file at all times: its first line is the job, each further line an event. A rename changes its state.
+The new name contains the claimer, so one rename decides who has the job. A claimer that lost it finds no file under
+its own name. docs/queue.md explains the design.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class queue_errors:  # noqa: N801 - read as the verb that it is
 class FileQueue:
     """A queue directory as one process sees it. `role` (`web`, `work`) begins this process's name in it.
 
-    Safe for several threads. Raises QueueError when the directory can't be used. `clock` gives ns since 1970.
+    Thread-safe. Raises QueueError when the directory can't be used. `clock` returns ns since 1970.
     """
 
     def __init__(self, root: Path, role: str, *, clock: Callable[[], int] = time.time_ns) -> None:
@@ -62,7 +62,7 @@ class FileQueue:
 
     @property
     def claimer(self) -> Claimer:
-        """This process as a claimer, made when it is first wanted: after gunicorn's fork, not before."""
+        """This process as a claimer. It is made at its first use: after gunicorn's fork, not before."""
         if (claimer := self._claimer) is not None:
             return claimer
         with self._lock:
@@ -79,7 +79,7 @@ class FileQueue:
                 self._claimer = None
 
     def release_later(self, file: OwnedFile) -> None:
-        """Keep trying to release a held job that can't be released now: no worker may have it while this lives."""
+        """Keep trying to release a held job: no worker can claim it while this process lives."""
         self._late.append(file)
 
     def _release_late(self) -> None:
@@ -95,17 +95,14 @@ class FileQueue:
     # --- putting
 
     def put(self, job: Job) -> Job:
-        """Make a job durable and claimable; returns the job that does the work, which may be an older one."""
+        """Make a job durable and claimable; returns the job that does the work, which may be an earlier one."""
         hold = self.hold(job)
         if not hold.coalesced:
             hold.release()
         return hold.job
 
     def hold(self, job: Job, *, join: bool = True) -> FileHold:
-        """Make a job durable and keep it from workers, or join it to the same work already there.
-
-        Not `join`: see `slidehook.jobs.contract.JobSink`.
-        """
+        """Make a job durable and keep it from workers, see `slidehook.jobs.contract.JobSink`."""
         with queue_errors("can't take the job"):
             name = JobName(JobState.ACTIVE, job.id, job.priority, job.app_id, 0, self.claimer.id)
             file = OwnedFile(self.disk, name)  # where it is this process's own: nobody else reads it yet
@@ -119,7 +116,7 @@ class FileQueue:
             return FileHold(self, None, twin.job)
 
     def join(self, job: Job) -> bool:
-        """Let the work that `job` asks for profit from it; False when no such work is queued or running."""
+        """Add a request to the same work; returns False when the work is neither queued nor running."""
         with queue_errors("can't take the job"):
             if (twin := self._at_work(job.key)) is None:
                 return False
@@ -127,9 +124,9 @@ class FileQueue:
             return True
 
     def _make_known(self, file: OwnedFile, job: Job, key: str) -> JobRecord | None:
-        """Let a durable job be found by what it does; where a live job does that already, take it back and give that.
+        """Link a durable job under its work's key; if a live job has that key, remove the new one and return that.
 
-        Nobody looks for a twin before the writing: mostly there is none, and the link finds it all the same.
+        The twin is not searched before the job is written: mostly there is none, and the link finds it anyway.
         """
         aliases = self.disk.aliases
         try:
@@ -145,7 +142,7 @@ class FileQueue:
         return None
 
     def _undo(self, file: OwnedFile, job: Job) -> None:
-        """Leave nothing of a job that can't be taken, as far as the disk lets us."""
+        """Remove a job that could not be taken in, as far as the disk permits."""
         with contextlib.suppress(OSError, ClaimLost):
             file.withdraw()
             return
@@ -155,7 +152,7 @@ class FileQueue:
             remove(file.path)
 
     def _join(self, twin: Job, newer: Job) -> None:
-        """Let a live job profit from a later request for the same work: its secret, and its cancellation."""
+        """Give a live job the secret and the cancellation token of a later request for the same work."""
         self.disk.notes.post(twin.id, NoteKind.SECRET, self.disk.clock(), newer.secret.encode())
         if newer.cancellation_key:
             self.disk.aliases.add(twin.key, newer.cancellation_key)
@@ -166,18 +163,18 @@ class FileQueue:
                     sync_dir(os.path.dirname(target))
 
     def peek(self, job: Job) -> JobRecord | None:
-        """Read what has happened to the work that `job` asks for; None when none is queued or running."""
+        """Return the record of the same work as `job`; None when it is neither queued nor running."""
         with queue_errors("can't be read"):
             return self._at_work(job.key)
 
     def is_held(self, job_id: str) -> bool:
-        """Return whether whoever put a job still keeps it from workers, and may yet take it back."""
+        """Return whether the process that put a job still holds it, and may withdraw it."""
         with queue_errors("can't be read"):
             names = self.layout.names(JobState.ACTIVE)
             return any(name.job_id == job_id and name.attempt == 0 for name in names)
 
     def _at_work(self, key: str) -> JobRecord | None:
-        """Read the live job that does the work of `key`, unless nobody may join it any more."""
+        """Return the live job with this work's key, unless it was stopped for good and can't be joined."""
         record = self.disk.aliases.live(key)
         if record is None:
             return None
@@ -217,7 +214,7 @@ class FileQueue:
         secret: str | None = None,
         tell: CancelNotifier = already_notified,
     ) -> Cancelled | None:
-        """Stop a job: at once where it waits, by a note to its worker where it runs. None: it is not live."""
+        """Stop a job: at once if it waits, by a note to its worker if it runs. Returns None if it has ended."""
         return self._stopper().cancel(job_id, reason, secret=secret, tell=tell)
 
     def stop_unwanted(
@@ -259,7 +256,7 @@ class FileHold:
             self._held.note(noted)
 
     def release(self) -> None:
-        """Make the job claimable; where that fails, it is tried again until it succeeds."""
+        """Make the job claimable; if that fails, it is tried again until it succeeds."""
         try:
             self._held.to_waiting()
         except OSError as error:
@@ -267,7 +264,7 @@ class FileHold:
             raise QueueError(f"the queue can't release the job yet: {error.strerror or error}") from error
 
     def withdraw(self) -> None:
-        """Take back a job that was not acknowledged: it leaves no trace; where that fails, it runs after all."""
+        """Remove a job that was not acknowledged; if that fails, the job runs after all."""
         try:
             self._held.withdraw()
         except OSError as error:

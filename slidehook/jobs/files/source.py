@@ -27,7 +27,7 @@ from slidehook.jobs.rules import DEATH_BACKOFF, NEVER_NS, death_of
 TAKE_OVER_EVERY_S = 0.5
 """Seconds between two looks for dead claimers' jobs."""
 ATTEMPTS_MOST = 999_999
-"""The largest number of an attempt that a file's name has room for."""
+"""The largest attempt number that fits into a file's name."""
 ORPHANED_WAIT_S = 2.0
 """How long a job waits whose last operation by this process had an unknown outcome."""
 
@@ -98,7 +98,7 @@ class FileSource:
         return Shard(*rank(self._layout.root, self._queue.claimer.id))
 
     def _open(self, name: JobName) -> FileClaim | None:
-        """Read a job that is ours now; one that can't be read is set aside, and reported there."""
+        """Read a job that is ours now; a file that can't be read is set aside, which is logged."""
         file = OwnedFile(self._disk, name)
         if (record := self._read(file)) is None:
             return None
@@ -110,7 +110,7 @@ class FileSource:
         return FileClaim(self._disk, file, record, exhausted=name.attempt > self._max_attempts)
 
     def _read(self, file: OwnedFile) -> JobRecord | None:
-        """Read a job that is ours now; None where there is nothing to work on: then its file is out of the way."""
+        """Read a job that is ours now; returns None, with the file out of the way, if it can't be worked on."""
         content = None
         try:
             content = read_whole(file.path)
@@ -136,7 +136,7 @@ class FileSource:
         return record
 
     def _refuse(self, file: OwnedFile, why: PermissionError) -> None:
-        """Try a file later that can't be opened now, as after a lost connection; in the end set it aside."""
+        """Let a file wait that can't be opened now, as after a lost connection; in the end set it aside."""
         if file.name.attempt > self._max_attempts:
             set_aside(self._disk, file.path, str(file.name), why)
             return
@@ -145,7 +145,7 @@ class FileSource:
 
     @contextlib.contextmanager
     def _passing_over(self, path: str) -> Iterator[None]:
-        """Pass over a file that is gone, or can't be renamed though its folder can be written to: log that once."""
+        """Skip a file that is gone, or that can't be renamed although its folder is writable; log the latter once."""
         try:
             yield
         except FileNotFoundError:
@@ -158,7 +158,7 @@ class FileSource:
             self._refused.add(path)
 
     def _was_not_told_of(self, record: JobRecord) -> bool:
-        """Return whether a held job has a live twin: whoever put it died before it saw that."""
+        """Return whether a held job has a live twin: its process died before it found the twin."""
         if record.ended or self._disk.notes.newest(record.job.id, NoteKind.UNWANTED):  # these give their key away
             return False
         twin = self._disk.aliases.live(record.job.key)
@@ -173,7 +173,7 @@ class FileSource:
                 self._disk.enqueuer.enter(self._layout.path(name), name.waiting())
 
     def _take_over(self) -> None:
-        """Bring back what dead claimers left: a held or running job waits again, an ending one is ended."""
+        """Take over the jobs of dead claimers: a held or running job waits again, an ending one is ended."""
         mine = self._queue.claimer.id
         names = [name for state in (JobState.ACTIVE, JobState.ENDING) for name in self._layout.names(state)]
         self._claims = {key: claim for key, claim in self._claims.items() if claim.status is not ClaimStatus.OVER}
@@ -191,10 +191,10 @@ class FileSource:
                 self._being_taken_over.discard(name.job_id)
 
     def _is_orphaned(self, name: JobName) -> bool:
-        """Return whether nothing here works on a job that bears this process's name.
+        """Return whether a job has this process's name although nothing here works on it.
 
-        So it is when the network takes the answer to a rename that was done, or breaks off one of several steps. A
-        job that this process itself put, and has not released, was never claimed.
+        That happens when the network loses the answer to a successful rename, or interrupts one of several steps. A
+        job that this process put and has not released was never claimed.
         """
         claim = self._claims.get(name.job_id)
         if claim is not None:
@@ -202,7 +202,7 @@ class FileSource:
         return name.attempt > 0 or name.job_id in self._being_taken_over
 
     def _recover(self, name: JobName) -> None:
-        """End a job that is astray as its claim wanted to end it, else let it wait again after a while."""
+        """End an orphaned job as its claim wanted to, or else let it wait again after a while."""
         if name.outcome is not None:
             complete(self._disk, name)
             return
@@ -260,18 +260,18 @@ class FileSource:
 
 
 class ClaimStatus(Enum):
-    """What has become of a claim."""
+    """The status of a claim."""
 
     LIVE = auto()
     OVER = auto()
     BROKEN = auto()
-    """The queue could not be reached: the source brings the job on when it can be again."""
+    """The queue could not be reached; the source recovers the job when it can be reached again."""
 
 
 class FileClaim:
-    """See `slidehook.jobs.contract.Claim`. A step that raises QueueError may be tried again, unless it was ClaimLost.
+    """See `slidehook.jobs.contract.Claim`. A method that raised QueueError, but not ClaimLost, may be called again.
 
-    Where the worker does not, but asks for its next job, the source brings this one on.
+    If the worker instead claims its next job, the source recovers this one.
     """
 
     def __init__(self, disk: Disk, file: OwnedFile, record: JobRecord, *, exhausted: bool) -> None:
@@ -283,11 +283,11 @@ class FileClaim:
         self._parked = False
         self.status = ClaimStatus.LIVE
         self.wanted: tuple[JobState, str, float | None, str] | None = None
-        """How `finish` was to end the job, and could not."""
+        """The arguments of a `finish` that failed."""
 
     @contextlib.contextmanager
     def _acting(self, what: str, *, last: bool = False) -> Iterator[None]:
-        """Translate errors, and keep the claim's standing; `last`: the claim is over afterwards."""
+        """Translate errors, and update the claim's status; `last`: the claim is over afterwards."""
         try:
             with queue_errors(what):
                 yield

@@ -132,7 +132,7 @@ class Stopper:
                 return name.state, None
             mine = name.active(self._claimer_id, name.attempt)
             with contextlib.suppress(FileNotFoundError):
-                if name.state is JobState.PARKED:  # a parked job is woken first: the table knows no shorter way
+                if name.state is JobState.PARKED:  # a parked job is woken first: the transitions have no shorter way
                     path = self._disk.enqueuer.enter(path, name.waiting())
                 rename(path, self._layout.path(mine))
                 return name.state, OwnedFile(self._disk, mine)

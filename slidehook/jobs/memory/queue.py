@@ -48,7 +48,7 @@ class MemoryQueue:
         return MemoryQueueAdmin(self._state, self._party("admin"))
 
     def liveness(self) -> MemoryQueue:
-        """Return this queue, which knows which of its parties are dead."""
+        """Return this queue: it records which of its parties are dead."""
         return self
 
     def dead(self, claimers: set[str]) -> set[str]:

@@ -52,13 +52,13 @@ class MemorySink:
             self._queue.to_waiting(twin)
 
     def peek(self, job: Job) -> JobRecord | None:
-        """Read what has happened to the work that `job` asks for; None when none is queued or running."""
+        """Return the record of the same work as `job`; None when it is neither queued nor running."""
         with self._queue.changed:
             entry = self._queue.aliases.get(job.key)
             return entry.record if entry else None
 
     def is_held(self, job_id: str) -> bool:
-        """Return whether whoever put a job still keeps it from workers, and may yet take it back."""
+        """Return whether the process that put a job still holds it, and may withdraw it."""
         with self._queue.changed:
             entry = self._queue.entries.get(job_id)
             return entry is not None and entry.state is JobState.ACTIVE and entry.attempt == 0
