@@ -70,6 +70,8 @@ class SystemUnavailable(SystemFault):
     retryable = True
     retry_after_s: float = 0.0
     """How long the system asked to be left alone, in seconds."""
+    is_away: bool = True
+    """Whether the system may be away for every job. False: it answers, but this request failed."""
 
 
 class AccessExpired(SystemFault):

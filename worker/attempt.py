@@ -153,13 +153,14 @@ class Attempt:
         claim = self._claim
         last = claim.attempt >= self._context.settings.max_attempts
         trace = error.trace if isinstance(error, AppError) else ""
-        if not error.retryable or (last and not isinstance(error, CannotStore | SystemUnavailable)):
+        is_away = isinstance(error, SystemUnavailable) and error.is_away
+        if not error.retryable or (last and not is_away and not isinstance(error, CannotStore)):
             self._give_up(str(error), trace)
             return
         with ClaimMonitor(claim.now, self._context.leaving):
             shown = self._publisher.waiting(f"waiting to try again: {error}")
         # A full disk, and a system that is away for everything, are not the job's fault, and may last for days.
-        counted = not isinstance(error, CannotStore) and (shown or not isinstance(error, SystemUnavailable))
+        counted = not isinstance(error, CannotStore) and (shown or not is_away)
         if last and counted:
             self._give_up(str(error), trace)
             return

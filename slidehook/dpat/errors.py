@@ -36,6 +36,8 @@ class NotFound(DpatError, Gone):
 class Conflict(DpatError, SystemUnavailable):
     """Somebody else has changed the result since it was last read (409)."""
 
+    is_away = False
+
 
 class DpatRefused(DpatError, Refused):
     """DPAT refuses the request as it is (any other 4xx)."""
@@ -51,3 +53,5 @@ class Malformed(DpatError, Refused):
 
 class DownloadIncomplete(DpatError, SystemUnavailable):
     """A slide's file ended before it was complete."""
+
+    is_away = False

@@ -411,7 +411,10 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(site=SITES, number=PICKS, what=OPERATIONS)
     def operate(self, site: int, number: int, what: str) -> None:
-        known = self.known[sorted(self.known)[number % len(self.known)]]
+        failed = sorted(key for key, each in self.known.items() if each.state is JobState.FAILED)
+        # Failed jobs are few: half of the retries are of one, if there is one.
+        among = failed if failed and number % 2 and what == "operator_retries" else sorted(self.known)
+        known = self.known[among[number % len(among)]]
         getattr(self, what)(self.processes[site], known)
 
     def cancel_by_id(self, process: Process, known: Known) -> None:

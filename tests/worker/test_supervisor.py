@@ -46,7 +46,7 @@ class Workers:
 
 @pytest.fixture
 def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
-    monkeypatch.setattr(supervisor, "LOOK_S", 0.01)
+    monkeypatch.setattr(supervisor, "CHECK_EVERY_S", 0.01)
     monkeypatch.setattr(supervisor, "RESTART_BACKOFF", Backoff(0.02, 30.0, spread=False))
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     yield Workers(tmp_path / "starts")
