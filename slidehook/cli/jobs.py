@@ -14,14 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from slidehook.errors import JobDamaged, SlidehookError, SystemFault, SystemUnavailable
+from slidehook.errors import JobDamaged, SlidehookError
 from slidehook.jobs.contract import JobNotFound, JobSummary, QueueAdmin
 from slidehook.jobs.factory import open_queue
 from slidehook.jobs.job import ENDED, FIRST_SYSTEM, AttemptEnded, Claimed, Ended, Job, JobRecord, JobState, Noted
 from slidehook.jobs.rules import LISTED, LIVE, RETRIABLE
-from slidehook.registry.registry import load_apps
 from slidehook.settings import read_settings
-from slidehook.systems import Access, OneSecret, Systems, show_cancelled
 from slidehook.terminal import plain
 
 COLOURS = {
@@ -34,7 +32,6 @@ COLOURS = {
 PIPE_WIDTH = 1000
 REASON_CHARACTERS = 200
 """How much of a reason a list shows; `show` shows all of it."""
-LATER = "A worker tells the slide when DPAT takes it."
 STATES = [state.value for state in LISTED]
 
 
@@ -168,9 +165,10 @@ def retry(job: tuple[str, ...], states: tuple[str, ...], app_id: str | None, sli
 @_filtered([state.value for state in LIVE])
 def cancel(job: tuple[str, ...], states: tuple[str, ...], app_id: str | None, slide_id: str | None) -> None:
     """Stop jobs, and say so on their slides. JOB: ids, or beginnings of ids; or all that the options choose."""
+    from slidehook.cli.cancelled_slide import CancelledSlide  # noqa: PLC0415 - loads the apps
 
     def stop(each: str) -> str:
-        slide = _Slide()
+        slide = CancelledSlide()
         cancelled = admin.cancel(each, tell=slide.tell)
         return f"job {cancelled.job_id}: {plain(slide.said)}"
 
@@ -210,32 +208,6 @@ def _each(job_ids: Sequence[str], act: Callable[[str], str]) -> None:
         click.echo("no such jobs")
     if failed:
         sys.exit(1)
-
-
-class _Slide:
-    """The slide of a job that an operator cancels; `said` is what to tell the operator."""
-
-    said = "its worker is told to stop"
-
-    def tell(self, record: JobRecord) -> bool:
-        """Say "cancelled" on the slide; False leaves that to a worker."""
-        settings, job = read_settings(), record.job
-        app = load_apps(settings).get(job.app_id)
-        if app is None:
-            self.said = f"stopped; a worker that has the app {job.app_id} tells the slide"
-            return False
-        try:
-            access = Access(OneSecret(job.secret))
-            destination = Systems(settings)[job.system].destination(job.address, job, app, access)
-            destination.resume(record.noted, record.changed_at)
-            show_cancelled(destination)
-        except SystemFault as error:
-            # A worker could only wait for a token that may never come, and the operator wants the job to be over.
-            over = not isinstance(error, SystemUnavailable) and settings.dpat_user is None
-            self.said = f"cancelled; its slide could not be told: {error}" if over else f"stopped; {error} {LATER}"
-            return over
-        self.said = "cancelled"
-        return True
 
 
 @jobs.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,10 +33,11 @@ MEASURING = {
 }
 
 
-def loaded_by(code: str) -> set[str]:
+def loaded_by(code: str, **variables: str) -> set[str]:
     """Return the names of the modules that a fresh Python has loaded after `code`."""
     command = [sys.executable, "-c", f"{code}\nimport sys\nprint('loaded:', *sys.modules)"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    env = {**os.environ, **variables}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     return set(done.stdout.rpartition("loaded:")[2].split())
 
 
@@ -50,6 +52,13 @@ def test_neither_the_import_nor_help_loads_what_analyses_need(code: str) -> None
     loaded = loaded_by(code)
     assert "slidehook" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_a_list_of_jobs_loads_no_app_and_nothing_that_apps_need(tmp_path: Path) -> None:
+    code = "from slidehook.cli.main import main\nmain(['jobs', 'list'], standalone_mode=False)"
+    loaded = loaded_by(code, SLIDEHOOK_QUEUE_DIR=str(tmp_path))
+    assert "slidehook.cli.jobs" in loaded
+    assert loaded & {"PIL", "numpy", "openslide", "requests", "scipy", "shapely", "slidehook.app"} == set()
 
 
 @pytest.mark.parametrize("program", ["worker.cli", "webserver"])
