@@ -1,4 +1,4 @@
-"""The app author's side: what an app declares, and what it is asked to do."""
+"""The base class of apps: what an app declares, and the methods that slidehook calls."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from slidehook.slide import Slide
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ROUTE = re.compile(r"(/[A-Za-z0-9_-]+)+")
 NEEDS = frozenset({"files", "thumbnail", "label", "tiles"})
-"""What an app can ask for."""
+"""The inputs that an app can request."""
 UNPACKAGED = "unpackaged"
-"""The version of an app that says none and belongs to no distribution."""
+"""The version of an app that declares none and belongs to no distribution."""
 
 
 @dataclass(frozen=True)
 class WholeSlide:
-    """The app takes the slide as it is."""
+    """The app analyses the whole slide."""
 
     type: ClassVar[str] = "wholeSlide"
 
     def content(self) -> dict[str, Any] | None:
-        """Nothing more is asked of the user."""
+        """Return None: the user is asked for nothing else."""
         return None
 
 
@@ -46,7 +46,7 @@ class TaggedPolygon:
     type: ClassVar[str] = "taggedPolygon"
 
     def content(self) -> dict[str, Any] | None:
-        """Return the tags that the user chooses from."""
+        """Return the tags from which the user chooses."""
         return {"tags": list(self.tags)}
 
 
@@ -57,30 +57,30 @@ class MultiArea:
     type: ClassVar[str] = "multiArea"
 
     def content(self) -> dict[str, Any] | None:
-        """Nothing more is asked of the user."""
+        """Return None: the user is asked for nothing else."""
         return None
 
 
 class NoParams(BaseModel):
-    """An app without anything to tune."""
+    """The parameters of an app that has none."""
 
 
 class App(ABC):
     """One analysis. A subclass sets `id` and `name` and writes `analyze`.
 
     `id`: lower-case letters, digits and hyphens, unique on the server; DPAT stores results under it.
-    `version`: stands in every result; by default that of the app's distribution.
-    `route`: where the webserver offers it, by default `/apps/<id>`.
-    `timeout`: seconds that one analysis may take; None: the site's `JOB_TIMEOUT`.
+    `version`: shown in every result; default: the version of the app's distribution.
+    `route`: the path at which the webserver offers it; default: `/apps/<id>`.
+    `timeout`: the time limit of one analysis in seconds; None: the site's `JOB_TIMEOUT`.
     `priority`: 0 (first) to 9.
     `needs`: what is fetched before `analyze` is called: `files` (the slide itself), `thumbnail` (an overview),
-    `label` (shows identifying data, so only where the site has set `STORE_PHI`), or `tiles` (read from DPAT as they
-    are asked for, instead of the files).
-    `depends_on`: the id of another app, one for whole slides, which is run first and whose result for the same slide
-    is in `slide.dependency`.
-    `memory_gb`: how much memory one analysis may take, in GiB; None: no limit.
-    `max_polygons`, `max_points`: how many shapes, and corners of shapes, DPAT is sent at most; of more, the largest
-    are shown, and the table says so. `max_patches`: how many patches of a gallery; of more, the first are shown.
+    `label` (shows identifying data, so only if the site has set `STORE_PHI`), or `tiles` (read from DPAT on demand
+    instead of the files).
+    `depends_on`: the id of another whole-slide app, which runs first; its result for the same slide is in
+    `slide.dependency`.
+    `memory_gb`: the memory limit of one analysis in GiB; None: no limit.
+    `max_polygons`, `max_points`: the most shapes, and corners of shapes, sent to DPAT; of more, the largest are
+    shown, and the table says so. `max_patches`: the most patches of a gallery; of more, the first are shown.
     """
 
     id: ClassVar[str]
@@ -99,18 +99,18 @@ class App(ABC):
     max_patches: ClassVar[int] = 5000
 
     params: BaseModel = NoParams()
-    """What a site can tune: an instance of a model of the app's own, with its defaults.
+    """The parameters that a site can set: an instance of the app's own model, with defaults.
 
-    What the site writes in `<DATA_DIR>/apps/<id>.toml` replaces it.
+    Values in the site's `<DATA_DIR>/apps/<id>.toml` replace them.
     """
 
     settings: Settings
     """The site's settings; set before `setup` is called."""
     code_digest: str = ""
-    """Names the code that the app was loaded from; set by slidehook."""
+    """Identifies the code that the app was loaded from; set by slidehook."""
 
     def __init_subclass__(cls) -> None:
-        """Refuse a declaration that can't work where it is written: raises TypeError with the reason."""
+        """Refuse an invalid declaration when the class is defined: raises TypeError with the reason."""
         super().__init_subclass__()
         if getattr(cls.analyze, "__isabstractmethod__", False):
             return
@@ -137,59 +137,59 @@ class App(ABC):
 
     @classmethod
     def most_record_bytes(cls) -> int:
-        """Return how many bytes of JSON a result of this app may take when it is sent to DPAT."""
+        """Return the largest size in bytes of this app's result as JSON sent to DPAT."""
         return most_record_bytes(
             max_polygons=cls.max_polygons, max_points=cls.max_points, max_patches=cls.max_patches
         )
 
     @classmethod
     def input_template(cls) -> InputTemplate:
-        """Return what the registration tells DPAT to ask the user for."""
+        """Return the input that DPAT is to ask the user for, as in the registration."""
         return InputTemplate.model_validate({"type": cls.input.type, "content": cls.input.content()})
 
     def accepts(self, image: ImageInfo) -> bool:
-        """Return whether a newly imported image is to be analysed; asked for every image notification."""
+        """Return whether a newly imported image is to be analysed; called for every image notification."""
         del image
         return True
 
     def missing(self) -> str | None:
-        """Return what the site has yet to add before the app can be used, such as a model; None: nothing.
+        """Return in one sentence what the site must add before the app can be used, such as a model; None: nothing.
 
-        Asked once, when the app is loaded with its settings and params; must be quick. An app that lacks something is
-        listed with this sentence and not offered to users. Raise AppError about what is there but wrong: that is a
-        fault, and logged.
+        Called once, when the app is loaded with its settings and params; must be quick. An app that lacks something
+        is listed with this sentence and not offered to users. Raise AppError if something is present but wrong: that
+        is logged as a fault.
         """
         return None
 
     def files(self) -> Collection[Path]:
-        """Return the files that the findings rest on, such as a model: a change of one is a change of the app.
+        """Return the files that results depend on, such as a model: a change of one is a change of the app.
 
-        Asked before each slide, so it must be quick. When one of them changes, the next slide is analysed in a new
-        process, in which `setup` loads what is there then; a result's fingerprint names their contents.
+        Called before each slide, so it must be quick. When a file changes, the next slide is analysed in a new
+        process, in which `setup` loads the new file; a result's fingerprint covers the files' contents.
         """
         return ()
 
     def setup(self) -> None:  # noqa: B027 - optional: most apps have nothing to load
-        """Load what lasts, such as a model: called once in each process, before the first `analyze`."""
+        """Load what all analyses share, such as a model: called once per process, before the first `analyze`."""
 
     @abstractmethod
     def analyze(self, slide: Slide, progress: Progress) -> Result:
-        """Analyse one slide; raise AppError with one clear sentence when this slide can't be analysed."""
+        """Analyse one slide; raise AppError with one clear sentence if this slide can't be analysed."""
 
     def on_modify(self, result: Result) -> Result:
-        """Answer a user's change to a result with what is to stand on the slide from now on.
+        """Return the result that replaces one that a user changed.
 
-        `result` is the one that `analyze` (or this) gave, as the user left it: patches moved to other tags, shapes
-        changed, the ids of pressed buttons in `result.pressed`. Change it and give it back, or give a new one; the
-        buttons are released for you. The user waits, so this must be quick, 10 s at most: it runs in the webserver,
-        where there is no slide to read and `setup` was not called. What it raises is shown as "update failed" with
-        the user's own change kept. Results in progress, failed or cancelled never come here.
+        `result` is the one that `analyze` (or this method) returned, with the user's changes: patches moved to other
+        tags, shapes changed, the ids of pressed buttons in `result.pressed`. Modify and return it, or return a new
+        one; the buttons are released afterwards. The user waits, so this must be quick (at most 10 s). It runs in the
+        webserver, which has no slide to read and has not called `setup`. An exception is shown as "update failed",
+        and the user's change is kept. It is never called for results in progress, failed or cancelled.
         """
         return result
 
 
 def _check_limits(cls: type[App]) -> None:
-    """Refuse what an app says of other apps, memory and shapes when it can't work; raises TypeError."""
+    """Refuse invalid `depends_on`, `memory_gb` and limits of shapes; raises TypeError."""
     if cls.depends_on is not None and not (isinstance(cls.depends_on, str) and _ID.fullmatch(cls.depends_on)):
         raise TypeError(f"{cls.__name__}.depends_on must be another app's id, or None")
     if cls.depends_on == cls.id:

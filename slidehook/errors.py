@@ -1,4 +1,4 @@
-"""The one tree of errors that slidehook raises; whether trying again can help stands on the class."""
+"""All errors that slidehook raises; each class states whether trying again can help."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ from typing import ClassVar, Self
 
 
 class SlidehookError(Exception):
-    """Anything that slidehook itself finds wrong. Its text is one clear sentence, fit for a user's eyes."""
+    """The base of all errors raised by slidehook. The message is one clear sentence that a user may see."""
 
     retryable: ClassVar[bool] = False
 
 
 class SettingsInvalid(SlidehookError):
-    """A setting is unknown, can't be read, or has a value that it can't have. One line for each such setting."""
+    """A setting is unknown, unreadable, or has an invalid value. The message has one line for each such setting."""
 
 
 class BadRequest(SlidehookError):
-    """What DPAT (or somebody else) sent is not an IA-API request."""
+    """The request is not a valid IA-API request."""
 
 
 class TooLarge(BadRequest):
-    """A request, or a field of it, is larger than slidehook takes."""
+    """A request, or one of its fields, exceeds slidehook's size limit."""
 
 
 class CallbackNotAllowed(SlidehookError):
     """The callback URL is not below any of `SLIDEHOOK_DPAT_URLS`."""
 
     url: str = ""
-    """The URL as a log may show it."""
+    """The URL, safe to be logged."""
 
 
 class QueueError(SlidehookError):
-    """The queue's directory can't be used as it is."""
+    """The queue directory can't be used in its present state."""
 
     retryable = True
 
 
 class QueueUnusable(QueueError):
-    """The queue's directory can't be used until somebody changes it, or the setting that names it."""
+    """The queue directory can't be used until an administrator changes it, or the setting with its path."""
 
     retryable = False
 
 
 class ClaimLost(QueueError):
-    """The job has another claimer, or has ended: whoever raises this must drop the work."""
+    """The job has another claimer or has ended: its work must be dropped."""
 
     retryable = False
 
 
 class IllegalTransition(QueueError):
-    """A job was asked to change to a state that its present one does not lead to."""
+    """A job can't change from its present state to the requested one."""
 
     retryable = False
 
@@ -61,15 +61,15 @@ class JobDamaged(QueueError):
 
 
 class SystemFault(SlidehookError):
-    """The system of a slide or a result did not do what was asked. Its four subclasses decide what the job does."""
+    """A call to the system of a slide or a result failed. Its four subclasses decide what happens to the job."""
 
 
 class SystemUnavailable(SystemFault):
-    """The system of a slide or a result can't be reached or can't serve now: the job waits, and is tried again."""
+    """The system of a slide or a result can't be reached or can't answer now: the job waits and is tried again."""
 
     retryable = True
     retry_after_s: float = 0.0
-    """How long the system asked to be left alone, in seconds."""
+    """The delay that the system asked for, in seconds."""
     is_away: bool = True
     """Whether the system may be away for every job. False: it answers, but this request failed."""
 
@@ -79,87 +79,87 @@ class AccessExpired(SystemFault):
 
 
 class Gone(SystemFault):
-    """The system has no such slide or result any more."""
+    """The slide or result no longer exists in the system."""
 
 
 class ResultDeleted(Gone):
-    """The user deleted the result that the job works on: it is not created again, and the job ends."""
+    """The user deleted the job's result: it is not created again, and the job ends."""
 
 
 class Refused(SystemFault):
-    """The system refuses what it is asked for; trying again will not help."""
+    """The system refuses the call; trying again will not help."""
 
 
 class NotOffered(Refused):
-    """The slide's system does not offer this, or not for this slide."""
+    """The slide's system does not support this, or not for this slide."""
 
 
 class CannotStore(SlidehookError):
-    """This host's disk takes no file; another host's may, or this one's later."""
+    """This host can't store a file now; another host may, or this one later."""
 
     retryable = True
 
 
 class DiskFull(CannotStore):
-    """This host's disk has no room left."""
+    """This host's disk is full."""
 
 
 class SlideUnreadable(SlidehookError):
     """OpenSlide cannot read the slide; trying again will not help."""
 
     detail: str = ""
-    """What OpenSlide says of it, which may hold names and contents of the slide's files: for a slide's owner only."""
+    """OpenSlide's message, which may contain names and contents of the slide's files: for the slide's owner only."""
 
     @classmethod
     def said_by(cls, error: Exception, what: str) -> Self:
-        """Say that OpenSlide cannot read `what`, and keep for `detail` why."""
+        """State that OpenSlide cannot read `what`, and store the reason in `detail`."""
         found = cls(f"OpenSlide cannot read {what}")
         found.detail = str(error)
         return found
 
 
 class SlideMismatch(SlidehookError):
-    """The slide's file has another size than DPAT says: results would lie in the wrong place."""
+    """The slide's file has another size than DPAT states: results would be drawn in the wrong place."""
 
     retryable = True
 
 
 class AppError(SlidehookError):
-    """The app can't analyse this slide, or has a fault of its own."""
+    """The app can't analyse this slide, or has a fault."""
 
     trace: str = ""
     """The traceback of an app's own fault, for the log and an operator."""
 
 
 class PixelSizeUnknown(AppError):
-    """How large the slide's pixels are is not certain, so nothing can be measured on it."""
+    """The size of the slide's pixels is uncertain, so nothing can be measured on it."""
 
 
 class AppCrashed(AppError):
-    """The app's process died, as of a signal."""
+    """The app's process died, for example of a signal."""
 
     retryable = True
     signal_number: int = 0
-    """The signal that it died of; 0: it ended by itself."""
+    """The signal that killed it; 0: it exited by itself."""
 
 
 class AppChanged(AppError):
-    """The app's code, or a file that it rests on, changed on disk while it was loaded or at work."""
+    """The app's code, or a file that it depends on, changed on disk while it was loading or running."""
 
 
 class AppTimeout(AppError):
-    """The app needed longer than it may."""
+    """The app exceeded its time limit."""
 
     @classmethod
     def after(cls, timeout_s: float) -> Self:
-        """Return how long that is."""
+        """Return the error for this time limit."""
         return cls(f"the analysis needed longer than {timeout_s:g} s")
 
 
 class AppOutOfMemory(AppError):
-    """The app needed more memory than it may."""
+    """The app exceeded its memory limit."""
 
     @classmethod
     def over(cls, memory_gb: float) -> Self:
-        """Return how much that is."""
+        """Return the error for this memory limit."""
         return cls(f"the analysis needed more than {memory_gb:g} GB of memory")

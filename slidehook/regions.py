@@ -1,8 +1,8 @@
-"""The regions that a user drew, in level-0 pixels: checked, and repaired where that can be done in one way only.
+"""The regions that a user drew, in level-0 pixels: checked, and repaired if there is only one way to do so.
 
-What is repaired: a corner told twice, the first corner repeated at the end, a line that goes out and back the same
-way, a slip of the pen (parts under `SLIP` of the region), and what lies beyond the slide's edge, which is cut off.
-Regions that overlap stay what they are, each on its own.
+Repairs: a repeated corner, the first corner repeated at the end, a line that goes out and returns the same way, and
+slips of the pen (parts smaller than the fraction `SLIP` of the region) are removed; parts beyond the slide's edge are
+cut off. Regions that overlap are kept as they are.
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ from slidehook.models import Input, MultiAreaInput, Point, TaggedPolygonInput, W
 from slidehook.models import Polygon as DrawnPolygon
 
 FARTHEST = 10_000.0
-"""How far from the slide's corner a point may be, in widths of the slide."""
+"""The largest distance of a point from the slide's corner, in widths of the slide."""
 GRID_PX = 2**-10
-"""What corners are rounded to, in level-0 pixels: finer than any hand, coarse enough for exact arithmetic."""
+"""The grid of rounded corners, in level-0 pixels: finer than any hand, coarse enough for exact arithmetic."""
 SMALLEST_PX = 1.0
-"""The area that a region must have, in level-0 pixels."""
+"""The smallest area of a region, in level-0 pixels."""
 SLIP = 0.01
-"""Parts with less than this share of a region's largest part are slips of the pen."""
+"""Parts smaller than this fraction of a region's largest part are slips of the pen."""
 MOST_CROSSINGS = 1000
-"""A line that crosses itself more often is not looked into: that would take minutes."""
+"""A line that crosses itself more often is refused: repairing it would take minutes."""
 _UNKNOWN = Frame(1_000_000, 1_000_000_000)
-"""Stands for a slide whose extent is not known yet: larger than any, so that it refuses nothing too much."""
+"""The extent assumed while a slide's size is not known: larger than any, so that no region is refused wrongly."""
 
 
 @dataclass(frozen=True)
 class Region:
     """One region that the user drew: a valid `polygon` with an area, in level-0 pixels, within the slide.
 
-    It may have holes, where the user's line touched itself.
+    It may have holes if the user's line touched itself.
     """
 
     polygon: Polygon
 
     @property
     def points(self) -> tuple[PixelPoint, ...]:
-        """The corners of its outer line, none of them twice."""
+        """The corners of the outer line, without repetition."""
         return tuple(PixelPoint(x, y) for x, y in self.polygon.exterior.coords[:-1])
 
     @property
     def area_px(self) -> float:
-        """Its area in level-0 pixels, without its holes."""
+        """The area in level-0 pixels, without the holes."""
         return float(self.polygon.area)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """The left, top, right and bottom of the rectangle round it, in level-0 pixels."""
+        """The left, top, right and bottom of the bounding rectangle, in level-0 pixels."""
         left, top, right, bottom = self.polygon.bounds
         return left, top, right, bottom
 
     def in_result(self, frame: Frame) -> list[Point]:
-        """Return the corners of its outer line in result coordinates."""
+        """Return the corners of the outer line in result coordinates."""
         return frame.points(self.points)
 
 
 def regions_of(drawn: Input, frame: Frame | None) -> tuple[Region, ...]:
-    """Return the regions of an invocation's input, in the order they were drawn; none for a whole slide.
+    """Return the regions of an invocation's input, in the order they were drawn; empty for a whole slide.
 
-    `frame` is the slide's extent; without it nothing is cut off at the lower edge, and the coordinates are not the
-    slide's: such regions tell no more than that they can be made. Raises BadRequest with one sentence for the user.
+    `frame` is the slide's extent. Without it, the lower edge is unknown and the coordinates are not the slide's: the
+    call only checks that the regions are valid. Raises BadRequest with one sentence for the user.
     """
     polygons = _polygons(drawn)
     if not polygons and not isinstance(drawn, WholeSlideInput):
@@ -81,9 +81,9 @@ def regions_of(drawn: Input, frame: Frame | None) -> tuple[Region, ...]:
 
 
 def tag_of(drawn: Input, tags: Sequence[str]) -> str | None:
-    """Return the tag that a tagged polygon bears; None when it bears none.
+    """Return the tag of a tagged polygon; None if it has none.
 
-    `tags` are the app's. Raises BadRequest when the input names others, or an index that there is no tag for.
+    `tags` are the app's. Raises BadRequest if the input has other tags, or an index out of range.
     """
     if not isinstance(drawn, TaggedPolygonInput):
         return None
@@ -137,7 +137,7 @@ def _on_grid(point: PixelPoint) -> tuple[float, float]:
 
 
 def _distinct(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Drop each corner that only repeats the one before, and the first repeated at the end."""
+    """Remove each corner that repeats the previous one, and the first corner repeated at the end."""
     kept = [points[0]] if points else []
     kept += [after for before, after in pairwise(points) if after != before]
     while len(kept) > 1 and kept[-1] == kept[0]:
@@ -154,7 +154,7 @@ def _valid(polygon: Polygon, name: str) -> shapely.Geometry:
 
 
 def _crosses_often(polygon: Polygon) -> bool:
-    """Return whether the outer line crosses or touches itself over `MOST_CROSSINGS` times, counting no further."""
+    """Return whether the outer line crosses or touches itself more than `MOST_CROSSINGS` times."""
     corners = shapely.get_coordinates(polygon.exterior)
     lines = np.asarray(shapely.linestrings(np.stack([corners[:-1], corners[1:]], axis=1)))
     tree = shapely.STRtree(lines)
@@ -162,14 +162,14 @@ def _crosses_often(polygon: Polygon) -> bool:
     for start in range(0, len(lines), 16):
         some = lines[start : start + 16]
         found += tree.query(some, predicate="intersects").shape[1]
-        # Each line meets itself and its two neighbours, and each meeting is found from both sides.
+        # Each segment meets itself and its two neighbours, and each meeting is counted from both sides.
         if found - 3 * (start + len(some)) > 2 * MOST_CROSSINGS:
             return True
     return False
 
 
 def _parts(geometry: shapely.Geometry) -> list[Polygon]:
-    """Return the polygons of a geometry, largest first, without lines, points and slips of the pen."""
+    """Return a geometry's polygons, largest first, without lines, points and slips of the pen."""
     flat = [piece for part in shapely.get_parts(geometry) for piece in shapely.get_parts(part)]
     parts = sorted((each for each in flat if isinstance(each, Polygon)), key=_area, reverse=True)
     return [part for part in parts if part.area > 0 and part.area >= SLIP * parts[0].area]

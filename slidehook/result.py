@@ -1,4 +1,4 @@
-"""What an app gives back, and how it tells how far it is."""
+"""What an app returns, and how it reports progress."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from slidehook.geometry import PixelPoint
 
 BLUE = "#0078D4"
 MOST_TAGS = 5
-"""How many tags a gallery may have."""
+"""The largest number of a gallery's tags."""
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
 class Progress(Protocol):
-    """Called by an app to tell the user how far it is; cheap, so call it as often as it is true."""
+    """Called by an app to report progress to the user; it is cheap, so call it often."""
 
     def __call__(self, percent: float, text: str = "") -> None:
         """Show `percent` (0…100, clipped) and a few words on the slide."""
 
 
 class Quality(StrEnum):
-    """What an app says of a slide's quality: DPAT's quality control (IA-API 1.10)."""
+    """A slide's quality in DPAT's quality control (IA-API 1.10)."""
 
     OK = "QualityOk"
     REJECTED = "Rejected"
@@ -38,7 +38,7 @@ class Quality(StrEnum):
 class Shape:
     """One polygon or line of a result: `points` in level-0 pixels, `colour` as `#RRGGBB`.
 
-    `name` says what kind of thing it is; it stands in the GeoJSON only, since DPAT names no shapes.
+    `name`: the class of the object, such as "tumour"; it is in the GeoJSON only, because DPAT's shapes have no names.
     """
 
     points: tuple[PixelPoint, ...]
@@ -49,7 +49,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Text:
-    """A label: its upper left corner in level-0 pixels, and the words."""
+    """A label: its upper left corner in level-0 pixels, and its text."""
 
     at: PixelPoint
     words: str
@@ -58,9 +58,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch of a gallery: the tag that it bears, and its place in level-0 pixels.
+    """One patch of a gallery: its tag, and its position in level-0 pixels.
 
-    Patches of one tag are shown by ascending `sort_key`; a number, but other apps' results may have texts or none.
+    Patches of one tag are shown by ascending `sort_key`: a number, but other apps' results may have a text or None.
     """
 
     tag: str
@@ -70,7 +70,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Button:
-    """A button below a gallery. `pressed` is how the user left it; DPAT always gets it back released."""
+    """A button below a gallery. `pressed`: whether the user pressed it; it is always released when sent to DPAT."""
 
     id: str
     name: str
@@ -83,7 +83,7 @@ class Gallery:
     """Small pictures of the slide that the user can move from one tag to another, and buttons below them.
 
     DPAT cuts each picture out of the slide: `patch_size_px` wide and high, in pixels at `magnification` (10, 20, …).
-    DPAT expects polygons round the patches: where the result's own leave one out, a rectangle round all is sent too.
+    DPAT expects polygons around the patches: if the result's own omit a patch, a rectangle around all is added.
     Raises ValueError on more than `MOST_TAGS` tags, which DPAT does not show, and TypeError when `tags` is a text.
     """
 
@@ -118,9 +118,9 @@ class Gallery:
 class Result:
     """What an app found: a line of text, a table, and shapes on the slide or a gallery.
 
-    `text` stands in DPAT's annotation list; `properties` is the table beside it (text or numbers). Beside a `gallery`
-    DPAT shows polygons, in a colour of its own choice, but neither lines nor labels. `quality`, where it is set, goes
-    into the slide's quality control, if DPAT has one.
+    `text` is shown in DPAT's annotation list; `properties` is the table beside it (text or numbers). With a
+    `gallery`, DPAT shows polygons in a colour that it chooses, but neither lines nor labels. `quality`, if set, is
+    stored in the slide's quality control if DPAT has one.
     """
 
     text: str
@@ -136,9 +136,9 @@ class Result:
         return tuple(each.id for each in self.gallery.buttons if each.pressed) if self.gallery else ()
 
     def polygon(self, points: Sequence[PixelPoint], *, colour: str = BLUE, name: str = "") -> Result:
-        """Add a closed polygon of at least 3 points; raises ValueError on fewer, and on what is no colour.
+        """Add a closed polygon of at least 3 points; raises ValueError on fewer, and on an invalid colour.
 
-        `name`: what kind of thing it is, such as "tumour"; for the GeoJSON, since DPAT names no shapes.
+        `name`: the class of the object, such as "tumour"; in the GeoJSON only, because DPAT's shapes have no names.
         """
         if len(points) < 3:
             raise ValueError(f"a polygon needs 3 points, not {len(points)}")
@@ -148,7 +148,7 @@ class Result:
     def outline(self, area: Polygon, *, colour: str = BLUE, name: str = "") -> Result:
         """Add the outline of an area in level-0 pixels, and of each of its holes; raises as `polygon` does.
 
-        DPAT knows no holes: each is a polygon of its own, whose name says that it is one.
+        DPAT has no holes: each becomes a separate polygon whose name says that it is a hole.
         """
         names = [name, *[f"hole in {name}" if name else "hole"] * len(area.interiors)]
         for ring, of_ring in zip((area.exterior, *area.interiors), names, strict=True):
@@ -156,9 +156,9 @@ class Result:
         return self
 
     def polyline(self, points: Sequence[PixelPoint], *, colour: str = BLUE, name: str = "") -> Result:
-        """Add an open line of at least 2 points; raises ValueError on fewer, and on what is no colour.
+        """Add an open line of at least 2 points; raises ValueError on fewer, and on an invalid colour.
 
-        `name`: as of a polygon.
+        `name`: see `polygon`.
         """
         if len(points) < 2:
             raise ValueError(f"a line needs 2 points, not {len(points)}")
@@ -166,18 +166,18 @@ class Result:
         return self
 
     def label(self, at: PixelPoint, words: str, *, colour: str = BLUE) -> Result:
-        """Add a text whose upper left corner is at `at`; raises ValueError on what is no colour."""
+        """Add a text whose upper left corner is at `at`; raises ValueError on an invalid colour."""
         self.texts.append(Text(at, words, checked_colour(colour)))
         return self
 
 
 def is_colour(colour: str) -> bool:
-    """Return whether a colour is written as DPAT reads it."""
+    """Return whether a colour is in a form that DPAT accepts."""
     return isinstance(colour, str) and _COLOUR.fullmatch(colour) is not None
 
 
 def checked_colour(colour: str) -> str:
-    """Return `colour` when it is written as DPAT reads it; raises ValueError."""
+    """Return `colour` if it is in a form that DPAT accepts; raises ValueError otherwise."""
     if not is_colour(colour):
         raise ValueError(f"a colour is written #RRGGBB, not {colour!r}")
     return colour

@@ -1,4 +1,4 @@
-"""The site's settings: one frozen value, read once at the top of a program and handed down."""
+"""The site's settings: one frozen value, read once when a program starts and passed on."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ EXAMPLES = {
     "read_timeout": "30s",
     "job_timeout": "1h",
 }
-"""What to write, for settings whose default does not show it."""
+"""Examples of values, for settings whose default is not one."""
 WORDS = {
     "int_parsing": "must be a whole number",
     "float_parsing": "must be a number",
     "bool_parsing": "must be true or false",
 }
-"""What is said of a wrong value, by pydantic's type of error, where pydantic's own words are of Python."""
+"""The message for a wrong value, by pydantic's error type, where pydantic's own message is about Python."""
 _SHOWN_CHARACTERS = 200
 _ACCOUNT = re.compile(r"//[^/@]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -67,7 +67,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 class Settings(BaseSettings):
     """What a site can set, as environment variables `SLIDEHOOK_<NAME>`; `read_settings` reads `.env` too.
 
-    Durations are seconds or bear a unit: `90`, `15min`, `1h`, `2d`.
+    Durations are in seconds or have a unit: `90`, `15min`, `1h`, `2d`.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     web_processes: int = Field(default=2, ge=1, le=64)
     web_threads: int = Field(default=32, ge=1, le=1024)
     trusted_proxies: int = Field(default=0, ge=0, le=8)
-    """How many proxies stand in front, whose `X-Forwarded-Host` and `-Proto` are believed."""
+    """The number of proxies in front whose `X-Forwarded-Host` and `-Proto` are trusted."""
 
     queue_dir: Path = Path("queue_dir")
     data_dir: Path = Path("data")
@@ -86,19 +86,19 @@ class Settings(BaseSettings):
     """Callback URL prefixes that may be called; empty: loopback only."""
     dpat_ca_bundle: Path | None = None
     dpat_proxy: SecretStr | None = None
-    """The HTTP proxy through which DPAT is called, with its user and password where it wants them."""
+    """The HTTP proxy through which DPAT is called, with user and password if required."""
     dpat_user: str | None = None
     """The service account, with its password: fetches tokens when a request's own has expired."""
     dpat_password: SecretStr | None = None
     connect_timeout: Duration = timedelta(seconds=5)
     read_timeout: Duration = timedelta(seconds=30)
-    """How long DPAT may send nothing before a request counts as failed."""
+    """The longest silence of DPAT before a request counts as failed."""
 
     store_phi: bool = False
     max_attempts: int = Field(default=3, ge=1, le=100)
     job_timeout: Duration = timedelta(hours=1)
     min_free_gb: float = Field(default=2, ge=0, allow_inf_nan=False)
-    """Below how much free disk in `DATA_DIR` nothing is fetched, in GB."""
+    """The free disk space in `DATA_DIR`, in GB, below which nothing is fetched."""
     keep_days: float = Field(default=7, ge=0, allow_inf_nan=False)
     demo_seconds: float = Field(default=3, ge=0, le=3600, allow_inf_nan=False)
 
@@ -182,9 +182,9 @@ def _is_proxy(url: str) -> bool:
 
 
 def read_settings(env_file: Path = ENV_FILE) -> Settings:
-    """Read the settings from the environment and from `env_file`; what stands in both counts as in the environment.
+    """Read the settings from the environment and from `env_file`; the environment takes precedence.
 
-    Raises SettingsInvalid, with a sentence for each setting that is unknown or has a wrong value, one a line.
+    Raises SettingsInvalid with one line for each setting that is unknown or has a wrong value.
     """
     wrong = [_unknown(name, "the environment") for name in os.environ if _is_ours(name) and not _field(name)]
     here = {field for name, value in os.environ.items() if value and (field := _field(name))}
@@ -214,7 +214,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _looks_like_ours(name: str) -> bool:
-    """Return whether a name in `.env` is meant for slidehook, though its prefix may be misspelt."""
+    """Return whether a name in `.env` is meant for slidehook, even if its prefix is misspelt."""
     return name.startswith("SLIDEHOOK") or SequenceMatcher(None, name.partition("_")[0], "SLIDEHOOK").ratio() > 0.8
 
 
@@ -232,7 +232,7 @@ def _unknown(name: str, where: str) -> str:
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:
-    """Say of each setting what is wrong with it, its value (of a secret: none), and what it may look like."""
+    """Return one line for each wrong setting: the reason, its value (unless it is a secret), and an example."""
     for fault in error.errors(include_url=False, include_context=False):
         field = str(fault["loc"][0])
         value = "its value" if _is_secret(field) else _cleaned(repr(_text(fault["input"])))
@@ -257,7 +257,7 @@ def _is_secret(field: str) -> bool:
 
 
 def _cleaned(text: str) -> str:
-    """Return what may stand in a sentence: not too long, no password in a URL, nothing that a terminal obeys."""
+    """Return a value for a message: shortened, without a URL's password and without terminal control characters."""
     text = _ACCOUNT.sub("//…@", text)
     text = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
     return plain(text)

@@ -27,7 +27,7 @@ from slidehook.results.receipt import Receipt
 from slidehook.systems import SlideOrigin
 
 SIZE_TOLERANCE = 0.01
-"""How far a file's size may be from DPAT's, as a part of the file's."""
+"""The largest difference between a file's size and DPAT's, as a fraction of the file's."""
 
 
 class Slide:
@@ -35,9 +35,8 @@ class Slide:
 
     `path`: the file that OpenSlide opens (its companions are beside it); None if the app's `needs` request none.
     `tag`: the tag that the user gave the region, for an app with tags. `pixels`: the source of pixels if it is
-    neither `path` nor `origin`; closed with the slide. `record_source`: who states the values in `info`; default: the
-    `origin`. Close the slide,
-    or use it in `with`.
+    neither `path` nor `origin`; closed with the slide. `record_source`: the name of the source of `info`; default:
+    the `origin`. Close the slide, or use it in `with`.
     """
 
     def __init__(
@@ -69,10 +68,10 @@ class Slide:
         self.dependency = dependency
         """The result of the app named in the app's `depends_on`, in this slide's level-0 pixels; None without one."""
         self.receipt = Receipt()
-        """What the result will say that it rests on; `read`, `tiles` and `mpp` write in it by themselves."""
+        """The record of what the result is based on; `read`, `tiles` and `mpp` add to it."""
 
     def open(self) -> OpenSlide:
-        """Open the slide with OpenSlide, once; raises SlideUnreadable when OpenSlide can't read it."""
+        """Open the slide with OpenSlide on first use; raises SlideUnreadable when OpenSlide can't read it."""
         if self.path is None:
             raise AppError("the app opens the slide's file, which is not among its `needs`")
         if self._open is None:
@@ -80,7 +79,7 @@ class Slide:
         return self._open
 
     def close(self) -> None:
-        """Close what `open` opened, and forget what was read over the network."""
+        """Close the file and drop the tiles read over the network."""
         if self._pixels is not None:
             self._pixels.close()
             self._pixels = None
@@ -96,10 +95,10 @@ class Slide:
 
     @property
     def frame(self) -> Frame:
-        """The slide's extent in level-0 pixels, as DPAT's record says, or the file where that does not say it.
+        """The slide's extent in level-0 pixels, from DPAT's record, or from the file if the record lacks it.
 
-        The file may be larger by the padding of its last tiles; raises SlideMismatch when the two differ by over
-        `SIZE_TOLERANCE`, since results would then lie in the wrong place.
+        The file may be larger by the padding of its last tiles. Raises SlideMismatch when the two differ by more than
+        `SIZE_TOLERANCE`, because results would then be drawn in the wrong place.
         """
         told = self.info.image_size
         if told is not None and min(told.width, told.height) <= 0:
@@ -119,7 +118,7 @@ class Slide:
 
     @property
     def bounds(self) -> Bounds | None:
-        """The part of the slide that its file says was scanned, in level-0 pixels; None without a sound one."""
+        """The scanned part of the slide according to its file, in level-0 pixels; None if absent or implausible."""
         opened = self._file()
         return None if opened is None else stated_bounds(opened)
 
@@ -130,7 +129,7 @@ class Slide:
 
     @property
     def geojson_frame(self) -> str:
-        """Which frame GeoJSON of this slide is in, in words; empty where there is but one."""
+        """The coordinate frame of this slide's GeoJSON, in words; empty if there is only one."""
         opened = self._file()
         return "" if opened is None else geojson_frame(opened)
 
@@ -142,7 +141,7 @@ class Slide:
     def thumbnail(self) -> Image.Image:
         """Return an RGB overview of the whole slide at about 64 µm per pixel.
 
-        DPAT's own where it gave one, else made from the file.
+        It is DPAT's own if there is one, else computed from the file.
         """
         if self._thumbnail is not None:
             with Image.open(self._thumbnail) as image:
@@ -153,7 +152,7 @@ class Slide:
 
     @property
     def pixels(self) -> PixelSource:
-        """Where this slide's pixels come from: its file, or DPAT's tiles where the app's `needs` ask for no files."""
+        """The source of this slide's pixels: its file, or DPAT's tiles if the app's `needs` request no files."""
         if self._pixels is None:
             if self.path is not None or self._origin is None:
                 self._pixels = FilePixels(self.open(), self.path)
@@ -163,14 +162,14 @@ class Slide:
 
     @cached_property
     def pixel_size(self) -> PixelSize:
-        """How large a level-0 pixel is, and who says so: the file, else the image record.
+        """The size of a level-0 pixel and its source: the file, else the image record.
 
-        What no scanner makes (other than 0.05…20 µm), or the file's own objective contradicts, counts as not said.
-        Raises PixelSizeUnknown when nobody says it, and when the two disagree by over 5 %.
+        A value that no scanner produces (outside 0.05…20 µm) or that contradicts the file's own objective is ignored.
+        Raises PixelSizeUnknown when no value is left, and when the two sources differ by more than 5 %.
         """
         told = self.info.microns_per_pixel
         if self.path is None and self._pixels is None:
-            # Without files nobody but DPAT says it, whether or not the slide can be read in tiles.
+            # Without files, DPAT is the only source, whether or not the slide can be read in tiles.
             return pixel_size(None, told, record_source=self._record_source)
         source = self.pixels
         return pixel_size(source.stated_mpp, told, record_source=self._record_source, power=source.objective_power)
@@ -240,15 +239,15 @@ class Slide:
     ) -> Iterator[Tile] | Iterator[TileBatch]:
         """Read the slide tile by tile, row by row: `size` x `size` pixels at `mpp` µm per pixel.
 
-        `batch`: read so many at a time into one array, see `TileBatch`; the next batch is read meanwhile.
-        `where`: only tiles that this mask marks, bool (rows, columns) spread over the whole slide, and of which it
-        marks at least the part `least` (0…1); the others are not read, and the receipt counts them as `unread`.
-        `region`: only tiles that touch it, or one of several. The grid begins at the upper left corner of their
-        common bounds, rounded down to a whole pixel.
-        `margin`: pixels that each tile shows of its neighbours on every side.
-        `readers`: threads that read ahead; default: one for each core.
-        `exact`: each pixel is the mean of the full resolution, whatever that costs. Otherwise it comes from the
-        slide's own levels, or from the decoder's shrinking where that is close to the mean. Raises as `read` does.
+        `batch`: the number of tiles to read into one array, see `TileBatch`; the next batch is read meanwhile.
+        `where`: a mask, bool (rows, columns), stretched over the whole slide. Only tiles of which it marks at least
+        the fraction `least` (0…1) are read; the receipt counts the others as `unread`.
+        `region`: read only tiles that touch this region, or one of several. The grid begins at the upper left corner
+        of their common bounds, rounded down to a whole pixel.
+        `margin`: the width in pixels of the border of neighbouring pixels that is added to each tile.
+        `readers`: threads that read ahead; default: one per core.
+        `exact`: compute each pixel as the mean at full resolution, at any cost. Otherwise it comes from the slide's
+        own levels, or from the decoder's downscaling where that is close to the mean. Raises as `read` does.
         """
         if size < 1 or margin < 0 or not mpp > 0 or (batch is not None and batch < 1):
             raise ValueError(f"there are no tiles of {size} pixels with a margin of {margin} at {mpp} µm per pixel")
@@ -259,7 +258,7 @@ class Slide:
             if not within:
                 raise ValueError("there are no tiles in no region")
             left, top, right, bottom = (float(each) for each in shapely.total_bounds(within))
-            # A grid that starts between two pixels would be interpolated, and each tile rounded in its own way.
+            # A grid that starts between two pixels would be interpolated, and each tile would be rounded differently.
             left, top = math.floor(left / scale) * scale, math.floor(top / scale) * scale
             area = Box(left, top, right - left, bottom - top)
         plan = plan_tiles(self.frame, size * scale, area=area, within=within, where=where, least=least)
@@ -269,7 +268,7 @@ class Slide:
         return reading.tiles() if batch is None else reading.batches(batch)
 
     def label(self) -> Image.Image | None:
-        """Return the picture of the slide's label; None where there is none, or the site keeps none."""
+        """Return the image of the slide's label; None if there is none, or the site does not store labels."""
         if self._label is None:
             return None
         with Image.open(self._label) as image:
@@ -277,14 +276,14 @@ class Slide:
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
-        """The regions that the user drew, in the order they were drawn; none for a whole slide."""
+        """The regions that the user drew, in that order; empty for a whole slide."""
         return regions_of(self._drawn, self.frame)
 
     def case(self) -> list[ImageInfo]:
         """Ask DPAT for the images of the slide's case, this slide among them; one call.
 
-        Raises NotOffered where DPAT is older than IA-API 1.9, or where there is no DPAT; see `slidehook.systems` for
-        other errors.
+        Raises NotOffered if DPAT is older than IA-API 1.9 or if there is no DPAT; see `slidehook.systems` for other
+        errors.
         """
         if self._origin is None:
             raise NotOffered("there is no DPAT here that knows the slide's case")
@@ -302,7 +301,7 @@ def open_slide(path: Path) -> OpenSlide:
 def find_slide_file(folder: Path) -> Path:
     """Find the file in `folder` that OpenSlide opens; raises SlideUnreadable when there is none.
 
-    Of several (each instance of a DICOM series opens the whole), the first by name.
+    If it opens several (any instance of a DICOM series opens the whole series), the first by name is returned.
     """
     for path in sorted(folder.iterdir()):
         if path.is_file() and OpenSlide.detect_format(path) is not None:

@@ -1,14 +1,15 @@
-"""Where slides come from and where results go; all that the rest of slidehook asks of DPAT, or of a folder.
+"""Where slides come from and where results go: the interface to DPAT, a folder, or any other system.
 
-A *system* holds slides and shows results. It is found by its name in the entry-point group `slidehook.systems`; the
-entry point names a function `(settings, pause) -> System`. A job names its system, an address in it and a secret.
+A *system* has slides and shows results. It is found by its name in the entry-point group `slidehook.systems`; the
+entry point refers to a function `(settings, pause) -> System`. A job contains its system, an address in it and a
+secret.
 
-Every call may raise four errors, and a worker decides on these alone:
+Every call may raise four errors, and a worker decides by these alone:
 
 - `SystemUnavailable`: the job waits, at least `retry_after_s` seconds, and is tried again.
-- `AccessExpired`: the job is parked until somebody asks for the same work with a newer secret.
-- `Gone`: the slide, or the result, no longer exists. Its subclass `ResultDeleted`: the user deleted the result that
-  the job works on, so the job ends, and nothing more is shown.
+- `AccessExpired`: the job is parked until the same work is requested with a newer secret.
+- `Gone`: the slide, or the result, no longer exists. Its subclass `ResultDeleted`: the user deleted the job's result,
+  so the job ends and nothing more is shown.
 - `Refused`: trying again will not help; the job fails.
 
 Calls block. A worker makes each in a thread that it can abandon; `Access.check` then raises before the next one.
@@ -42,14 +43,14 @@ GROUP = "slidehook.systems"
 """The entry-point group of the systems."""
 
 Noted = dict[str, JsonValue]
-"""What a destination must find again in a later attempt. Only the destination can read it."""
+"""What a destination needs again in a later attempt. Only the destination can interpret it."""
 
 
-# --- what a system is given
+# --- what a system receives
 
 
 class Work(Protocol):
-    """What a system reads of a job; `slidehook.jobs.job.Job` is one."""
+    """The part of a job that a system reads; `slidehook.jobs.job.Job` has it."""
 
     @property
     def id(self) -> str:
@@ -65,7 +66,7 @@ class Work(Protocol):
 
     @property
     def context(self) -> dict[str, Any] | None:
-        """What the system gave to be stored with the result."""
+        """Data from the system to be stored with the result."""
 
     @property
     def created_at(self) -> float:
@@ -73,21 +74,21 @@ class Work(Protocol):
 
     @property
     def image_info(self) -> ImageInfo | None:
-        """The slide's image record, where it came with the request."""
+        """The slide's image record, if the request contained it."""
 
 
 class Secrets(Protocol):
     """The secrets that give access to a system, the newest first. Thread-safe."""
 
     def secret(self) -> str:
-        """Return the secret for the next call; raises AccessExpired when there is none."""
+        """Return the secret for the next call; raises AccessExpired if there is none."""
 
     def instead_of(self, refused: str) -> str | None:
-        """Return another secret than one that the system has just refused; None when there is none."""
+        """Return a secret other than `refused`, which the system has just refused; None if there is none."""
 
 
 class OneSecret:
-    """A single secret, for which there is no other."""
+    """A single secret without an alternative."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -123,8 +124,8 @@ def _nothing() -> None:
 class Access:
     """How a system may be reached for one job.
 
-    `check` is called right before each call to the system; what it raises ends the call. A worker proves its claim
-    there for a destination.
+    `check` is called right before each call to the system; an exception from it ends the call. For a destination, a
+    worker proves its claim there.
     """
 
     secrets: Secrets = field(default_factory=lambda: OneSecret(""), repr=False)
@@ -136,7 +137,7 @@ class Access:
 
 @dataclass(frozen=True)
 class OriginTicket:
-    """Where one slide is: all that another process needs to open its origin. Small, picklable, without a secret."""
+    """Where one slide is: what another process needs to open its origin. Small, picklable, without a secret."""
 
     system: str
     address: str
@@ -154,7 +155,7 @@ class SlideOrigin(Protocol):
 
     @property
     def is_at_hand(self) -> bool:
-        """Whether the slide's files lie on this host, so that `pixels` reads those."""
+        """Whether the slide's files are on this host, so that `pixels` reads them."""
 
     def info(self) -> ImageInfo:
         """Read the slide's image record; without identifying fields unless the site has set `STORE_PHI`."""
@@ -162,7 +163,7 @@ class SlideOrigin(Protocol):
     def overview(self, info: ImageInfo) -> Image | None:
         """Return an overview, RGB at about 64 µm per pixel; None when it must be made from the slide's files.
 
-        It decodes what the system sends, so call it in the process of an app, which may be killed.
+        It decodes data from the system, so call it in an app's process, which may be killed.
         """
 
     def label(self) -> bytes | None:
@@ -176,30 +177,30 @@ class SlideOrigin(Protocol):
         room: Room,
         keep_names: bool = True,
     ) -> list[Path]:
-        """Return the slide's files, complete and in one folder: downloaded, or where they already lie.
+        """Return the slide's files, complete and in one folder: downloaded, or where they already are.
 
-        The first is the one that OpenSlide opens; raises SlideUnreadable when it opens none.
+        The first is the one that OpenSlide opens; raises SlideUnreadable if it opens none.
 
-        `make_folder` returns a new empty folder for each try; a system whose files are at hand does not call it.
-        `received` gets the bytes received so far and in all (None: unknown), and ends the download by raising.
-        `room` is the free space to keep; without `keep_names` the files get names that identify nobody. Raises
-        DiskFull and CannotStore, too.
+        `make_folder` returns a new empty folder for each try; a system with local files does not call it.
+        `received` is called with the bytes received so far and in total (None: unknown), and ends the download by
+        raising. `room` is the free space to keep; without `keep_names` the files get neutral names. Also raises
+        DiskFull and CannotStore.
         """
 
     def no_tiles(self, info: ImageInfo) -> str:
-        """Return in one sentence why `pixels` can't read this slide; an empty string when it can."""
+        """Return in one sentence why `pixels` can't read this slide; an empty string if it can."""
 
     def pixels(self, info: ImageInfo) -> PixelSource:
         """Open the slide's pixels without its files, tile by tile; raises SlideUnreadable when that can't be done."""
 
     def case(self) -> list[ImageInfo]:
-        """Read the image records of the slide's case, this one among them; raises NotOffered where there is none."""
+        """Read the image records of the slide's case, including this one; raises NotOffered if there is no case."""
 
     def for_child(self) -> OriginTicket:
-        """Return the ticket with which the process of an app opens this origin again."""
+        """Return the ticket with which an app's process opens this origin again."""
 
     def secrets_for_child(self) -> Secrets:
-        """Return the secrets that the process of an app needs besides the ticket."""
+        """Return the secrets that an app's process needs besides the ticket."""
 
 
 # --- where results go
@@ -207,10 +208,9 @@ class SlideOrigin(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """What an app found: `result` counts in the level-0 pixels of `frame`.
+    """The app's `result`, in the level-0 pixels of `frame`.
 
-    `mpp`: µm per such pixel, None when that is not certain. `bounds`: the part that the slide's file states was
-    scanned.
+    `mpp`: µm per such pixel, None if uncertain. `bounds`: the scanned part according to the slide's file.
     """
 
     result: Result
@@ -228,7 +228,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """Somebody stopped the job."""
+    """The job was cancelled."""
 
 
 Ending = Done | Failed | Cancelled
@@ -237,22 +237,22 @@ Ending = Done | Failed | Cancelled
 class ResultDestination(Protocol):
     """Where one job is shown: one result, created once and then updated in place. One call at a time.
 
-    The caller paces the calls, and proves its claim in `Access.check`. `progress` and `end` return what has to be
-    noted for a later attempt, or None when nothing has to be noted beyond what was.
+    The caller decides when to call, and proves its claim in `Access.check`. `progress` and `end` return a note for a
+    later attempt, or None if the last note is still valid.
     """
 
     def resume(self, noted: Noted | None, since: float) -> None:
-        """Go on from what was noted last of the job; call it before anything else.
+        """Continue from the job's last note; call it before any other method.
 
-        None: nothing was. Then what an earlier attempt sent at `since` (seconds since 1970) may have been stored, or
-        may yet be stored, without an answer.
+        None: there is no note. A result that an earlier attempt sent at `since` (seconds since 1970) may then have
+        been stored, or may still be stored, without an answer.
         """
 
     def continued(self) -> ResultDestination:
-        """Return the same destination for new calls; an abandoned call that ends late changes only the former one."""
+        """Return the same destination for new calls; an abandoned call that ends late changes only the old one."""
 
     def describe(self, info: ImageInfo) -> None:
-        """Take over the slide's image record as soon as it is known; the system is not called."""
+        """Set the slide's image record as soon as it is known; the system is not called."""
 
     def progress(self, percent: float, text: str) -> Noted | None:
         """Show how far the job is (0…100) in one short try: the next one follows soon."""
@@ -260,16 +260,16 @@ class ResultDestination(Protocol):
     def end(self, ending: Ending) -> Noted | None:
         """Show how the job ended, in place of its progress.
 
-        `Cancelled` leaves a result that has ended as it is, since its user may have seen it: `shown` returns its text
-        afterwards. It raises SystemUnavailable, too, while the system may still store what the job has begun to show,
-        and does nothing where the slide shows nothing of the job, or the user deleted it.
-        `Done` may take seconds for a large result. It raises AppError when the result can't be shown at all.
+        `Cancelled` does not change a finished result, because the user may have seen it: `shown` then returns its
+        text. It also raises SystemUnavailable while the system may still store a result that the job has sent, and
+        does nothing if the slide shows no result of the job, or the user deleted it.
+        `Done` may take seconds for a large result. It raises AppError if the result can't be shown at all.
         """
 
     def follow_up(self, done: Done) -> None:
-        """Do what follows a stored result and may fail, such as setting the slide's quality control.
+        """Do what follows a stored result and may fail, such as setting the slide's quality.
 
-        What hinders it is logged. Raises only what `Access.check` raises.
+        Failures are logged. Raises only what `Access.check` raises.
         """
 
     def shown(self) -> str | None:
@@ -277,7 +277,7 @@ class ResultDestination(Protocol):
 
 
 def show_cancelled(destination: ResultDestination) -> str | None:
-    """Show that somebody stopped the job; returns the text of a finished result that stands instead.
+    """Show that the job was cancelled; returns the text of a finished result that is shown instead.
 
     Raises as `ResultDestination.end` does.
     """
@@ -293,17 +293,17 @@ class System(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in jobs, which is that of the entry point."""
+        """The system's name in jobs: the name of the entry point."""
 
     def origin(self, ticket: OriginTicket, access: Access) -> SlideOrigin:
-        """Return where a slide comes from; the system is not called yet."""
+        """Return a slide's origin; the system is not called yet."""
 
     def destination(self, address: str, work: Work, app: App, access: Access) -> ResultDestination:
-        """Return where a job is shown: at its own address, or a further one. The system is not called yet."""
+        """Return a job's destination, at its own address or a further one; the system is not called yet."""
 
 
 Pause = Callable[[float], None]
-"""Waits for so many seconds between two tries; what it raises ends the call."""
+"""Waits for this many seconds between two tries; an exception from it ends the call."""
 
 
 class SystemUnknown(Refused):
@@ -311,12 +311,12 @@ class SystemUnknown(Refused):
 
 
 class Systems:
-    """The systems by name, each opened when it is first asked for."""
+    """The systems by name, each opened on first use."""
 
     def __init__(
         self, settings: Settings, *, pause: Pause = time.sleep, opened: Mapping[str, System] | None = None
     ) -> None:
-        """Find systems by their entry points. `opened` are used in their place, as in a test."""
+        """Find systems by their entry points. `opened`: systems to use instead, for example in a test."""
         self._settings = settings
         self._pause = pause
         self._opened = dict(opened or {})

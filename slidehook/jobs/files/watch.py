@@ -19,7 +19,7 @@ REMOTE_FILE_SYSTEMS = frozenset({"cifs", "smb3", "smbfs", "nfs", "nfs4", "fuse.s
 STEP_MS = 20
 """How long inotify's events are gathered before they wake the worker."""
 LOOK_MS = 80
-"""How long one look for inotify's events takes at most; a wait is a series of looks, and each costs processor time."""
+"""The longest look for inotify's events; a wait is a series of looks, and each costs processor time."""
 POLL_FIRST_S, POLL_MOST_S = 0.1, 1.5
 """How often a share is looked at: at first, and after long idleness."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
