@@ -1,4 +1,4 @@
-"""Does work in a thread behind its caller: what waits for the disk need not hold up what waits for the network."""
+"""Does work in a second thread, so that writing to the disk does not delay reading from the network."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from types import TracebackType
 from typing import Self
 
 AHEAD = 8
-"""How many pieces of work may wait: with each goes the memory that it holds."""
+"""The most pieces of work that may wait; each occupies memory."""
 
 
 class BackgroundWriter:
-    """One thread that does what it is given, in order; a `with` block ends it.
+    """One thread that does its work in order; a `with` block ends it.
 
-    After a piece of work has raised something, the others are passed over, and the caller gets that error from the
-    next `do`, or from `finish`. What is left when the block is left by an error is passed over too.
+    After a piece of work has raised an error, the remaining ones are skipped, and the caller gets that error from
+    the next `do`, or from `finish`. If the block ends with an error, the remaining work is skipped too.
     """
 
     def __init__(self) -> None:
-        # Both of C: an error that a signal raises in the caller leaves no lock of theirs behind.
+        # Both are written in C: an exception raised by a signal in the caller leaves none of their locks held.
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._done: SimpleQueue[None] = SimpleQueue()
         self._waiting = 0
@@ -36,13 +36,13 @@ class BackgroundWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the thread, after the piece that it is at."""
+        """End the thread after its current piece of work."""
         self._over = True
         self._work.put(None)
         self._thread.join()
 
     def do(self, work: Callable[[], None]) -> None:
-        """Have `work` done; waits while too much is waiting already."""
+        """Queue `work`; blocks while too much is waiting."""
         while self._waiting >= AHEAD:
             self._one_done()
         self._work.put(work)

@@ -1,4 +1,4 @@
-"""How long to wait before something that failed is tried again."""
+"""Waiting times between attempts at something that failed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import random
 from dataclasses import dataclass
 
 _DOUBLINGS_MOST = 60
-"""More doublings change nothing below any cap of ours, and a float would overflow after 1,023."""
+"""More doublings exceed every cap in use, and a float would overflow after 1,023."""
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """An exponential back-off: `first_s` after the first failure, doubled by each further one, `most_s` at most.
+    """An exponential back-off: `first_s` after the first failure, doubled by each further one, at most `most_s`.
 
-    Each wait is spread between half of that time and one and a half of it, so that those who failed together do not
-    come back together. With `spread=False` it is exact.
+    Each wait is a random time between 0.5 and 1.5 times that, so that callers that failed together do not retry
+    together. With `spread=False` it is exact.
     """
 
     first_s: float
@@ -24,7 +24,7 @@ class Backoff:
     def wait_s(self, failed: int, chance: float | None = None) -> float:
         """Return the wait in seconds after `failed` failures in a row (from 1); 0.0 after none.
 
-        `chance` (0…1) places the wait within the spread; None draws it.
+        `chance` (0…1) is the position of the wait within the spread; None: random.
         """
         if failed < 1:
             return 0.0

@@ -1,4 +1,4 @@
-"""What a disk that takes no file is called, on whichever host it happens."""
+"""The errors of a disk that can't store a file."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ _LASTING = frozenset(
 
 
 def is_lasting(error: OSError) -> bool:
-    """Return whether an error stays until somebody changes the folder or the setting."""
+    """Return whether an error persists until an administrator changes the folder or the setting."""
     return error.errno in _LASTING
 
 
 def reason_of(error: OSError) -> str:
-    """Return why an operation failed, of a file where a folder should be as that."""
+    """Return why an operation failed; a file in place of a folder is named as such."""
     return os.strerror(errno.ENOTDIR) if error.errno == errno.EEXIST else error.strerror or str(error)
 
 
 @contextmanager
 def storing(what: str) -> Iterator[None]:
-    """Raise DiskFull, or CannotStore with the reason, where an OSError is raised; `what` can't be stored."""
+    """Turn an OSError into DiskFull, or into CannotStore with the reason; `what` is what can't be stored."""
     try:
         yield
     except OSError as error:
@@ -59,17 +59,17 @@ def storing(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Room:
-    """How much of a disk must stay free, whatever is fetched: `SLIDEHOOK_MIN_FREE_GB`."""
+    """The disk space that must stay free: `SLIDEHOOK_MIN_FREE_GB`."""
 
     keep_free_bytes: int = 0
 
     @classmethod
     def keeping(cls, min_free_gb: float) -> Room:
-        """Keep so many GB free."""
+        """Keep this many GB free."""
         return cls(int(min_free_gb * 1e9))
 
     def check(self, folder: Path, wanted_bytes: int, what: str) -> None:
-        """Raise DiskFull when `folder` has no room for so many bytes more: better before they come than after."""
+        """Raise DiskFull if `folder` has no room for this many more bytes; call it before they are received."""
         with storing(what):
             status = os.statvfs(folder)
         free = status.f_bavail * status.f_frsize
@@ -85,8 +85,8 @@ def _full(what: str) -> DiskFull:
 
 
 def begin_write_back(fd: int, offset: int, count: int) -> None:
-    """Have the kernel begin to write these bytes of a file to its disk, without waiting for it.
+    """Let the kernel begin to write these bytes of a file to its disk, without waiting for it.
 
-    A hint: what a file system makes of it, if anything, does not matter, and an error shows at the fsync.
+    This is a hint that a file system may ignore; errors are reported by fsync.
     """
     _LIBC.sync_file_range(fd, offset, count, _SYNC_FILE_RANGE_WRITE)

@@ -1,4 +1,4 @@
-"""The file `.env`: read strictly, so that no setting in it is lost or changed without a word."""
+"""The file `.env`: read strictly, so that no setting in it is silently lost or changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slidehook.errors import SettingsInvalid
 
 _COMMENT = re.compile(r"\s#")
 _ESCAPE = {"'": re.compile(r"\\\\"), '"': re.compile(r"\\[^\"]")}
-"""What is read as something else than it is between these quotes, but for the quote itself behind a backslash."""
+"""Characters whose meaning changes between these quotes, except the quote itself behind a backslash."""
 _OTHERWISE = {"'": "set it in the environment", '"': "put the value into single quotes"}
 _NAMED = re.compile(rb"\s*(?:export\s+)?(SLIDEHOOK_\w+)", re.IGNORECASE)
 
@@ -22,7 +22,7 @@ _NAMED = re.compile(rb"\s*(?:export\s+)?(SLIDEHOOK_\w+)", re.IGNORECASE)
 class Entry:
     """One setting in `.env`, its name in capitals. `where` names the file and the line.
 
-    `altered`: why the value may differ from what stands in the file; empty when it does not.
+    `altered`: why the value may differ from the text in the file; empty if it does not.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Entry:
 
 
 def read_env_file(path: Path) -> list[Entry]:
-    """Read `path`; empty where there is no such file. Raises SettingsInvalid with one sentence.
+    """Read `path`; empty if there is no such file. Raises SettingsInvalid with one sentence.
 
-    The sentence holds no value, since that may be a password. `$NAME` and `${NAME}` stay as they are.
+    The sentence contains no value, because it may be a password. `$NAME` and `${NAME}` are not expanded.
     """
     try:
         content = path.read_bytes()
@@ -80,10 +80,10 @@ def _entry(binding: Binding, path: Path) -> Entry:
 
 
 def _altered(raw: str) -> str:
-    """Return what about a value, as it stands behind the equals sign, is not taken as it stands."""
+    """Return why a value, as written after the equals sign, would be changed; empty if it would not."""
     quote = raw.lstrip()[:1]
     if quote not in _ESCAPE:
-        # A # at the very beginning stays.
+        # A # at the very beginning is kept.
         return "a # behind a space begins a comment; put the value into single quotes" if _COMMENT.search(raw) else ""
     inner = raw[raw.index(quote) + 1 : raw.rindex(quote)]
     if not _ESCAPE[quote].search(inner):

@@ -1,4 +1,4 @@
-"""Places on a slide, in level-0 pixels and in result coordinates: two types, so that they can't be mixed up."""
+"""Positions on a slide, in level-0 pixels and in result coordinates: two types, so that they can't be confused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slidehook.models import Point
 
 @dataclass(frozen=True)
 class PixelPoint:
-    """A place in level-0 pixels: x to the right, y down, from the slide's upper left corner."""
+    """A position in level-0 pixels: x to the right, y down, from the slide's upper left corner."""
 
     x: float
     y: float
@@ -18,10 +18,10 @@ class PixelPoint:
 
 @dataclass(frozen=True)
 class Frame:
-    """A slide's extent in level-0 pixels, and the way between pixels and result coordinates.
+    """A slide's extent in level-0 pixels, and the conversion between pixels and result coordinates.
 
     Result coordinates divide *both* axes by the width: x runs 0…1, y runs 0…height/width (IA-API).
-    Raises ValueError when a side is not above 0.
+    Raises ValueError unless both sides are above 0.
     """
 
     width: int
@@ -37,11 +37,11 @@ class Frame:
         return self.height / self.width
 
     def to_result(self, point: PixelPoint) -> Point:
-        """Return a pixel's place in result coordinates."""
+        """Return a pixel's position in result coordinates."""
         return Point(x=point.x / self.width, y=point.y / self.width)
 
     def to_pixel(self, point: Point) -> PixelPoint:
-        """Return the pixel at a place in result coordinates."""
+        """Return the pixel at a position in result coordinates."""
         return PixelPoint(point.x * self.width, point.y * self.width)
 
     def rectangle(self, left: float, top: float, right: float, bottom: float) -> list[PixelPoint]:
@@ -51,5 +51,5 @@ class Frame:
         return [PixelPoint(x0, y0), PixelPoint(x1, y0), PixelPoint(x1, y1), PixelPoint(x0, y1)]
 
     def points(self, pixels: Iterable[PixelPoint]) -> list[Point]:
-        """Return several pixels' places in result coordinates."""
+        """Return several pixels' positions in result coordinates."""
         return [self.to_result(pixel) for pixel in pixels]

@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def boot_id() -> str:
-    """Return 12 hex digits that name the running kernel: processes that see the same id share its locks."""
+    """Return 12 hex digits that identify the running kernel: processes with the same id share its locks."""
     text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     return text.replace("-", "").strip()[:12]

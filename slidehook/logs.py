@@ -1,4 +1,4 @@
-"""How the programs log: one readable line for each step, with the job's id, to standard error."""
+"""Logging: one readable line for each step, with the job's id, on standard error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slidehook.terminal import plain, plain_lines
 class _Lines:
     """Writes each line in one piece.
 
-    structlog's own loggers hold a lock meanwhile, for which a signal handler that logs would wait for ever.
+    structlog's own loggers hold a lock while writing, on which a logging signal handler would block for ever.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -31,11 +31,11 @@ class _Lines:
 
 
 INDENT = "    "
-"""What stands before each line of a traceback."""
+"""The prefix of each line of a traceback."""
 
 
 def _make_plain(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Clean every value of a line, since most come from elsewhere: so none ends the line, or commands a terminal."""
+    """Clean every value of a line, so that none breaks the line or controls a terminal."""
     for name, value in event.items():
         if name == "exception":
             event[name] = plain_lines(str(value), INDENT)
@@ -48,15 +48,15 @@ def _make_plain(_: object, __: str, event: MutableMapping[str, Any]) -> MutableM
 
 def _write_traceback(out: TextIO, error: Any) -> None:
     written = StringIO()
-    # The usual one shows the local variables, and among them tokens.
+    # structlog's default shows local variables, which include tokens.
     structlog.dev.plain_traceback(written, error)
     out.write(plain_lines(written.getvalue(), INDENT))
 
 
 def set_up_logging(*, timed: bool = True, least: int = logging.INFO) -> None:
-    """Make structlog write time, level, event and values; in colour on a terminal only.
+    """Configure structlog to write time, level, event and values; in colour on a terminal only.
 
-    `timed=False` leaves out the time, for a process whose lines another one logs. `least`: the lowest level written.
+    `timed=False` omits the time, for a process whose lines another one logs. `least`: the lowest level written.
     """
     file = sys.stderr
     time = [structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)] if timed else []

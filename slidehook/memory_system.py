@@ -1,4 +1,4 @@
-"""A system in memory, for tests: slides that lie on this machine, and results that a test reads.
+"""A system in memory, for tests: slides on this machine, and results that a test reads.
 
 ```python
 system = MemorySystem()
@@ -42,7 +42,7 @@ from slidehook.systems import Access, Cancelled, Done, Ending, NoSecret, Noted, 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: `percent` 0…100, and a few words."""
+    """A job's progress: `percent` 0…100, and a few words."""
 
     percent: float
     text: str
@@ -54,7 +54,7 @@ Shown = Progress | Ending
 
 @dataclass
 class MemoryResult:
-    """One result: whose it is, and all that it has shown, oldest first."""
+    """One result: its job, and all that it has shown, oldest first."""
 
     number: int
     job_id: str
@@ -66,7 +66,7 @@ class MemoryResult:
 
     @property
     def now(self) -> Shown:
-        """What it shows now."""
+        """What the result shows now."""
         return self.shows[-1]
 
 
@@ -107,7 +107,7 @@ class MemorySystem:
     # --- for a test
 
     def add(self, slide_id: str, path: Path, *, info: ImageInfo | None = None, label: bytes | None = None) -> None:
-        """Add a slide, or put another one in its place. `info`: its record, None: what the file states."""
+        """Add or replace a slide. `info`: its record; None: a record from the file."""
         self._slides[slide_id] = _Slide(path, info, label)
 
     def remove(self, slide_id: str) -> None:
@@ -122,9 +122,9 @@ class MemorySystem:
         times: int = 1,
         after: bool = False,
     ) -> None:
-        """Have the next calls of `method` raise `error`; None: of any method.
+        """Let the next calls of `method` raise `error`; None: of any method.
 
-        `after`: each call is carried out first, so only its answer is lost.
+        `after`: the call is carried out first, so only its answer is lost.
         """
         raised = error if isinstance(error, SlidehookError) else error(f"a test asked for {error.__name__}")
         self._faults += [_Fault(raised, method, after)] * times
@@ -160,12 +160,12 @@ class MemorySystem:
         return MemoryOrigin(self, ticket, access)
 
     def destination(self, address: str, work: Work, app: App, access: Access) -> MemoryDestination:
-        """Return a job's result; the address is of no importance."""
+        """Return a job's destination; the address is ignored."""
         del address, app
         return MemoryDestination(self, work, access)
 
     def call(self, name: str, access: Access, do: Callable[[], Any]) -> Any:
-        """Carry out one call, as far as access and faults allow."""
+        """Carry out one call if access and faults allow it."""
         access.check()
         self._check_secret(access)
         with self._lock:
@@ -243,7 +243,7 @@ class MemoryOrigin:
         room: Room,
         keep_names: bool = True,
     ) -> list[Path]:
-        """Return the slide's files where they lie."""
+        """Return the slide's files in place."""
 
         def files(slide: _Slide) -> list[Path]:
             return self._folder(slide).files(make_folder, received, room=room, keep_names=keep_names)
@@ -266,7 +266,7 @@ class MemoryOrigin:
         raise NotOffered("there are no cases in memory")
 
     def for_child(self) -> OriginTicket:
-        """Return a ticket for the slide's file: another process does not see this one's memory."""
+        """Return a ticket for the slide's file: another process has no access to this one's memory."""
         return self._folder(self._system.slide(self._ticket.slide_id)).for_child()
 
     def secrets_for_child(self) -> NoSecret:
@@ -290,7 +290,7 @@ class MemoryDestination:
         self._known: int | None = None
 
     def resume(self, noted: Noted | None, since: float) -> None:
-        """Go on from the noted number of the result."""
+        """Continue with the result of the noted number."""
         del since
         number: JsonValue = (noted or {}).get("number")
         self._known = number if isinstance(number, int) else None
@@ -305,7 +305,7 @@ class MemoryDestination:
         """Ignore the record: nothing is drawn."""
 
     def progress(self, percent: float, text: str) -> Noted | None:
-        """Show how far the job is."""
+        """Show the job's progress."""
         return self._show("progress", Progress(percent, text))
 
     def end(self, ending: Ending) -> Noted | None:

@@ -14,14 +14,14 @@ from typing import BinaryIO
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
 ASIDE_AGE_S = 1.0
-"""For how long after its last write nobody removes a half-written file, in seconds: it may be renamed next."""
+"""How long after its last write a half-written file is kept, in seconds: it may be about to be renamed."""
 
 
 def private_folder(folder: str | Path) -> None:
-    """Make a folder, and its parents, where they are missing: each of mode 0700, whatever the umask.
+    """Make a folder and its missing parents, each with mode 0700 whatever the umask.
 
-    What is there already stays as it is, even if another process has just made it. Raises OSError: FileExistsError
-    where something else has the name.
+    Existing folders are not changed, even if another process has just made them. Raises OSError: FileExistsError
+    if the name belongs to something else.
     """
     path = Path(folder)
     try:
@@ -44,32 +44,32 @@ def _make(path: Path) -> None:
 
 
 def undo_mask(path: str | Path) -> None:
-    """Give a folder that was just made the mode 0700, where the umask has taken something of that."""
-    with contextlib.suppress(OSError):  # a share may know no modes, or another process has removed it again
+    """Set the mode 0700 of a new folder if the umask removed some of it."""
+    with contextlib.suppress(OSError):  # a share may not support modes, or another process has removed it again
         if Path(path).stat().st_mode & 0o777 != PRIVATE_DIR:
             Path(path).chmod(PRIVATE_DIR)
 
 
 def open_private(path: Path) -> BinaryIO:
-    """Open a file for writing, mode 0600 whatever the umask, over one that may be there. Raises OSError."""
+    """Open a file for writing, with mode 0600 whatever the umask; an existing one is overwritten. Raises OSError."""
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE), "w+b")
-    with contextlib.suppress(OSError):  # a share may know no modes
+    with contextlib.suppress(OSError):  # a share may not support modes
         os.fchmod(file.fileno(), PRIVATE_FILE)
     return file
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file, mode 0600 whatever the umask, over one that may be there. Raises OSError."""
+    """Write a file, with mode 0600 whatever the umask; an existing one is overwritten. Raises OSError."""
     with open_private(path) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, fsync: bool = False) -> Iterator[BinaryIO]:
-    """Open a file beside `path` for writing, mode 0600; when the block ends it takes the place of `path`.
+    """Open a file beside `path` for writing, with mode 0600; at the end of the block it replaces `path`.
 
-    A reader finds the old file or the whole new one. If the block or the disk fails, the file beside is removed and
-    `path` stays as it was. `fsync`: the content is on the disk before it takes the place. Safe for several threads
+    A reader finds the old file or the complete new one. If the block or the disk fails, the new file is removed and
+    `path` is unchanged. `fsync`: write the content to the disk before it replaces `path`. Safe for several threads
     and processes: the last one wins. Raises OSError.
     """
     # Part of the name only: a file system may allow 255 bytes, and `path` may use them all.
@@ -77,7 +77,7 @@ def replacing(path: Path, *, fsync: bool = False) -> Iterator[BinaryIO]:
     aside = Path(name)
     try:
         with os.fdopen(descriptor, "w+b") as file:
-            with contextlib.suppress(OSError):  # a share may know no modes, or no locks
+            with contextlib.suppress(OSError):  # a share may not support modes or locks
                 os.fchmod(descriptor, PRIVATE_FILE)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with this process: see `drop_asides`
             yield file
@@ -92,7 +92,7 @@ def replacing(path: Path, *, fsync: bool = False) -> Iterator[BinaryIO]:
 
 
 def replace_private(path: Path, content: bytes, *, fsync: bool = False) -> None:
-    """Give `path` this content, mode 0600: whole or not at all, as `replacing` does. Raises OSError."""
+    """Write this content to `path`, with mode 0600: completely or not at all, see `replacing`. Raises OSError."""
     with replacing(path, fsync=fsync) as file:
         file.write(content)
 
@@ -100,7 +100,7 @@ def replace_private(path: Path, content: bytes, *, fsync: bool = False) -> None:
 def drop_asides(folder: Path) -> None:
     """Remove the files that dead processes left in `folder` while they were `replacing` others.
 
-    A file whose writer lives is locked, or was written less than `ASIDE_AGE_S` ago.
+    While its writer is alive, a file is locked, or was written less than `ASIDE_AGE_S` ago.
     """
     for aside in folder.glob(".*.part"):
         with contextlib.suppress(OSError), aside.open("r+b") as file:  # another process may be removing it as well

@@ -1,4 +1,4 @@
-"""How a program ends that can't start: a line for each fault, and a status that says whether to try again."""
+"""How a program that can't start exits: one line for each fault, and a status that says whether to try again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from slidehook.errors import SlidehookError
 from slidehook.terminal import plain
 
 CANT_START = 78
-"""The exit status of a program that can't start as things are: starting it again would not help (EX_CONFIG)."""
+"""The exit status of a program that can't start: starting it again would not help (EX_CONFIG)."""
 START_LATER = 75
-"""The exit status of one that can't start now, as when its disk is full or the share is away (EX_TEMPFAIL)."""
+"""The exit status if the cause may pass, such as a full disk or an unreachable share (EX_TEMPFAIL)."""
 
 
 def cant_start(error: SlidehookError) -> NoReturn:

@@ -1,6 +1,6 @@
-"""Standard output and error of the programs that run for long: writing to them neither fails nor waits.
+"""Standard output and error of long-running programs: writing to them neither fails nor blocks.
 
-A log goes to a disk, a pipe or a terminal. Each of them can fill up, vanish or stand still, and the work goes on.
+A log goes to a disk, a pipe or a terminal. If it fills up, disappears or blocks, the program still goes on.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import sys
 import threading
 
 MOST_WAITING = 4096
-"""How many texts may wait to be written; what comes while so many wait is dropped."""
+"""The most texts that wait to be written; further ones are dropped."""
 _FLUSH = threading.Event()
 END_S = 1.0
-"""How long a program that ends waits for its last texts to be written, in seconds."""
+"""How long an ending program waits for its last texts to be written, in seconds."""
 
 
 def protect_output() -> None:
     """Make sys.stdout and sys.stderr streams that neither fail nor block, for the rest of this process.
 
-    A descriptor 0, 1 or 2 that is closed is opened on /dev/null, since the next file that is opened would take its
-    number, and get all that is printed. Call this first in a program, and only once more does nothing.
+    A closed descriptor 0, 1 or 2 is opened on /dev/null; otherwise the next opened file would get its number and all
+    that is printed. Call this first in a program; further calls do nothing.
     """
     for number in (0, 1, 2):
         try:
@@ -39,11 +39,11 @@ def protect_output() -> None:
 
 
 class SafeStream(io.TextIOBase):
-    """A text stream to a file descriptor, which a thread of its own writes to.
+    """A text stream to a file descriptor, written by a separate thread.
 
-    Whole lines are written, the rest of one at `flush`. What can't be written is dropped; when writing works again,
-    one line tells how many lines are missing. `write` takes no lock, so a signal handler may call it at any point.
-    A process that is forked off writes for itself.
+    Whole lines are written at once, an unfinished line at `flush`. Text that can't be written is dropped; when
+    writing works again, one line states how many lines are missing. `write` takes no lock, so a signal handler may
+    call it at any point. A forked process does its own writing.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -60,12 +60,12 @@ class SafeStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The encoding of what is written."""
+        """The encoding of the written text."""
         return "utf-8"
 
     @property
     def errors(self) -> str:  # type: ignore[override]
-        """What becomes of characters that can't be encoded."""
+        """How characters that can't be encoded are written."""
         return "backslashreplace"
 
     def fileno(self) -> int:
@@ -77,11 +77,11 @@ class SafeStream(io.TextIOBase):
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
-        """Say that this can be written to."""
+        """Return True: the stream is writable."""
         return True
 
     def write(self, text: str) -> int:
-        """Have a text written soon, or dropped; raises TypeError for bytes, by which click tells texts' streams."""
+        """Queue a text to be written, or drop it. Raises TypeError for bytes: click recognises text streams by that."""
         count = str.__len__(text)
         if self._ended:
             if _has_room(self._descriptor, 0):
@@ -96,7 +96,7 @@ class SafeStream(io.TextIOBase):
         return count
 
     def flush(self) -> None:
-        """Have the rest of a line written soon, too."""
+        """Queue an unfinished line to be written."""
         if self._thread is not None and not self._ended and self._waiting.qsize() < MOST_WAITING:
             self._waiting.put(_FLUSH)
 
@@ -107,7 +107,7 @@ class SafeStream(io.TextIOBase):
             if isinstance(text, threading.Event):
                 lines, rest = rest, ""
             else:
-                # `print` writes a text and the end of its line one by one, and another process may write meanwhile.
+                # `print` writes a text and its line break separately, and another process may write in between.
                 lines, end, rest = (rest + text).rpartition("\n")
                 lines += end
             if lines:
@@ -123,7 +123,7 @@ class SafeStream(io.TextIOBase):
             while content:
                 try:
                     content = content[os.write(self._descriptor, content) :]
-                except BlockingIOError:  # whoever opened it has made it so
+                except BlockingIOError:  # the descriptor was opened as non-blocking
                     if not _has_room(self._descriptor, END_S):
                         raise
         except OSError:
@@ -132,7 +132,7 @@ class SafeStream(io.TextIOBase):
             self._dropped -= dropped
 
     def end(self) -> None:
-        """Wait until all is written, or `END_S` are over; from then on, write only what needs no waiting."""
+        """Wait until all is written, at most `END_S`; afterwards, write only what does not block."""
         if self._thread is not None:
             written = threading.Event()
             self._waiting.put(written)
@@ -141,7 +141,7 @@ class SafeStream(io.TextIOBase):
 
 
 def write_out() -> None:
-    """Wait until all is written, as at the end of a program, for one that is replaced by another."""
+    """Wait until all is written, as at the end of a program; for one that is replaced by another (exec)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, SafeStream):
             stream.end()

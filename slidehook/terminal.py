@@ -1,4 +1,4 @@
-"""Texts of others on a terminal: in the log, and in what `slidehook` prints."""
+"""Untrusted text on a terminal: in the log, and in what `slidehook` prints."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import unicodedata
 
 
 def plain(text: str, *, keep: str = "") -> str:
-    r"""Return a text as one line that moves, colours and hides nothing on a terminal.
+    r"""Return a text as one line that can't control a terminal.
 
-    Control characters (C0, C1, line breaks among them), marks that turn the direction of writing, and all else that
-    can't be printed are written as Python writes them: `\x1b`, `\u202e`. `keep`: those that may stay.
+    Control characters (C0, C1, including line breaks), marks of writing direction, and all other unprintable
+    characters are written as Python escapes: `\x1b`, `\u202e`. `keep`: characters that are not escaped.
     """
     if text.isprintable():
         return text
@@ -17,7 +17,7 @@ def plain(text: str, *, keep: str = "") -> str:
 
 
 def plain_lines(text: str, indent: str) -> str:
-    """Return a text of several lines, each plain and behind `indent`, so that none looks like a line of ours."""
+    """Return a text of several lines, each escaped and prefixed by `indent`, so that none looks like a log line."""
     return "\n".join(indent + plain(line, keep="\t") for line in text.rstrip("\n").split("\n"))
 
 

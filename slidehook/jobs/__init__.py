@@ -1,1 +1,1 @@
-"""Jobs, and the queue on disk that carries them from the webserver to the workers."""
+"""Jobs, and the queue that passes them from the webserver to the workers."""

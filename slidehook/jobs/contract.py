@@ -1,4 +1,4 @@
-"""What webservers, workers and operators may ask of a queue, which `slidehook.jobs.factory` opens."""
+"""The interface of a queue for webservers, workers and operators; `slidehook.jobs.factory` opens one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slidehook.errors import SlidehookError
 from slidehook.jobs.job import Job, JobRecord, JobState
 
 Role = Literal["web", "work", "admin"]
-"""What a process opens a queue for."""
+"""The role in which a process opens a queue."""
 
 
 CancelNotifier = Callable[[JobRecord], bool]
@@ -134,7 +134,7 @@ class Claim(Protocol):
 
     @property
     def record(self) -> JobRecord:
-        """The job with what had happened to it before this claim."""
+        """The job with its history before this claim."""
 
     @property
     def attempt(self) -> int:
@@ -225,7 +225,7 @@ class Purged:
 
 
 class JobNotFound(SlidehookError):
-    """The queue has no such job, or not there any more."""
+    """The queue has no such job, or not in that place any more."""
 
 
 class QueueAdmin(Protocol):
@@ -245,13 +245,13 @@ class QueueAdmin(Protocol):
         """List jobs: live ones in the order in which they run, ended ones from the newest; at most `limit`."""
 
     def workers(self) -> builtins.list[str]:
-        """List the names of the workers that live."""
+        """List the names of the running workers."""
 
     def read(self, summary: JobSummary) -> JobRecord:
-        """Read a listed job; raises JobDamaged, and JobNotFound when it has gone on since it was listed."""
+        """Read a listed job; raises JobDamaged, and JobNotFound if its state has changed since."""
 
     def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
-        """Read one job and what has happened to it; raises JobNotFound."""
+        """Read one job with its history; raises JobNotFound."""
 
     def retry(self, job_id: str) -> JobSummary:
         """Let a failed or parked job run again now, with all its attempts.
@@ -270,7 +270,7 @@ class QueueAdmin(Protocol):
         app_id: str | None = None,
         slide_id: str | None = None,
     ) -> Purged:
-        """Remove jobs that ended longer ago than that; raises ValueError on a state that is no end."""
+        """Remove jobs that ended longer ago than that; raises ValueError on the state of a live job."""
 
 
 class Liveness(Protocol):
@@ -285,17 +285,17 @@ class Queue(Protocol):
 
     @property
     def name(self) -> str:
-        """What the queue is called in a log, such as its directory."""
+        """The queue's name in a log, such as its directory."""
 
     @property
     def claimer_id(self) -> str:
-        """This process's name in the queue, which no other process ever has."""
+        """This process's unique name in the queue."""
 
     def check(self) -> None:
-        """Raise QueueError, with a sentence for the administrator, where the queue can't be used for the role."""
+        """Raise QueueError, with a sentence for the administrator, if the queue can't be used for the role."""
 
     def check_puttable(self) -> None:
-        """Raise QueueError, with a sentence, unless a job can be put just now."""
+        """Raise QueueError, with a sentence, unless a job can be put now."""
 
     def sink(self) -> JobSink:
         """Return the webserver's side."""
@@ -310,4 +310,4 @@ class Queue(Protocol):
         """Return a new monitor of the other processes."""
 
     def close(self) -> None:
-        """Leave the queue: what this process has claimed goes to others."""
+        """Leave the queue: this process's jobs can be claimed by others."""

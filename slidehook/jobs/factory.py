@@ -1,4 +1,4 @@
-"""Opens the queue that the settings name. Nothing outside `slidehook.jobs` names a backend."""
+"""Opens the queue according to the settings. Nothing outside `slidehook.jobs` refers to a backend."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from slidehook.settings import Settings
 
 
 def open_queue(settings: Settings, role: Role) -> Queue:
-    """Open the site's queue for a role; raises QueueError. An `admin` does not make a queue that is not there."""
+    """Open the site's queue for a role; raises QueueError. An `admin` does not create a missing queue."""
     return OpenFileQueue(settings.queue_dir, role)

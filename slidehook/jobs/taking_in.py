@@ -52,7 +52,7 @@ def hold_or_join(
 
 
 def _decided(sink: JobSink, job: Job, wait_s: float) -> JobRecord | None:
-    """Read the work that is there once nobody can withdraw it; None when it is gone."""
+    """Read the existing work once it can't be withdrawn any more; None if it is gone."""
     until = time.monotonic() + wait_s
     while (record := sink.peek(job)) is not None:
         if record.noted is not None:
@@ -71,7 +71,7 @@ def announce(
     """Show a held job in its system, then let the workers have it.
 
     `show` returns what a later attempt must find again. An error that it raises ends the call: the job is withdrawn,
-    since whoever asked for it learns of the error. If `may_be_shown` returns True for the error, the job stays: the
+    since the caller learns of the error. If `may_be_shown` returns True for the error, the job stays: the
     system may show it as queued, and only a worker can bring that to an end.
     """
     try:

@@ -1,4 +1,4 @@
-"""What an operator may see and do: list, count, show, retry, cancel, purge. Works while everything runs."""
+"""The operator's commands: list, count, show, retry, cancel, purge. They work while everything runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slidehook.jobs.job import ENDED, AttemptEnded, JobRecord, JobState, check_t
 from slidehook.jobs.rules import LISTED, LIVE, NEVER_NS, RETRIABLE
 
 ABANDONED_S = 86400.0
-"""How old a half-written file must be before it counts as a dead process's, in seconds."""
+"""The age in seconds from which a half-written file counts as a dead process's."""
 
 
 class FileQueueAdmin:
@@ -41,7 +41,7 @@ class FileQueueAdmin:
             return counts
 
     def workers(self) -> list[str]:
-        """List the workers that live, by their names as claimers."""
+        """List the running workers, by their names as claimers."""
         with queue_errors("can't be read"):
             return at_work(self._layout.root, "work")
 
@@ -74,7 +74,7 @@ class FileQueueAdmin:
         return False
 
     def _texts(self, state: JobState) -> Iterator[str]:
-        """List the names of the files of a state, also those that are not ours."""
+        """List the names of the files of a state, including foreign ones."""
         folder = self._layout.folder(state)
         if state is JobState.WAITING or state in ENDED:
             for _, texts in walk(folder) if state is JobState.WAITING else _days(folder):
@@ -118,20 +118,20 @@ class FileQueueAdmin:
         return False
 
     def show(self, job_id: str) -> tuple[JobSummary, JobRecord]:
-        """Read one job and what has happened to it; raises JobNotFound, JobDamaged."""
+        """Read one job with its history; raises JobNotFound, JobDamaged."""
         with queue_errors("can't be read"):
             path, name = self.find(job_id)
             return _summary(name, path), _read(path)
 
     def read(self, summary: JobSummary) -> JobRecord:
-        """Read a listed job; raises JobDamaged, and JobNotFound when it has gone on since it was listed."""
+        """Read a listed job; raises JobDamaged, and JobNotFound if its state has changed since."""
         with queue_errors("can't be read"):
             return _read(summary.place)
 
     # --- acting
 
     def retry(self, job_id: str) -> JobSummary:
-        """Let a failed job, or one that sleeps, run again now, with all its attempts.
+        """Let a failed or parked job run again now, with all its attempts.
 
         Raises JobNotFound, IllegalTransition for another state or when the same work is queued already.
         """
@@ -154,7 +154,7 @@ class FileQueueAdmin:
             return _summary(after)
 
     def _reopen(self, path: str, name: JobName) -> None:
-        """Note that a job goes on: by the last event in its file the aliases tell whether it has ended."""
+        """Append that a job continues: the last event in its file tells the aliases whether it has ended."""
         event = AttemptEnded(
             at=self._disk.clock() / 1e9, attempt=name.attempt, reason="an operator lets it run again"
         )

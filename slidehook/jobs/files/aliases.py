@@ -1,4 +1,4 @@
-"""Second names of live jobs: by the work they do, and by a cancellation token's digest.
+"""Second names of live jobs: one by their work, one by each cancellation token's digest.
 
 An alias is a hard link to the job's file, made exclusively: of several processes that put the same work at once,
 one wins. It shows what has happened to the job wherever the job's file has been renamed to.
@@ -30,7 +30,7 @@ class Aliases:
         return f"{self._root}/{key[:2]}/{key}"
 
     def live(self, key: str) -> JobRecord | None:
-        """Read the live job that is known by `key`; None when there is none."""
+        """Read the live job with the alias `key`; None if there is none."""
         path = self._path(key)
         try:
             record = parse_record(read_whole(path))
@@ -41,13 +41,13 @@ class Aliases:
         if record is None or record.ended:
             # Left behind by a crash between a job's outcome and its last rename.
             if not remove(path):
-                with contextlib.suppress(FileNotFoundError):  # a folder bars the way
+                with contextlib.suppress(FileNotFoundError):  # a folder has that name
                     rename(path, f"{path}.{secrets.token_hex(4)}")
             return None
         return record
 
     def make(self, source: str, key: str) -> bool:
-        """Make the job at `source` known by `key`; False when another live job is.
+        """Give the job at `source` the alias `key`; False if another live job has it.
 
         Raises FileNotFoundError when there is no job at `source`.
         """
@@ -68,32 +68,32 @@ class Aliases:
         return True
 
     def add(self, known: str, key: str) -> bool:
-        """Make the job that is known by one key known by another too; False when that can't be."""
+        """Give the job with one alias another one too; False if that is not possible."""
         with contextlib.suppress(FileNotFoundError):
             path = self._path(known)
             return os.stat(path).st_nlink < MAX_ALIASES and self.make(path, key)
         return False
 
     def restore(self, source: str, job: Job) -> None:
-        """Make the job at `source` known by its own keys again, where no other live job is."""
+        """Give the job at `source` its own aliases again, except those that another live job has."""
         for key in (job.key, job.cancellation_key):
             if key is not None:
                 self.make(source, key)
 
     def drop(self, job: Job) -> None:
-        """Forget a job's own aliases. Those that later requests added lead to its outcome, until `sweep`."""
+        """Remove a job's own aliases. Those added by later requests lead to its outcome until `sweep`."""
         for key in (job.key, job.cancellation_key):
             if key is not None:
                 self.free(key, job)
 
     def free(self, key: str, job: Job) -> None:
-        """Let `key` name another job, if it names this one."""
+        """Remove the alias `key` if it belongs to this job."""
         with contextlib.suppress(FileNotFoundError, JobDamaged):
             if job.owns(read_whole(self._path(key))):
                 remove(self._path(key))
 
     def sweep(self, before_s: float, is_gone: Callable[[str], bool]) -> Iterator[str]:
-        """Remove the aliases of ended jobs, and of those whose file somebody took away; returns the keys.
+        """Remove the aliases of ended jobs, and of jobs whose file was removed; returns the keys.
 
         `is_gone` is asked for the ids of jobs to which nothing has happened since `before_s` (s since 1970).
         """

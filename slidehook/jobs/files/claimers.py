@@ -1,8 +1,8 @@
-"""The processes that claim, each with a lock and a heartbeat, and which of them are dead.
+"""The processes that claim jobs, each with a lock and a heartbeat, and which of them are dead.
 
-A claimer's lock file holds nothing; the kernel, or the file server, drops the lock when the process dies. On another
+A claimer's lock file is empty; the kernel, or the file server, releases the lock when the process dies. On another
 host a free lock alone proves nothing (a share may be mounted so that locks are local), so there the heartbeat must
-have stood still as well. It beats by being renamed to the next number, since on a share a new name is seen at once
+have stopped as well. It beats by being renamed to the next number, since on a share a new name is seen at once
 and new content under an old name may never be.
 """
 
@@ -27,7 +27,7 @@ from slidehook.private import PRIVATE_FILE
 BEAT_S = 2.0
 """Seconds between two heartbeats."""
 STILL_S = 10.0
-"""Seconds that a heartbeat on another host must have stood still before its claimer counts as dead."""
+"""Seconds without a heartbeat from another host before its claimer counts as dead."""
 
 _CLAIMER = re.compile(r"[a-z]+-(?P<host>[a-z0-9-]+)-(?P<boot>[0-9a-f]{12})-(?P<pid>\d+)-[0-9a-f]{8}")
 _BEAT = re.compile(r"([a-z0-9-]{1,96})\.(\d{1,12})")
@@ -52,7 +52,7 @@ def lock_at(root: Path, claimer: str) -> FileLock:
 
 
 def lock_is_free(root: Path, claimer: str) -> bool:
-    """Return whether nobody holds a claimer's lock. Raises OSError while a share is away."""
+    """Return whether a claimer's lock is free. Raises OSError while a share is away."""
     lock = lock_at(root, claimer)
     if os.path.basename(lock.lock_file) not in os.listdir(root / "claimers"):
         return True  # the lock is not tried, since that would make the file, and the folders of a queue that is away
@@ -62,14 +62,14 @@ def lock_is_free(root: Path, claimer: str) -> bool:
         return False
     except IsADirectoryError:
         return True
-    except PermissionError:  # another user's: who can't be asked counts as alive
+    except PermissionError:  # another user's process: counts as alive
         return False
     lock.release()
     return True
 
 
 def at_work(root: Path, role: str) -> list[str]:
-    """List the claimers of a role whose lock is held: their processes live. Raises OSError while a share is away."""
+    """List the claimers of a role whose lock is held: their processes run. Raises OSError while a share is away."""
     names = sorted(name.removesuffix(".lock") for name in os.listdir(root / "claimers") if name.endswith(".lock"))
     mine = [each for each in names if _CLAIMER.fullmatch(each) and each.startswith(f"{role}-")]
     return [each for each in mine if not lock_is_free(root, each)]
@@ -127,7 +127,7 @@ class Claimer:
             self._beat = after
 
     def close(self) -> None:
-        """Stop the heartbeat and release the lock; an orderly claimer leaves nothing behind."""
+        """Stop the heartbeat, release the lock and remove both files."""
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(OSError):  # the share is away, or took the lock back while it was
@@ -149,9 +149,9 @@ class LivenessMonitor:
     def dead(self, claimers: set[str]) -> set[str]:
         """Return those of `claimers` whose lock is free and whose process is gone.
 
-        On this host the process is looked for; elsewhere, its heartbeat must have stood still for `still_s`.
+        On this host the process is checked; on another, the heartbeat must have stopped for `still_s`.
         """
-        # Who was seen free already is asked once more at the end only: as looking at a lock takes it for a moment,
+        # A lock that was free before is tried once more at the end only: trying a lock takes it for a moment, so
         # several watchers would hide from each other that it is free.
         free = {each for each in claimers if each in self._seen or lock_is_free(self._root, each)}
         gone = {each for each in free if self._gone_here(each)}
@@ -192,7 +192,7 @@ def _process_lives(pid: int) -> bool:
 
 
 def purge_dead_claimers(root: Path, needed: set[str], before_s: float) -> Iterator[str]:
-    """Remove the locks and beats of the dead that own no job, if older than `before_s` (s since 1970)."""
+    """Remove locks and beats of dead claimers without a job, if older than `before_s` (s since 1970)."""
     for name in sorted(os.listdir(root / "claimers")):
         claimer = name.removesuffix(".lock")
         if _CLAIMER.fullmatch(claimer) is None:

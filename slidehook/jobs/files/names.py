@@ -1,4 +1,4 @@
-"""The names of job files. All that a claim or a listing decides by stands in the name, so nothing is opened."""
+"""The names of job files. Claims and listings need only the name, so that no file is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages to whoever works on a job: a newer secret, the wish to stop, the news that the job is unwanted.
+"""Messages to a job's worker: a newer secret, a cancellation, or the deletion of its result.
 
 Each is a new name in one listed folder: on a share another host's listing shows that at once, while new content
 under an old name may never be seen.
@@ -26,7 +26,7 @@ class NoteKind(StrEnum):
 
 
 KEPT = 8
-"""How many notes of one kind a job keeps, the newest: more than one, so that who has listed one can still read it."""
+"""How many notes of one kind a job keeps, the newest; more than one, so that a listed note can still be read."""
 _NAME = re.compile(rf"[0-9a-f]{{16}}-[0-9a-f]{{8}}\.[0-9a-f]{{16}}\.({'|'.join(NoteKind)})")
 
 

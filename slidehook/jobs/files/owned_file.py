@@ -74,7 +74,7 @@ class OwnedFile:
             raise self.lost() from error
 
     def check(self) -> None:
-        """Raise ClaimLost unless the file is still there: by listing, since `stat` may lie on a share."""
+        """Raise ClaimLost unless the file is still there: by listing, since `stat` may be outdated on a share."""
         if self.name.claimer is None or str(self.name) not in os.listdir(self._disk.layout.folder(self.name.state)):
             raise self.lost()
 
@@ -128,7 +128,7 @@ class OwnedFile:
             complete(self._disk, self.name)
 
     def withdraw(self) -> None:
-        """Take back a job that nobody was told of: it leaves no trace.
+        """Remove a job that was not acknowledged; it leaves no trace.
 
         Its end is noted all the same: who joined it meanwhile has links to its file, and finds that it has ended.
         """
@@ -159,8 +159,8 @@ def set_aside(disk: Disk, path: str, name: str, why: Exception) -> None:
 def complete(disk: Disk, name: JobName) -> None:
     """Bring an ending job to rest: its aliases, notes and secret go, then it gets its last name, durably.
 
-    Every step may be done twice, so whoever takes over from a dead claimer begins again. Raises FileNotFoundError
-    when another has done so.
+    Every step may be done twice, so a process that takes over from a dead claimer begins again. Raises
+    FileNotFoundError if another one has done so.
     """
     path = disk.layout.path(name)
     rest = name.ended()

@@ -24,7 +24,7 @@ BEATS_WATCHED = 3
 RELOCK_BEATS = 7
 """For how many, if it lives: a host that was cut off from its share has its locks again some 10 s later."""
 LOOK_S = 0.5
-"""Seconds between two looks: seldom, since a look takes the lock for a moment from who wants it back."""
+"""Seconds between two checks: rare, since each takes the lock for a moment from a process that wants it."""
 
 PROBE_BYTES = 4096
 """How much is stored to find out whether a job can be."""
@@ -49,7 +49,7 @@ _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL})
 
 
 class LocksDontWork(QueueError):
-    """Locks in the queue directory exclude nobody, so that two workers could run one slide."""
+    """Locks in the queue directory have no effect, so that two workers could run one slide."""
 
     retryable = False
 

@@ -122,7 +122,7 @@ class FileSource:
         except JobDamaged as error:
             begun = content is not None and b"\n" not in content
             if file.name.attempt == 0 and begun and os.stat(file.path).st_nlink == 1:
-                # Whoever put it died while writing: it has no alias, so it was never acknowledged.
+                # Its webserver died while writing: it has no alias, so it was never acknowledged.
                 remove(file.path)
             else:
                 set_aside(self._disk, file.path, str(file.name), error)
@@ -329,7 +329,7 @@ class FileClaim:
         return newest or (self.job.secret if self.job.has_secret else None)
 
     def cancel_wanted(self) -> bool:
-        """Return whether somebody asked for the job to stop, and nobody for the same work since."""
+        """Return whether the job was cancelled, and the same work was not requested since."""
         with self._acting("can't be read"):
             cancel = self._disk.notes.newest(self.job.id, NoteKind.CANCEL)
             return cancel > self._disk.notes.newest(self.job.id, NoteKind.SECRET)

@@ -1,4 +1,4 @@
-"""Stopping jobs on disk: those that somebody cancels, and those that nobody wants any more.
+"""Stopping jobs on disk: cancelled ones, and those whose result was deleted.
 
 The wish is a note, left before anybody looks where the job is: whoever has the job then, or gets it next, finds it. A
 job that waits is taken from the workers and ended at once.
@@ -43,7 +43,7 @@ class Stopper:
         notes.append(self._post(job_id, NoteKind.CANCEL))
         found = self._take(job_id)
         if found is None or found[0] is JobState.ENDING:
-            self._disk.notes.take_back(notes)  # nobody would
+            self._disk.notes.take_back(notes)  # no worker will read them
             return found and Cancelled(job_id, None)
         _, file = found
         return Cancelled(job_id, None) if file is None else self._end(file, reason, tell)

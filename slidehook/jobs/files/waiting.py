@@ -95,7 +95,7 @@ class WaitingJobs:
 class Enqueuer:
     """Lets jobs into the folder `waiting`, each to its place in the order. Safe for several threads.
 
-    `trust_times` as for `WaitingJobs`; with it, a put lists nothing that nobody has changed.
+    `trust_times` as for `WaitingJobs`; with it, a put lists no unchanged folder.
     """
 
     def __init__(self, root: str, *, trust_times: bool) -> None:
@@ -184,9 +184,9 @@ class _Bucket:
     def remaining(self, trust_times: bool, shard: Callable[[], Shard]) -> Iterator[str]:
         """Return the names in order; lists anew when anybody else has changed the folder.
 
-        Several claimers that all want the first name would list after each other's every claim, and lose most of
-        their races. Who loses one less than `LANE_S` after it took one therefore keeps to its own lane for `LANE_S`,
-        where it need not list: as the others take theirs at the same moment, no order between them is given up.
+        If several claimers wanted the first name, each would list the bucket after every claim of another, and lose
+        most races. A worker that loses one less than `LANE_S` after a claim therefore keeps to its own lane for
+        `LANE_S`, where it need not list. The others take their names at the same moment, so no order is given up.
         """
         if not self._crowded and not self._is_current(trust_times):
             self._list(trust_times)

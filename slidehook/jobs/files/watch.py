@@ -1,4 +1,4 @@
-"""Notices new work: by inotify on a local disk, by looking again on a share, where inotify sees no other host."""
+"""Notices new work: by inotify on a local disk, by polling on a share, where inotify does not report other hosts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOK_MS = 80
 POLL_FIRST_S, POLL_MOST_S = 0.1, 1.5
 """How often a share is looked at: at first, and after long idleness."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
-"""How `/proc/mounts` writes a space, a tab, a line's end and a backslash."""
+"""How `/proc/mounts` writes a space, a tab, a line break and a backslash."""
 
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ def file_system_of(path: Path, mounts: str) -> str:
 
 
 def is_remote(root: Path) -> bool:
-    """Return whether other hosts may change what lies in `root`, and this kernel then shows it late."""
+    """Return whether other hosts may change files in `root`, which this kernel then shows late."""
     mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
     return file_system_of(root.resolve(), mounts) in REMOTE_FILE_SYSTEMS
 
@@ -64,8 +64,8 @@ def is_remote(root: Path) -> bool:
 class QueueWatch:
     """Waits until something may have come into the queue.
 
-    It watches only while there is nothing to do: who works would be woken by every other worker's claim, and would
-    gather what it is not going to read.
+    It watches only while the worker is idle: a busy one would be woken by every other worker's claim and collect
+    events that it does not read.
     """
 
     def __init__(self, layout: Layout) -> None:

@@ -10,7 +10,7 @@ from slidehook.jobs.memory.state import Entry, MemoryState
 
 
 class InHand:
-    """A job that somebody holds or works on, as long as nobody else does."""
+    """A job that is held or worked on by one process."""
 
     def __init__(self, queue: MemoryState, entry: Entry, hand: object) -> None:
         self._queue = queue

@@ -16,7 +16,7 @@ MAX_ATTEMPTS = 3
 class MemoryQueue:
     """A queue of one process, safe for several threads. See `slidehook.jobs.contract.Queue`.
 
-    `clock` returns ns since 1970. Each sink and each source is a party of its own, as another process would be.
+    `clock` returns ns since 1970. Each sink and each source acts as a separate process.
     """
 
     name = "memory"

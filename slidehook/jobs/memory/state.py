@@ -56,7 +56,7 @@ class Entry:
         self.secrets_came += 1
 
     def move(self, state: JobState, *, owner: str | None = None, wake_ns: int | None = None) -> None:
-        """Change the state; whoever had the job in hand has it no more."""
+        """Change the state; the former holder or worker loses the job."""
         check_transition(self.state, state)
         self.state, self.owner, self.wake_ns = state, owner, wake_ns
         self.hand = object() if owner else None
