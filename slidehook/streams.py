@@ -81,7 +81,7 @@ class SafeStream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Queue a text to be written, or drop it. Raises TypeError for bytes: click recognises text streams by that."""
+        """Queue a text to be written, or drop it. Raises TypeError for bytes, as click expects of a text stream."""
         count = str.__len__(text)
         if self._ended:
             if _has_room(self._descriptor, 0):
