@@ -1,20 +1,20 @@
-"""Judges sharpness over the tissue, outlines what is blurred, and says how much of the tissue is in focus.
+"""Measures sharpness over the tissue, outlines blurred parts, and returns the percentage of the tissue in focus.
 
-Method. The tissue is looked at in cells of 64 x 64 pixels at about 0.5 µm per pixel. A cell's structure function D(k)
-is the mean squared difference of brightness between pixels k apart (k = 1, 2, 4; in rows and in columns). Blur makes
-neighbours alike: D grows as k squared where the picture is smooth, and as k at sharp edges, so the cell's exponent
-log2((D4 - D2) / (D2 - D1)) is near 2 in what is blurred, and 1 or less in what is sharp. A stain's strength or the
-lamp's brightness cancels in the ratio, and noise in the differences, since it adds the same to each D. (Differences
-of the autocorrelation at several lags measure focus since Vollath 1987; the exponent is Kolmogorov's, 1941.) On
-pictures of sharp tissue (colon, DAB; tumour, H&E) nearly all cells had less than 1.1; with a Gaussian blur of 0.5 µm
-standard deviation 1.0 to 1.5; of 1 µm 1.5 to 1.8. Cells vote on the middle one of 5 x 5.
+Method. The tissue is divided into cells of 64 x 64 pixels at about 0.5 µm per pixel. A cell's structure function
+D(k) is the mean squared difference of brightness between pixels k apart (k = 1, 2, 4; in rows and in columns). D grows as k
+squared where the picture is smooth, and as k at sharp edges, so the cell's exponent log2((D4 - D2) / (D2 - D1)) is
+near 2 in blurred cells, and 1 or less in sharp ones. The strength of the stain and the brightness of the lamp cancel
+in the ratio, and noise in the differences, since it adds the same to each D. (Differences of the autocorrelation at
+several lags are a measure of focus since Vollath 1987; the exponent is Kolmogorov's, 1941.) In pictures of sharp
+tissue (colon, DAB; tumour, H&E) nearly all cells had exponents below 1.1; with a Gaussian blur of 0.5 µm standard
+deviation 1.0 to 1.5; of 1 µm 1.5 to 1.8. Each cell is judged by a vote of the 5 x 5 cells around it.
 
-Limits. Blur below 0.5 µm goes unseen. Tissue without detail (mucus, oedema, fat) is not judged, unless its neighbours
-vote on it. Nor is what a strong blur has left without detail, so the text says how much was judged where that is
-little, and no slide is called OK by what was judged alone. Where pale tissue fades slowly it passes for blurred. What
-lies sharp on the cover slip (dust, pen) counts as sharp. Very noisy pictures of pale stains look sharper than they
-are, and in noisy JPEGs some of what is blurred by about 5 µm passes for sharp. A slide scanned at 10x can't be
-judged. For research use.
+Limits. Blur below 0.5 µm is not noticed. Tissue without detail (mucus, oedema, fat) is judged only by its neighbours'
+vote, if at all. The same applies to tissue that a strong blur has left without detail; therefore the text states the
+judged percentage if it is low, and no slide is rated OK by the judged part alone. Pale tissue that fades slowly is
+taken for blurred. Sharp dirt on the cover slip (dust, pen) counts as sharp. Very noisy pictures of pale stains look
+sharper than they are, and in noisy JPEGs some parts blurred by about 5 µm are taken for sharp. A slide scanned at 10x
+can't be judged. For research use.
 """
 
 from __future__ import annotations
@@ -31,49 +31,49 @@ from slidehook import App, AppError, Mask, Pixels, Progress, Quality, Result, Sl
 from slidehook.measuring.tissue import outlines, overview, tissue_mask
 
 OVERVIEW_MPP = 8.0
-"""What the tissue is looked for at, in µm per pixel."""
+"""The resolution at which tissue is detected, in µm per pixel."""
 CELL_PX = 64
-"""The side of what is judged at once, in pixels at `mpp`."""
+"""The side of a cell, in pixels at `mpp`."""
 TILE_CELLS = 8
-"""How many cells a tile, which is read at once, is wide and high."""
+"""The width and height of a tile, in cells."""
 LINE_STEP = 4
-"""Pixels are compared in each fourth row and column only: as good, and quicker."""
+"""Pixels are compared in every fourth row and column only: equally good, and faster."""
 VOTERS, LEAST_VOTES = 5, 3
-"""The side of the square of cells that vote on the one in its middle, and how many of them must be able to."""
+"""The side of the square of voting cells, and how many of them must have a vote."""
 LEAST_TISSUE = 0.5
-"""The part of a cell that must be tissue for it to be judged and to vote."""
+"""The least fraction of tissue in a cell that is judged and votes."""
 NEARLY_ALL = 90.0
-"""The percentage of the tissue that must be judged for the percentage in focus to stand without it."""
+"""If less than this percentage of the tissue was judged, the text states it."""
 TOO_LITTLE = "with too little tissue"
-"""Why a tile is not read, in the result's table."""
+"""The reason for tiles that are not read, in the result's table."""
 ORANGE = "#E8590C"
 
 Values = NDArray[np.float32]
-"""One for each cell: shape (rows, columns)."""
+"""One value per cell: shape (rows, columns)."""
 
 
 class FocusParams(BaseModel, frozen=True, extra="forbid"):
-    """What a site can tune."""
+    """The parameters that a site can set."""
 
     mpp: float = Field(0.5, ge=0.2, le=2)
-    """µm per pixel to judge at; the slide's own pixel size, doubled as often as comes nearest to it, is taken."""
+    """The resolution in µm per pixel; the nearest power-of-two multiple of the slide's own pixel size is used."""
     blurred_above: float = Field(1.4, gt=0, lt=2)
-    """The exponent above which a cell is blurred: lower finds weaker blur, and more that is none."""
+    """The exponent above which a cell is blurred: a lower one finds weaker blur, and more false blur."""
     least_texture: float = Field(12.0, ge=0)
-    """A cell with less contrast, D4 - D2 in squared grey levels (0…255), has no detail to be judged by."""
+    """A cell with less contrast, D4 - D2 in squared grey levels (0…255), has too little detail to be judged."""
     smallest_mm2: float = Field(0.02, ge=0)
     """Blurred parts smaller than this are counted, but not outlined."""
     pens: bool = True
-    """Whether to look for pen marks; switch it off for blue and green stains."""
+    """Whether to detect pen marks; set it to false for blue and green stains."""
     set_quality: bool = False
-    """Whether to set the slide's quality control at DPAT."""
+    """Whether to set the slide's quality in DPAT."""
     min_percent_in_focus: float = Field(80.0, ge=0, le=100)
-    """The percentage in focus from which on a slide's quality is OK; below it is rejected. OK it is only if so
-    much of all the tissue was seen in focus; else, since a strong blur leaves nothing to judge, it stays unset."""
+    """The percentage in focus from which a slide's quality is OK; below, it is rejected. It is OK only if this
+    percentage of all the tissue was seen in focus; otherwise, as strong blur can't be judged, it is not set."""
 
 
 class Focus(App):
-    """Outlines the blurred parts of the tissue; percent in focus; can set DPAT's quality control."""
+    """Outlines the blurred parts of the tissue, returns the percentage in focus, and can set DPAT's quality."""
 
     id = "focus"
     name = "Focus"
@@ -83,7 +83,7 @@ class Focus(App):
     params: FocusParams = FocusParams()
 
     def analyze(self, slide: Slide, progress: Progress) -> Result:
-        """Judge the tissue's sharpness; raises AppError when the slide's pixels are too coarse for that."""
+        """Measure the tissue's sharpness; raises AppError if the slide's pixels are too coarse."""
         mpp = judging_mpp(slide.mpp, self.params.mpp)
         progress(0, "looking for tissue")
         tissue = tissue_mask(overview(slide, mpp=OVERVIEW_MPP), mpp=OVERVIEW_MPP, pens=self.params.pens)
@@ -96,7 +96,7 @@ class Focus(App):
         return self._result(slide, tissue, judged, blurred, exponent)
 
     def _exponents(self, slide: Slide, cells: _Cells, mpp: float, progress: Progress) -> Values:
-        """Return each cell's exponent; NaN where it has too little tissue or texture."""
+        """Return each cell's exponent; NaN if it has too little tissue or texture."""
         found = np.full(cells.enough.shape, np.nan, np.float32)
         before = slide.receipt.tiles_read
         marked = cells.spread(cells.enough)
@@ -124,7 +124,7 @@ class Focus(App):
         slide.receipt.analysed_mm2 = judged_mm2
         if not judged_mm2:
             return Result("nothing to judge: no tissue with detail", {"Tissue (mm²)": round(tissue_mm2, 2)})
-        percent = round(100 * (1 - blurred_mm2 / judged_mm2), 1)  # as it is shown, and judged by
+        percent = round(100 * (1 - blurred_mm2 / judged_mm2), 1)  # rounded as shown, and judged by this value
         judged_percent = 100 * judged_mm2 / tissue_mm2
         of_judged = "" if judged_percent >= NEARLY_ALL else f" of the {judged_percent:.0f} % that could be judged"
         result = Result(f"{percent:g} % in focus{of_judged}")
@@ -144,7 +144,7 @@ class Focus(App):
         return result
 
     def _quality(self, of_judged: float, of_tissue: float) -> Quality | None:
-        """Return the quality by the percentages in focus; None when what was not judged may decide it."""
+        """Return the quality by the percentages in focus; None if the part that was not judged may decide it."""
         least = self.params.min_percent_in_focus
         if of_judged < least:
             return Quality.REJECTED
@@ -152,10 +152,10 @@ class Focus(App):
 
 
 def judging_mpp(slide_mpp: float, wanted: float) -> float:
-    """Return the µm per pixel to judge at: the slide's own, doubled as often as comes nearest to `wanted`.
+    """Return the resolution in µm per pixel: the slide's own times the power of two nearest to `wanted`.
 
-    Pixels are then only ever averaged in whole squares: what lies between would be blurred by the reading itself.
-    Raises AppError when the slide's own are too coarse.
+    Pixels are then averaged in whole squares only: any other resolution would be blurred by resampling.
+    Raises AppError if the slide's own is too coarse.
     """
     mpp = slide_mpp * 2.0 ** max(0, round(math.log2(wanted / slide_mpp)))
     if mpp > 1.5 * wanted:
@@ -166,7 +166,7 @@ def judging_mpp(slide_mpp: float, wanted: float) -> float:
 def structure(pixels: Pixels) -> tuple[Values, Values]:
     """Return exponent and texture (D4 - D2, squared grey levels) of each cell of a tile: (rows, columns) of cells.
 
-    `pixels`: uint8 RGB, a whole number of cells high and wide. The exponent is inf where nothing is fine at all.
+    `pixels`: uint8 RGB, a whole number of cells high and wide. The exponent is inf in cells without any fine detail.
     """
     high, wide = pixels.shape[0] // CELL_PX, pixels.shape[1] // CELL_PX
     in_rows = _brightness(pixels[::LINE_STEP]).reshape(high, -1, wide, CELL_PX)
@@ -184,7 +184,7 @@ def structure(pixels: Pixels) -> tuple[Values, Values]:
 
 
 def _brightness(pixels: Pixels) -> Values:
-    """Return the brightness, 0…255, weighed as in JPEG's and television's."""
+    """Return the brightness, 0…255, with the weights of JPEG (Rec. 601)."""
     red, green, blue = (pixels[..., channel] * np.uint16(weight) for channel, weight in enumerate((77, 150, 29)))
     weighed: Values = (red + green + blue).astype(np.float32)
     return weighed / np.float32(256)
@@ -198,7 +198,7 @@ def _mean_square(differences: NDArray[np.float32]) -> Values:
 
 @dataclass(frozen=True)
 class _Cells:
-    """A grid of cells with `side` level-0 pixels over a slide, and which of them hold `enough` tissue.
+    """A grid of cells of `side` level-0 pixels over a slide; `enough` marks those with enough tissue.
 
     `rows`, `columns`: the cell in which each row and column of the tissue's mask lies.
     """
@@ -219,7 +219,7 @@ class _Cells:
         return cls(side, rows, columns, share >= LEAST_TISSUE)
 
     def spread(self, cells: Mask) -> Mask:
-        """Return a mask of cells as one of the tissue's mask's shape."""
+        """Return a mask of cells in the shape of the tissue's mask."""
         spread: Mask = cells[self.rows[:, None], self.columns]
         return spread
 
@@ -229,7 +229,7 @@ def _extent(slide: Slide) -> tuple[int, int]:
 
 
 def _votes(cells: Mask) -> NDArray[np.int64]:
-    """Count the marked cells in the square of voters round each."""
+    """Count the marked cells in the square of voters around each."""
     counts: NDArray[np.int64] = (
         scipy.ndimage.uniform_filter(cells.astype(np.float64), VOTERS, mode="constant") * VOTERS**2
     )

@@ -1,22 +1,22 @@
-"""Counts nuclei that are positive for DAB in the regions that the user drew; the user can correct each call.
+"""Counts nuclei that are positive for DAB in the user's regions; the user can correct each classification.
 
 Method. The picture, at about 0.5 µm per pixel, is separated into haematoxylin and DAB (Ruifrok and Johnston 2001:
-`slidehook.measuring.stains`). Nuclei are found by both stains, or by haematoxylin alone where DAB lies round them
-(`slidehook.measuring.nuclei`). A nucleus is positive when the mean optical density of DAB in it, or in a ring round
-it, reaches `positive_from`. A nucleus belongs to a region when its middle lies in it; where regions overlap it counts
-in each, but once in the total. The DAB area is the share of the region's pixels whose DAB reaches `dab_area_from`;
-nuclei per mm² are of the region too, glass included.
+`slidehook.measuring.stains`). Nuclei are found by both stains, or by haematoxylin alone where DAB lies around them
+(`slidehook.measuring.nuclei`). A nucleus is positive if the mean optical density of DAB in it, or in a ring around
+it, reaches `positive_from`. A nucleus belongs to a region if its centre does; where regions overlap it counts in
+each, but only once in the total. The DAB area is the fraction of the region's pixels whose DAB reaches
+`dab_area_from`; nuclei per mm² also refer to the region's area, glass included.
 
-Corrections. The gallery shows at most `most_patches` nuclei of each tag, drawn by lot. A patch that the user moves
-counts as one nucleus more of its new tag and one less of the old; nothing is concluded from it for nuclei that are
-not shown. The numbers are counted anew whenever the changed gallery comes back, at the latest with "Recount".
+Corrections. The gallery shows at most `most_patches` nuclei per tag, selected at random. A patch that the user moves
+counts as one nucleus more of its new tag and one less of the old; nuclei that are not shown are not changed. The
+numbers are recounted whenever the changed gallery comes back, at the latest on "Recount".
 
-Limits. One threshold for all slides: check it against your own stain, antibody and scanner before you believe a
-percentage. No cell type is told from another: stroma and lymphocytes count like tumour. Nuclei that overlap, and pale
-ones under strong DAB, are missed; very dark DAB can look like nuclei. Pigment (melanin, haemosiderin) passes for DAB.
-Nothing is counted where a region is too small, too dark, blurred or without detail in over a quarter of its tissue,
-without haematoxylin or in other colours (`slidehook.measuring.measurable`); what that does not notice is counted all
-the same. For research use.
+Limits. One threshold for all slides: validate it for your own stain, antibody and scanner before you trust a
+percentage. Cell types are not distinguished: stroma and lymphocytes count like tumour. Overlapping nuclei, and pale
+ones under strong DAB, are missed; very dark DAB can look like nuclei. Pigment (melanin, haemosiderin) counts as DAB.
+Nothing is counted if a region is too small, too dark, blurred or without detail in over a quarter of its tissue,
+without haematoxylin or in other colours (`slidehook.measuring.measurable`); whatever these checks miss is counted.
+For research use.
 """
 
 from __future__ import annotations
@@ -60,51 +60,51 @@ from slidehook.measuring.tissue import overview
 
 TILE_PX = 1024
 COARSEST = 1.5
-"""How many times larger than asked for a slide's own pixels may be."""
+"""The largest ratio of the slide's own pixel size to the requested one."""
 OVERVIEW_MPP, OVERVIEW_PX = 32.0, 512
-"""The glass is looked at in an overview as coarse as this, finer where it would have fewer pixels along its side."""
+"""The glass is measured in an overview of at most this resolution and at least this many pixels along a side."""
 MOST_ROWS = 20
-"""How many regions have rows of their own in the table."""
+"""The most regions with separate rows in the table."""
 MOST_CORNERS, MOST_PATCHES = 10_000, 2000
-"""How many corners the regions, and patches each tag may have: for a recount all come back, in 1 MiB at most."""
+"""The most corners of all regions, and patches of each tag: for a recount all are sent back."""
 LEAST_SHARP = {"nucleus": 0.45, "cell": 0.5}
-"""What is less sharp is blurred; a membrane, which is thin, suffers sooner than a nucleus."""
+"""The sharpness below which a picture is blurred; thin membranes are affected sooner than nuclei."""
 
 
 class IhcParams(BaseModel, frozen=True, extra="forbid"):
-    """What a site can tune. Densities are optical densities to base 10, along the stain's colour."""
+    """The parameters that a site can set. Densities are optical densities to base 10 along the stain's colour."""
 
     compartment: Literal["nucleus", "cell"] = "nucleus"
-    """Where the DAB is measured: in the nucleus (Ki-67, ER, PR), or in a ring round it, for stains of the membrane
+    """Where the DAB is measured: in the nucleus (Ki-67, ER, PR), or in a ring around it, for stains of the membrane
     and the cytoplasm (HER2, CD3, cytokeratin). Nuclei are found by both stains, or by haematoxylin alone."""
     ring_um: float = Field(3.0, ge=1, le=10)
-    """How wide that ring is."""
+    """The ring's width."""
     positive_from: float = Field(0.2, gt=0, le=3)
-    """The mean density of DAB, in the nucleus or the ring, from which on it is positive."""
+    """The least mean density of DAB, in the nucleus or the ring, of a positive nucleus."""
     dab_area_from: float = Field(0.2, gt=0, le=3)
-    """The density of DAB from which on a pixel counts to the DAB-positive area."""
+    """The least density of DAB in a pixel of the DAB area."""
     nucleus_contrast: float = Field(0.1, gt=0, le=1)
-    """By how much a nucleus is denser than its surroundings, at least; less finds paler ones, and other things."""
+    """The least excess of a nucleus's density over its surroundings; lower: paler nuclei are found, and false ones."""
     pale_contrast: float = Field(0.04, gt=0, le=1)
-    """The same for pale nuclei, which need a nucleus's edge and shape besides. Not for `cell`."""
+    """The same for pale nuclei, which must also have a nucleus's edge and shape. Not for `cell`."""
     smallest_um2: float = Field(10.0, gt=0)
     largest_um2: float = Field(400.0, gt=0, le=1000)
-    """The smallest and the largest area of a nucleus."""
+    """The area of the smallest and the largest nucleus."""
     mpp: float = Field(0.5, ge=0.25, le=0.75)
-    """µm per pixel to look at. A slide whose own pixels are over 1.5 times as large is refused."""
+    """The resolution in µm per pixel. A slide whose own pixels are more than 1.5 times as large is refused."""
     smallest_region_mm2: float = Field(0.001, ge=0)
-    """In a smaller region nothing is counted."""
+    """A smaller region is not counted."""
     most_patches: int = Field(500, ge=1, le=MOST_PATCHES)
-    """How many patches of each tag the gallery shows; of more nuclei, so many drawn by lot."""
+    """The most patches per tag in the gallery; of more nuclei, a random selection is shown."""
     haematoxylin: Colour = HAEMATOXYLIN
     dab: Colour = DAB
-    """The stains' colours: how much red, green and blue light each takes away."""
+    """The stains' colours: their absorption of red, green and blue."""
     allowed_stainings: tuple[str, ...] = ()
-    """Stainings, as the image record calls them, that are counted though they name H&E or another special stain."""
+    """Stainings in the image record that are counted although their names are those of other stains."""
 
     @property
     def own_colours(self) -> bool:
-        """Whether a site has set its stains' colours itself."""
+        """Whether the site has set the stains' colours."""
         return (self.haematoxylin, self.dab) != (HAEMATOXYLIN, DAB)
 
     @model_validator(mode="after")
@@ -122,17 +122,17 @@ class Ihc(App):
     name = "IHC: positive nuclei"
     input = MultiArea()
     needs = ("tiles",)
-    max_polygons = max_points = MOST_CORNERS  # the recount needs every region as it was drawn
+    max_polygons = max_points = MOST_CORNERS  # the recount needs every region unchanged
 
     params: IhcParams = IhcParams()
 
     def accepts(self, image: ImageInfo) -> bool:
-        """Take no image on import: nobody has drawn a region on it."""
+        """Return False: an imported image has no region."""
         del image
         return False
 
     def analyze(self, slide: Slide, progress: Progress) -> Result:
-        """Count; raises AppError when there is no region, or the slide is too coarse or too dark to be measured."""
+        """Count nuclei; raises AppError if there is no region, or the slide is too coarse or too dark."""
         regions = slide.regions
         if not regions:
             raise AppError("no region was drawn, and nuclei are counted in regions only")
@@ -165,11 +165,11 @@ class Ihc(App):
         return result
 
     def on_modify(self, result: Result) -> Result:
-        """Count anew, with what the user has moved; raises AppError when the result is not this app's."""
+        """Recount with the user's corrections; raises AppError if the result is not this app's."""
         return calls.recount(result)
 
     def _other_staining(self, name: str) -> str:
-        """Return what the image record tells against DAB; empty when it tells nothing, or the site allows it."""
+        """Return why the image record excludes DAB; empty if it does not, or if the site allows the staining."""
         allowed = {each.strip().casefold() for each in self.params.allowed_stainings}
         if name.strip().casefold() in allowed or not is_special_stain(name):
             return ""
@@ -209,7 +209,7 @@ class Ihc(App):
         return table
 
     def _gallery(self, tally: Tally) -> Gallery | None:
-        """Show the nuclei, palest DAB first; None without any."""
+        """Return a gallery of the nuclei, palest DAB first; None if there are none."""
         if not tally.all.nuclei:
             return None
         shown = {TAGS[0]: tally.positive, TAGS[1]: tally.negative}
@@ -233,14 +233,14 @@ def _description(tally: Tally) -> str:
 
 
 def _glass(slide: Slide) -> Colour:
-    """Return the glass's colour; raises AppError when the slide, or the ground that it was taken on, is dark."""
+    """Return the glass's colour; raises AppError if the slide, or its background, is dark."""
     longest_um = max(slide.frame.width, slide.frame.height) * slide.mpp
     mpp = max(slide.mpp, min(OVERVIEW_MPP, longest_um / OVERVIEW_PX))
     return require_glass(overview(slide, mpp=mpp))
 
 
 def _holes(regions: tuple[Region, ...]) -> dict[str, calls.Row]:
-    """Return rows that tell a recount which of the outlines are holes, and of which region; none without any."""
+    """Return the rows that tell a recount which outlines are holes, and of which region; empty without holes."""
     holes = [len(each.polygon.interiors) for each in regions]
     if len(regions) == 1 or not any(holes):
         return {}
@@ -249,9 +249,9 @@ def _holes(regions: tuple[Region, ...]) -> dict[str, calls.Row]:
 
 
 def _refused(result: Result, regions: tuple[Region, ...], complaints: list[str]) -> bool:
-    """Put the first complaint that there is into the result; of several regions the one it is about gets its number.
+    """Add the first of the complaints to the result; if there are several regions, label the one concerned.
 
-    False when there is none.
+    Returns False if there is no complaint.
     """
     for number, why in enumerate(complaints, 1):
         if why:
@@ -274,11 +274,11 @@ def _refuse(result: Result, sentence: str) -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """What one tile gave.
+    """The measurements of one tile.
 
-    Of each nucleus its place in level-0 pixels, the density of its DAB, whether the picture is sharp there, whether
-    it has hardly any haematoxylin, and in which regions it lies, bool (nuclei, regions). `sums`: of all regions
-    together first, then of each.
+    For each nucleus: its position in level-0 pixels, the density of its DAB, whether the picture is sharp there,
+    whether it has hardly any haematoxylin, and its regions, bool (nuclei, regions). `sums`: of all regions together
+    first, then of each.
     """
 
     x: Floats
@@ -291,7 +291,7 @@ class Found:
 
 
 class TileAnalyzer:
-    """Looks at tiles, several at a time if need be: holds nothing of what it has seen."""
+    """Measures tiles, also several at a time: it has no state."""
 
     def __init__(self, regions: Sequence[Region], params: IhcParams, white: Colour) -> None:
         self._regions = regions
@@ -300,7 +300,7 @@ class TileAnalyzer:
         self._deconvolution = Deconvolution(params.haematoxylin, params.dab, white=white)
 
     def __call__(self, tile: Tile) -> Found:
-        """Find a tile's nuclei; those whose middle lies in its margin are its neighbours'."""
+        """Find a tile's nuclei; those with the centre in the margin belong to its neighbours."""
         params = self._params
         stained = self._deconvolution(tile.pixels)
         labels = find_nuclei(
@@ -334,20 +334,20 @@ class TileAnalyzer:
         return Found(x[own], y[own], density[own], sharp[own], pale[own], member[own], sums)
 
     def _dab(self, pixels: Pixels, stained: Stained) -> Dab | None:
-        """Return the DAB that may lie in the nuclei; None where it lies round them."""
+        """Return the DAB within nuclei; None if it lies around them."""
         if self._params.compartment == "cell":
             return None
-        scanned = pixels.min(axis=2) < 255  # pure white is beyond the slide, or where the scanner has not looked
+        scanned = pixels.min(axis=2) < 255  # pure white is beyond the slide, or not scanned
         return Dab(stained.second, self._params.positive_from, self._params.pale_contrast, scanned)
 
     def _nuclear(self, stained: Stained) -> Density:
-        """Return what nuclei have more of. DAB round a nucleus would hide it, DAB in it belongs to it."""
+        """Return the density by which nuclei are found: DAB in a nucleus is included, DAB around it would hide it."""
         if self._params.compartment == "cell":
             return stained.first
         return np.maximum(stained.first, 0) + np.maximum(stained.second, 0)
 
     def _sums(self, tile: Tile, size: int, examined: QualityMaps) -> tuple[Sums, ...]:
-        """Count the tile's own pixels, `size` x `size`: those in any region, then in each."""
+        """Count the tile's own `size` x `size` pixels: those in any region, then in each."""
         core, together = (np.zeros(tile.pixels.shape[:2], np.bool_) for _ in range(2))
         own = slice(tile.margin, tile.margin + size)
         core[own, own] = True
@@ -365,16 +365,16 @@ class TileAnalyzer:
 
 
 class Tally:
-    """Adds up what the tiles gave."""
+    """Sums the measurements of all tiles."""
 
     def __init__(self, regions: int, params: IhcParams) -> None:
         self.all, *self.each = (Count(own_colours=params.own_colours) for _ in range(1 + regions))
         self._from = params.positive_from
         self.positive, self.negative = ReservoirSample(params.most_patches), ReservoirSample(params.most_patches)
-        """Some of the nuclei of either kind."""
+        """A selection of the nuclei of each kind."""
 
     def add(self, found: Found) -> None:
-        """Add what a tile gave; the tiles must come in the same order for the same lots to be drawn."""
+        """Add a tile's measurements; the same order of tiles gives the same selection."""
         positive = found.density >= self._from
         for count, member, sums in zip(
             [self.all, *self.each], [np.ones(len(positive), np.bool_), *found.regions.T], found.sums, strict=True

@@ -1,11 +1,11 @@
-"""Bring your own tile classifier: an ONNX model, and a toml that says how it is to be fed.
+"""Bring your own tile classifier: an ONNX model, and a toml that describes its input and output.
 
-Method: the tissue is cut into tiles of the size that the model was trained on; each tile gets the class that the
-model finds most probable, or none where that is below `least_probability`. Touching tiles of one class are outlined
-as one. The model itself: `slidehook.measuring.tilemodel`.
-Limits: an outline is as coarse as a tile, and a tile counts whole, though part of it may be glass; what the model has
-never seen (another scanner, stain or organ) it names all the same. The numbers are as good as the model, of which
-slidehook knows nothing. For research use.
+Method: the tissue is divided into tiles of the model's size; each tile gets its most probable class, or none if that
+is less probable than `least_probability`. Touching tiles of one class are outlined as one. The model itself:
+`slidehook.measuring.tilemodel`.
+Limits: an outline is as coarse as a tile, and a tile counts completely even if part of it is glass. Slides unlike the
+training data (another scanner, stain or organ) get classes anyway. The numbers are as good as the model, which
+slidehook can't validate. For research use.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ from slidehook.measuring.tilemodel import ModelClass, ModelParams, Probabilities
 from slidehook.measuring.tissue import overview, tissue_mask
 
 OVERVIEW_MPP = 8.0
-"""What the tissue is looked for at, in µm per pixel."""
+"""The resolution at which tissue is detected, in µm per pixel."""
 MAGNIFICATIONS = (5, 10, 20, 40)
-"""What a gallery's pictures may be shown at; ten times is 1 µm per pixel."""
+"""The magnifications of a gallery's patches; 10 is 1 µm per pixel."""
 COARSEST = 1.5
-"""How many times larger than the model's a slide's own pixels may be."""
+"""The largest ratio of the slide's own pixel size to the model's."""
 UNDECIDED = -1
-"""Stands for the class of a tile that has none."""
+"""The index of a tile without a class."""
 UNDECIDED_ROW = "Undecided (mm²)"
-"""Its row in the table, beside those of the classes."""
+"""The row in the table for tiles without a class."""
 
 
 class OnnxParams(ModelParams, frozen=True, extra="forbid"):
-    """What `apps/onnx.toml` says of a model, and of what is to be done with it.
+    """The content of `apps/onnx.toml`: a description of the model, and how to use it.
 
-    `model`: the file, beside the toml; it is fed tiles of pixels of `mpp` µm. Classified are tiles of which at least
-    `least_tissue` (0…1) is tissue; one whose class is less probable than `least_probability` gets none. The gallery
-    shows the `gallery_tiles` most probable ones of each class; with 0 there is no gallery, and the outlines have the
-    classes' colours.
+    `model`: the file, beside the toml; its tiles have pixels of `mpp` µm. Tiles of which at least the fraction
+    `least_tissue` (0…1) is tissue are classified; a class less probable than `least_probability` is discarded. The
+    gallery shows the `gallery_tiles` most probable tiles of each class; with 0 there is no gallery, and the outlines
+    have the classes' colours.
     """
 
     model: Path = Path("model.onnx")
@@ -87,7 +87,7 @@ class Grid:
         return round(x / self.side), round(y / self.side)
 
     def middle(self, column: int, row: int) -> PixelPoint:
-        """Return the middle of a tile."""
+        """Return the centre of a tile."""
         return PixelPoint((column + 0.5) * self.side, (row + 0.5) * self.side)
 
     def area_px(self, cells: NDArray[np.int64]) -> float:
@@ -96,8 +96,8 @@ class Grid:
         return float((end - cells * self.side).prod(axis=1).sum())
 
     def outlines(self, cells: NDArray[np.int64]) -> list[Polygon]:
-        """Outline tiles, those that share a side as one, largest first; in level-0 pixels."""
-        # Joined in columns and rows, which are whole numbers, so that no crack is left by an error of arithmetic.
+        """Return the outlines of tiles in level-0 pixels, largest first; tiles that share a side are joined."""
+        # Joined in columns and rows, which are integers, so that rounding leaves no gaps.
         columns, rows = cells.T
         joined = shapely.simplify(shapely.coverage_union_all(shapely.box(columns, rows, columns + 1, rows + 1)), 0)
         edge = (self.frame.width, self.frame.height)
@@ -108,26 +108,26 @@ class Grid:
 
 @dataclass(frozen=True)
 class Classified:
-    """What a model said of tiles: where each lies, its class (or `UNDECIDED`), and how probable that is."""
+    """The classified tiles: the position, the class (or `UNDECIDED`) and the probability of each."""
 
     cells: NDArray[np.int64]
     classes: NDArray[np.int64]
     probabilities: NDArray[np.float32]
 
     def of(self, number: int) -> NDArray[np.int64]:
-        """Return where the tiles of a class lie."""
+        """Return the positions of a class's tiles."""
         found: NDArray[np.int64] = self.cells[self.classes == number]
         return found
 
     def top(self, number: int, most: int) -> list[tuple[int, int, float]]:
-        """Return column, row and probability of a class's most probable tiles, the best first."""
+        """Return column, row and probability of a class's most probable tiles, in that order."""
         found = np.flatnonzero(self.classes == number)
         best = found[np.argsort(-self.probabilities[found], kind="stable")][:most]
         return [(int(self.cells[at, 0]), int(self.cells[at, 1]), float(self.probabilities[at])) for at in best]
 
 
 class OnnxClassifier(App):
-    """Outlines the classes that a model of the site's own finds in the tissue, and shows the surest tiles."""
+    """Outlines the classes that the site's model finds in the tissue, and shows the most probable tiles."""
 
     id = "onnx"
     name = "Tile classifier"
@@ -138,7 +138,7 @@ class OnnxClassifier(App):
     _model: TileModel
 
     def missing(self) -> str | None:
-        """Say that there is no model; raises AppError when there should be one."""
+        """Return that there is no model; raises AppError if the configured one is missing."""
         folder = self.settings.data_dir / "apps"
         if not self.params.classes:
             return f"no model configured: write {folder / 'onnx.toml'}"
@@ -149,11 +149,11 @@ class OnnxClassifier(App):
         return None
 
     def files(self) -> tuple[Path]:
-        """Return the model: another one under its name finds something else."""
+        """Return the model's file."""
         return (self._model_path,)
 
     def setup(self) -> None:
-        """Load the model; raises AppError when it is none, or not one that the toml fits."""
+        """Load the model; raises AppError if it is invalid or does not match the toml."""
         if lacks := self.missing():
             raise AppError(lacks)
         self._model = TileModel(self._model_path, self.params, said_in=f"{self.id}.toml")
@@ -163,7 +163,7 @@ class OnnxClassifier(App):
         return self.settings.data_dir / "apps" / self.params.model
 
     def analyze(self, slide: Slide, progress: Progress) -> Result:
-        """Classify the tissue's tiles; raises AppError when there are none, or the slide is too coarse."""
+        """Classify the tissue's tiles; raises AppError if there are none, or if the slide is too coarse."""
         params = self.params
         if slide.mpp > COARSEST * params.mpp:
             raise AppError(
@@ -186,7 +186,7 @@ class OnnxClassifier(App):
         return self._result(found, grid, slide)
 
     def _classify(self, batches: Iterable[TileBatch], grid: Grid, progress: Callable[[int], None]) -> Classified:
-        """Run the model over all tiles, a batch at a time; `progress` gets how many are done."""
+        """Run the model over all tiles, a batch at a time; `progress` is called with the number of tiles done."""
         cells: list[tuple[int, int]] = []
         found: list[Probabilities] = []
 
@@ -224,7 +224,7 @@ class OnnxClassifier(App):
         return result
 
     def _gallery(self, found: Classified, grid: Grid, shown: list[tuple[int, ModelClass]]) -> Gallery:
-        """Show the surest tiles of each class, the surest first; of many classes the first, as the toml has them."""
+        """Return a gallery of each class's most probable tiles; of many classes, the first in the toml."""
         magnification = min(MAGNIFICATIONS, key=lambda each: abs(each - 10 / self.params.mpp))
         tagged = shown[:MOST_TAGS]
         few = f" (the first {MOST_TAGS} classes)" if len(shown) > MOST_TAGS else ""

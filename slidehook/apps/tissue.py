@@ -1,7 +1,7 @@
 """Finds the tissue on a slide, outlines it and measures its area.
 
 Method and limits: `slidehook.measuring.tissue`. An area is that of the outline, without its holes; outlines lie up to
-a pixel of the overview (`mpp`) outside of the tissue's edge, which adds about 1 % to a section, and more to a thin
+a pixel of the overview (`mpp`) outside the tissue's edge, which adds about 1 % to a section, and more to a thin
 biopsy. For research use.
 """
 
@@ -16,14 +16,14 @@ GREEN = "#2F9E44"
 
 
 class TissueParams(BaseModel, frozen=True, extra="forbid"):
-    """What a site can tune."""
+    """The parameters that a site can set."""
 
     mpp: float = Field(8.0, ge=1, le=32)
-    """µm per pixel of the overview in which tissue is looked for."""
+    """The resolution of the overview in which tissue is detected, in µm per pixel."""
     smallest_mm2: float = Field(0.05, ge=0)
-    """Pieces smaller than this don't count; nor does anything below 0.01 mm²."""
+    """Smaller pieces are ignored, and always those below 0.01 mm²."""
     pens: bool = True
-    """Whether to look for pen marks; switch it off for blue and green stains."""
+    """Whether to detect pen marks; set it to false for blue and green stains."""
 
 
 class Tissue(App):

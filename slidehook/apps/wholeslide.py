@@ -8,7 +8,7 @@ from slidehook import App, Progress, Result, Slide, WholeSlide
 
 
 class WholeSlideDemo(App):
-    """Opens the slide and answers 42, as IA-API's public example does; it measures nothing."""
+    """Opens the slide and answers 42, like IA-API's public example; it measures nothing."""
 
     id = "wholeslide"
     name = "Whole slide demo"
@@ -17,7 +17,7 @@ class WholeSlideDemo(App):
     needs = ("files", "thumbnail", "label")
 
     def analyze(self, slide: Slide, progress: Progress) -> Result:
-        """Take `DEMO_SECONDS` in three steps, then show a square in the middle third."""
+        """Wait `DEMO_SECONDS` in three steps, then show a square in the middle third."""
         frame = slide.frame
         for percent in (20, 60, 100):
             progress(percent, "pretending to compute")

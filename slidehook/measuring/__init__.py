@@ -1,1 +1,1 @@
-"""What a picture shows: glass, tissue, stains, nuclei, classes of tiles. For any app, not for one alone."""
+"""Measurements in pictures for any app: glass, tissue, stains, nuclei, classes of tiles."""
