@@ -1,8 +1,8 @@
 """Measures sharpness over the tissue, outlines blurred parts, and returns the percentage of the tissue in focus.
 
-Method. The tissue is divided into cells of 64 x 64 pixels at about 0.5 µm per pixel. A cell's structure function
-D(k) is the mean squared difference of brightness between pixels k apart (k = 1, 2, 4; in rows and in columns). D grows as k
-squared where the picture is smooth, and as k at sharp edges, so the cell's exponent log2((D4 - D2) / (D2 - D1)) is
+Method. The tissue is divided into cells of 64 x 64 pixels at about 0.5 µm per pixel. A cell's structure function D(k)
+is the mean squared difference of brightness between pixels k apart (k = 1, 2, 4; in rows and in columns). D grows as
+k squared where the picture is smooth, and as k at sharp edges, so the cell's exponent log2((D4 - D2) / (D2 - D1)) is
 near 2 in blurred cells, and 1 or less in sharp ones. The strength of the stain and the brightness of the lamp cancel
 in the ratio, and noise in the differences, since it adds the same to each D. (Differences of the autocorrelation at
 several lags are a measure of focus since Vollath 1987; the exponent is Kolmogorov's, 1941.) In pictures of sharp

@@ -84,7 +84,7 @@ class IhcParams(BaseModel, frozen=True, extra="forbid"):
     dab_area_from: float = Field(0.2, gt=0, le=3)
     """The least density of DAB in a pixel of the DAB area."""
     nucleus_contrast: float = Field(0.1, gt=0, le=1)
-    """The least excess of a nucleus's density over its surroundings; lower: paler nuclei are found, and false ones."""
+    """The least excess of a nucleus's density over its surroundings; lower values find paler and false ones."""
     pale_contrast: float = Field(0.04, gt=0, le=1)
     """The same for pale nuclei, which must also have a nucleus's edge and shape. Not for `cell`."""
     smallest_um2: float = Field(10.0, gt=0)
