@@ -1,8 +1,7 @@
-"""Nuclei that an app calls positive or negative: their table, and the count anew when a user corrects their gallery.
+"""Nuclei that an app classifies as positive or negative: their table, and the recount after a user's corrections.
 
-All that the recount needs stands in the result: the numbers that the app counted, the threshold, and in each
-patch's sort key the density by which it was called. So the tag that a patch had at first is known, however often it
-was moved.
+The result contains all that the recount needs: the numbers that the app counted, the threshold, and in each patch's
+sort key the density by which it was classified. So the original tag of a patch is known, however often it was moved.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from slidehook.result import Patch, Result
 
 Row = str | int | float
 DECIMALS = 3
-"""A density is rounded before it is compared, so that what the gallery shows of it tells the same."""
+"""A density is rounded before it is compared, so that the rounded value in the gallery gives the same result."""
 
 NUCLEI, POSITIVE, NEGATIVE = "Nuclei", "Positive", "Negative"
 PERCENT, DAB_AREA, PER_MM2 = "Positive (%)", "DAB area (%)", "Nuclei per mm²"
@@ -32,20 +31,20 @@ FROM = "Positive from DAB density"
 SHOWN = "Nuclei shown"
 REGIONS = "Regions"
 HOLES = "Holes"
-"""How many holes several regions have, if any; each is a shape of its own that follows its region's."""
+"""The row with the number of holes of the regions, if any; each is a separate shape after its region's."""
 MOVED = "Corrected by the user"
 BY_APP = "Positive, by the app"
 TAGS = ["positive", "negative"]
 PALE, MOST_PALE = 0.1, 1 / 3
-"""A nucleus with less haematoxylin is pale, and where more of the negative ones are pale, others may be missed."""
+"""The haematoxylin below which a nucleus is pale; above this fraction of pale negative ones, others may be missed."""
 NO_NUCLEI = "no nuclei found"
 
 
 @dataclass
 class Count:
-    """Nuclei counted in one region, or in all. `unsharp`: those that lie where the picture is not sharp.
+    """The nuclei counted in one region, or in all. `unsharp`: those where the picture is not sharp.
 
-    `pale`: how many of the negative ones have hardly any haematoxylin.
+    `pale`: the number of negative ones with hardly any haematoxylin.
 
     `own_colours`: the stains' colours are the site's own.
     """
@@ -76,7 +75,7 @@ class Count:
 
 
 class ReservoirSample:
-    """Keeps at most `most` of all rows that it is given, each with the same chance."""
+    """Selects at most `most` of all given rows, each with the same probability."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -1,12 +1,12 @@
-"""Finds cell nuclei in a picture of stain density, and measures a stain in them or in a ring round them.
+"""Finds cell nuclei in a picture of stain density, and measures a stain in them or in a ring around them.
 
-Method: the density is smoothed; what is denser than its surroundings is a nucleus or several, dense or pale. Where
+Method: the density is smoothed; areas denser than their surroundings are one or more nuclei, dense or pale. Where
 several touch, the distance to their common outline has a maximum in each (watershed of the distance transform,
 Vincent and Soille 1991; parts that hardly narrow where they meet are one: h-maxima, Soille 2003). Then dense nuclei
-are parted from pale ones, and pale streaks dropped (`slidehook.measuring.overlaps`). All sizes are in µm, so the
-result does not hang on the pixel size.
+are separated from pale ones, and pale streaks removed (`slidehook.measuring.overlaps`). All sizes are in µm, so the
+result does not depend on the pixel size.
 
-Limits: nuclei that lie over each other, and pale ones in dark surroundings, are missed or taken for one.
+Limits: overlapping nuclei, and pale ones in dark surroundings, are missed or counted as one.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from slidehook.measuring.stains import Density
 from slidehook.pixels.tiles import Mask
 
 REACH_UM = 40.0
-"""How far from a nucleus's middle the picture has a say in how it is found: the margin that tiles need."""
+"""The distance from a nucleus's centre within which the picture affects its detection: the margin of tiles."""
 SMOOTH_UM, PALE_SMOOTH_UM = 0.4, 0.7
-"""Pale nuclei stand out from noise and texture over a larger width."""
+"""The smoothing, and that for pale nuclei, which need more against noise and texture."""
 WINDOW_UM = 25.0
-"""What is darker than its surroundings over a square as wide as this is no nucleus but background."""
+"""The side of the square of the local background; larger dark areas are not nuclei."""
 DARKEST_BACKGROUND = 0.2
-"""Density above which nothing passes for background: it would be a sheet of nuclei without a gap."""
+"""The largest density of background: above it, it would be a sheet of nuclei without a gap."""
 SURROUND_UM = 5.0
 SURROUND_PART = 0.8
-"""A nucleus is denser than this part of the mean over its surroundings (a Gaussian of `SURROUND_UM`)."""
+"""A nucleus is denser than this fraction of the mean of its surroundings (a Gaussian of `SURROUND_UM`)."""
 DENSEST = 0.4
-"""Density above which all counts alike in that mean, so that a dark nucleus does not hide a pale neighbour."""
+"""Densities are capped at this value in that mean, so that a dark nucleus does not hide a pale neighbour."""
 SPECK_UM2 = 2.0
-"""Holes up to this size are always filled; larger ones only where they can be a pale nucleus's middle."""
+"""Holes up to this size are always filled; larger ones only if they can be a pale nucleus's centre."""
 SPLIT_SMOOTH_UM = 0.4
 SPLIT_UM = 0.1
-"""How much narrower the neck between two nuclei is than the smaller one, at least: half the difference."""
+"""Half the least difference in width between the smaller of two nuclei and the neck between them."""
 
 
 @dataclass(frozen=True)
 class Dab:
-    """A stain that may lie in nuclei, and the mean density from which on one is positive.
+    """A stain that may be in nuclei, and the least mean density of a positive one.
 
-    `pale_contrast`: by how much a nucleus is denser than its surroundings, at least, if it has a nucleus's edge and
-    shape. `scanned`: where the picture shows anything; what lies beyond has neither nuclei nor an edge.
+    `pale_contrast`: the least excess of density over the surroundings of a nucleus with a nucleus's edge and shape.
+    `scanned`: the scanned part of the picture; the rest has neither nuclei nor an edge.
     """
 
     density: Density
@@ -62,9 +62,8 @@ def find_nuclei(
 ) -> Labels:
     """Find and number the nuclei in a picture of `mpp` µm per pixel.
 
-    `density` is what nuclei have more of than their surroundings, by `contrast` at least. Areas in µm²: what is
-    smaller or larger is dropped. `dab`: of which stain, if any, `density` holds a part; with it, paler nuclei are
-    found too.
+    `density` is larger in nuclei than in their surroundings, by at least `contrast`. Areas in µm²: smaller and larger
+    objects are removed. `dab`: the stain, if any, that is a part of `density`; with it, paler nuclei are found too.
     """
     smallest_px, largest_px = smallest_um2 / mpp**2, largest_um2 / mpp**2
     least, smooth_um = (contrast, SMOOTH_UM) if dab is None else (min(contrast, dab.pale_contrast), PALE_SMOOTH_UM)
@@ -82,7 +81,7 @@ def find_nuclei(
 
 
 def _mark(density: Density, mpp: float, contrast: float, smooth_um: float) -> Mask:
-    """Mark what is denser than its surroundings."""
+    """Mark the areas that are denser than their surroundings."""
     smooth = _blurred(density, smooth_um / mpp)
     width = 2 * math.ceil(WINDOW_UM / mpp / 2) + 1
     background = scipy.ndimage.maximum_filter(scipy.ndimage.minimum_filter(smooth, width), width)
@@ -93,19 +92,19 @@ def _mark(density: Density, mpp: float, contrast: float, smooth_um: float) -> Ma
 
 
 def _fill(mask: Mask, mpp: float, largest_um2: float) -> Mask:
-    """Fill the holes that can't be gaps between nuclei: specks, and those in things smaller than `largest_um2`."""
+    """Fill the holes that can't be gaps between nuclei: specks, and those in objects smaller than `largest_um2`."""
     full = scipy.ndimage.binary_fill_holes(mask)
     holes, _ = scipy.ndimage.label(full & ~mask)
     things, _ = scipy.ndimage.label(full)
     specks = np.bincount(holes.ravel()) <= SPECK_UM2 / mpp**2
     small = np.bincount(things.ravel()) <= largest_um2 / mpp**2
-    small[0] = False  # the ground
+    small[0] = False  # the background
     filled: Mask = mask | (full & (small[things] | specks[holes]))
     return filled
 
 
 def _split(inside: Density, mask: Mask) -> Labels:
-    """Part the mask: each maximum of `inside` that rises over its neck by `SPLIT_UM` gets a number of its own."""
+    """Divide the mask: each maximum of `inside` that exceeds its neck by `SPLIT_UM` gets a separate number."""
     summits = measure.label((inside == scipy.ndimage.maximum_filter(inside, 3)) & mask)
     basins: Labels = segmentation.watershed(-inside, summits, mask=mask)
     heights = np.zeros(summits.max(initial=0) + 1)
@@ -125,7 +124,7 @@ def _split(inside: Density, mask: Mask) -> Labels:
 
 
 def _necks(inside: Density, basins: Labels) -> list[tuple[float, int, int]]:
-    """Return where two basins touch: how high the neck between them is, and their numbers; highest first."""
+    """Return the necks between touching basins: the height, and the two numbers; highest first."""
     found = []
     for here, there in (
         (np.s_[:, 1:], np.s_[:, :-1]),
@@ -142,7 +141,7 @@ def _necks(inside: Density, basins: Labels) -> list[tuple[float, int, int]]:
 
 
 def _of_size(labels: Labels, smallest_px: float, largest_px: float) -> Labels:
-    """Drop what is too small or too large, and number the others anew."""
+    """Remove objects that are too small or too large, and renumber the others."""
     sizes = np.bincount(labels.ravel())
     wanted = (sizes >= smallest_px) & (sizes <= largest_px)
     wanted[0] = False
@@ -156,7 +155,7 @@ def _blurred(picture: Density, sigma_px: float, *, truncate: float = 3) -> Densi
 
 @dataclass(frozen=True)
 class Nuclei:
-    """Nuclei of one picture, one number each: the middle in pixels of the picture, and the mean of a stain."""
+    """The nuclei of one picture: for each, the centre in pixels of the picture, and the mean of a stain."""
 
     column: Floats
     row: Floats
@@ -167,10 +166,10 @@ class Nuclei:
 
 
 def measure_nuclei(labels: Labels, stain: Density, *, ring_px: float | None = None) -> Nuclei:
-    """Measure the mean density of `stain` in each nucleus or, with `ring_px`, in a ring as wide round it.
+    """Measure the mean density of `stain` in each nucleus or, with `ring_px`, in a ring of that width around it.
 
-    A ring ends where another nucleus is nearer, and never lies in one. A nucleus with no room for a ring is measured
-    itself.
+    A ring ends where another nucleus is nearer, and excludes all nuclei. If there is no room for a ring, the nucleus
+    itself is measured.
     """
     rows, columns = np.nonzero(labels)
     numbers = labels[rows, columns]
@@ -183,7 +182,7 @@ def measure_nuclei(labels: Labels, stain: Density, *, ring_px: float | None = No
         room = _sums(around[in_ring], None, count)
         in_rings = _sums(around[in_ring], stain[in_ring], count)
         density = np.where(room > 0, in_rings / np.maximum(room, 1), density)
-    # A pixel's middle lies half a pixel beyond its number.
+    # A pixel's centre is half a pixel beyond its index.
     return Nuclei(_sums(numbers, columns, count) / sizes + 0.5, _sums(numbers, rows, count) / sizes + 0.5, density)
 
 

@@ -1,8 +1,8 @@
-"""Parts nuclei that lie over each other by their density, and tells pale nuclei from streaks by edge and shape.
+"""Separates overlapping nuclei by their density, and pale nuclei from streaks by edge and shape.
 
-Method: within each thing that was found, Otsu's threshold ("A threshold selection method from gray-level histograms",
-IEEE Transactions on Systems, Man, and Cybernetics 9 (1979), 62-66) parts a dense nucleus from a pale one beneath it,
-where the two classes differ clearly and what is left of the pale one is shaped like a nucleus. An ellipse's area is
+Method: within each object, Otsu's threshold ("A threshold selection method from gray-level histograms",
+IEEE Transactions on Systems, Man, and Cybernetics 9 (1979), 62-66) separates a dense nucleus from a pale one beneath
+it, if the two classes differ clearly and the rest of the pale one has the shape of a nucleus. An ellipse's area is
 4π times the root of the determinant of its pixels' covariance; that of any other shape is less.
 """
 
@@ -19,36 +19,36 @@ from slidehook.measuring.stains import Density
 from slidehook.pixels.tiles import Mask
 
 Labels = NDArray[np.int32]
-"""Shape (rows, columns): 0 where there is no nucleus, else its number, from 1."""
+"""Shape (rows, columns): 0 outside nuclei, else the nucleus's number, from 1."""
 Floats = NDArray[np.float64]
 
 BINS, DENSEST = 48, 1.2
-"""How many bins the histograms have, and the density up to which they reach."""
+"""The histograms' number of bins, and their largest density."""
 LEAST_RATIO, LEAST_STEP, LEAST_PARTED = 1.35, 0.05, 0.6
-"""By how much the dense class exceeds the pale one, as a ratio and as a density; and which part of the variance
-lies between the two."""
+"""The least excess of the dense class over the pale one, as a ratio and as a density; and the least fraction of the
+variance between the two."""
 SMALLEST_UM2 = (10.0, 12.0)
 """The smallest dense and pale part."""
 OPEN_UM, GAP_UM, RIM_UM = 0.75, 0.5, 1.25
-"""Radii: of specks in the dense part, of the blurred edge round it, and of rims that are no pale part."""
+"""Radii: of specks in the dense part, of the blurred edge around it, and of rims that are not a pale part."""
 GROW_UM = 2.0
-"""How far what was cut off between the parts is given back to them."""
+"""The distance over which removed pixels between the parts are returned to them."""
 ELLIPSE, ROUGH_ELLIPSE = 0.8, 0.6
-"""How much of an ellipse a pale nucleus fills, at least; and one as large as `LARGE_UM2`."""
+"""The least fraction of an ellipse that a pale nucleus fills; and one as large as `LARGE_UM2`."""
 PART_ELLIPSE = 0.85
 SMALL_UM2, LARGE_UM2 = 15.0, 30.0
-"""The smallest pale nucleus, and from which size on it may be of a rough shape."""
+"""The smallest pale nucleus, and the size from which its shape may be rough."""
 RING_UM = 2.0
 EDGE_UM, LEAST_STEEP = 1.0, 0.02
-"""Within and without a pale nucleus's outline, over this width, the density differs by so much, at least; that of a
-cloud in the ground does not."""
+"""The width inside and outside a pale nucleus's outline over which the density is compared, and the least difference;
+a cloud in the background has less."""
 
 
 def part_by_density(labels: Labels, density: Density, stain: Density, *, mpp: float, positive_from: float) -> Labels:
-    """Part what holds a dense and a pale nucleus; `density` should be smooth.
+    """Divide objects that contain a dense and a pale nucleus; `density` should be smooth.
 
-    A part is not taken for a nucleus of its own when its mean density of `stain` reaches `positive_from` and it is
-    the paler one: such a stain is often patchy.
+    The paler part does not count as a separate nucleus if its mean density of `stain` reaches `positive_from`: such a
+    stain is often patchy.
     """
     count = int(labels.max(initial=0))
     limit, doubtful = _otsu(labels, density, count)
@@ -75,9 +75,9 @@ def part_by_density(labels: Labels, density: Density, stain: Density, *, mpp: fl
 
 
 def without_streaks(labels: Labels, density: Density, scanned: Mask, *, mpp: float, clear: float) -> Labels:
-    """Drop what is pale and has no edge or not the shape of a nucleus; the other numbers stay.
+    """Remove pale objects without an edge or a nucleus's shape; the other numbers are unchanged.
 
-    What is denser than its surroundings by `clear` is not pale; only what is `scanned` belongs to them.
+    An object that exceeds its surroundings by `clear` is not pale; only `scanned` pixels are surroundings.
     """
     count = int(labels.max(initial=0))
     away, (row, column) = scipy.ndimage.distance_transform_edt(labels == 0, return_indices=True)
@@ -98,7 +98,7 @@ def without_streaks(labels: Labels, density: Density, scanned: Mask, *, mpp: flo
 
 
 def roundness(labels: Labels) -> Floats:
-    """Return for each number from 0 which part of an ellipse of the same extent it fills: 1 for an ellipse."""
+    """Return for each number from 0 the fraction of an ellipse of the same extent that it fills: 1 for an ellipse."""
     count = int(labels.max(initial=0))
     rows, columns = np.nonzero(labels)
     numbers = labels[rows, columns]
@@ -108,7 +108,7 @@ def roundness(labels: Labels) -> Floats:
         return np.bincount(numbers, values, count + 1) / area
 
     row, column = mean(rows), mean(columns)
-    by_pixel = 1 / 12  # what a pixel of width 1 varies in itself
+    by_pixel = 1 / 12  # the variance within a pixel of width 1
     down, right = mean(rows * rows) - row**2 + by_pixel, mean(columns * columns) - column**2 + by_pixel
     both = mean(rows * columns) - row * column
     return area / (4 * math.pi * np.sqrt(np.maximum(down * right - both**2, by_pixel**2)))
@@ -135,7 +135,7 @@ def _otsu(labels: Labels, density: Density, count: int) -> tuple[Floats, Mask]:
 
 
 def _large(labels: Labels, smallest_px: float) -> Labels:
-    """Give each connected part of each number a number of its own, and drop the small ones."""
+    """Give each connected part of each number a separate number, and remove the small ones."""
     parts = measure.label(labels)
     wanted = np.bincount(parts.ravel()) >= smallest_px
     wanted[0] = False

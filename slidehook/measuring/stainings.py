@@ -1,7 +1,7 @@
-"""Tells by the name that a laboratory gives a staining whether it is a stain without DAB.
+"""Recognises stains without DAB by a laboratory's name of the staining.
 
-The names are those of histology's usual special stains, in English and German. Words are compared whole, so that no
-antibody's name is taken for one (HE4 is not HE). A name that is in none of the lists says nothing.
+The names are those of histology's usual special stains, in English and German. Whole words are compared, so that
+no antibody's name matches (HE4 is not HE). A name that is in none of the lists is ignored.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _DAB = re.compile(r"(?<![^\W_])(?:dab|diaminobenzidine?|ihc|ihk|immun\w*)(?![^\W
 
 
 def is_special_stain(name: str) -> bool:
-    """Return whether a staining's name is that of H&E, of a special stain or of a chromogen that is not DAB.
+    """Return whether a staining's name is that of H&E, a special stain or a chromogen other than DAB.
 
-    False even if the name says DAB or immunohistochemistry besides (as in "IHC, HE counterstain").
+    False if the name also contains DAB or immunohistochemistry (as in "IHC, HE counterstain").
     """
     return bool(_SPECIAL.search(name)) and not _DAB.search(name)

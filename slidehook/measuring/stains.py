@@ -1,13 +1,13 @@
-"""Tells a slide's stains apart by their colours: colour deconvolution.
+"""Separates a slide's stains by their colours: colour deconvolution.
 
 Method: A. C. Ruifrok and D. A. Johnston, "Quantification of histochemical staining by color deconvolution",
-Analytical and Quantitative Cytology and Histology 23 (2001), 291-299. A stain takes light away by Beer and Lambert's
-law, so the optical densities of two stains in one place add up, in each channel. Two stains' colours and a third
-direction at right angles to both then make three equations for three unknowns. What lies in the third direction, the
-residual, is of neither stain.
+Analytical and Quantitative Cytology and Histology 23 (2001), 291-299. A stain absorbs light by the law of Beer and
+Lambert, so the optical densities of two stains in one place add up in each channel. The colours of two stains and a
+third direction perpendicular to both give three equations for three unknowns. The component in the third direction,
+the residual, belongs to neither stain.
 
 Limits: the colours differ from laboratory to laboratory and from scanner to scanner. DAB scatters light, so its
-density tells where it is, not how much antigen there is.
+density shows where it is, not how much antigen there is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slidehook.measuring.glass import WHITE, Colour
 from slidehook.pixels.source import Pixels
 
 Density = NDArray[np.float32]
-"""Optical density (to base 10) along a stain's colour, shape (rows, columns); below 0 where a stain is taken away."""
+"""Optical density (to base 10) along a stain's colour, shape (rows, columns); below 0 where a stain is subtracted."""
 
 HAEMATOXYLIN: Colour = (0.650, 0.704, 0.286)
 """Ruifrok and Johnston 2001."""
@@ -31,7 +31,7 @@ DAB: Colour = (0.268, 0.570, 0.776)
 
 @dataclass(frozen=True)
 class Stained:
-    """The densities of two stains, and of what is neither."""
+    """The densities of two stains, and the residual."""
 
     first: Density
     second: Density
@@ -39,9 +39,9 @@ class Stained:
 
 
 class Deconvolution:
-    """Separates two stains, whose colours need no particular length; `white` is the light of empty glass.
+    """Separates two stains, whose colours may have any length; `white` is the colour of empty glass.
 
-    Raises ValueError when the colours can't be told from each other, or a value is not above 0.
+    Raises ValueError if the colours are too similar, or if a value is not above 0.
     """
 
     def __init__(self, first: Colour = HAEMATOXYLIN, second: Colour = DAB, *, white: Colour = WHITE) -> None:
@@ -56,7 +56,7 @@ class Deconvolution:
         if not all(each > 0 for each in white):
             raise ValueError(f"there is no light in {white}")
         unmix = np.linalg.inv(np.stack([one, other, normal / np.linalg.norm(normal)]))
-        # 0 is read as 1: no scanner tells them apart, and 0 would be an endless density.
+        # 0 is read as 1: no scanner distinguishes them, and 0 would be an infinite density.
         values = np.maximum(np.arange(256), 1)
         densities = -np.log10(values[None, :] / np.asarray(white, np.float64)[:, None])
         self._table = (unmix[:, :, None] * densities[:, None, :]).astype(np.float32)

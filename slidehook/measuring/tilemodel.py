@@ -1,4 +1,4 @@
-"""An ONNX model that tells what a tile shows, and what has to be known to feed it."""
+"""An ONNX model that classifies tiles, and the description of its input and output."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from slidehook.pixels.source import Pixels
 Probabilities = NDArray[np.float32]
 """0…1, shape (tiles, classes)."""
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-"""How onnxruntime names what can run a model."""
+"""onnxruntime's names of execution providers."""
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _SLACK = 1e-3
-"""How far a probability may lie beyond 0…1 by rounding."""
+"""The tolerance of a probability outside 0…1, for rounding."""
 
 Rgb = tuple[float, float, float]
 
@@ -38,10 +38,10 @@ class ModelClass(BaseModel, frozen=True, extra="forbid"):
 
 
 class ModelParams(BaseModel, frozen=True, extra="forbid"):
-    """How a model is fed, and what it gives; the parameters of an app that runs one begin with these.
+    """A model's input and output; the base of the parameters of apps that run one.
 
-    A tile is `tile_px` wide and high. A pixel's red, green and blue, 0…255, are fed as (value x `scale` - `mean`) /
-    `std`. `outputs` are one number for each class; a model of one class tells it from everything else, and its
+    A tile is `tile_px` wide and high. A pixel's red, green and blue, 0…255, are passed as (value x `scale` - `mean`)
+    / `std`. `outputs` are one number per class; a model of one class distinguishes it from everything else, and its
     `outputs` have no default.
     """
 
@@ -63,40 +63,40 @@ class ModelParams(BaseModel, frozen=True, extra="forbid"):
         if len(set(names)) < len(names):
             raise ValueError("two classes have the same name")
         if len(names) == 1 and "outputs" not in self.model_fields_set:
-            # A probability passes for a logit above 0: every tile would be of the class, and nothing would tell.
+            # A probability looks like a logit above 0: every tile would be of the class, without a sign of the error.
             raise ValueError("with one class, outputs must be said: logits or probabilities")
         return self
 
 
 def runtime_is_installed() -> bool:
-    """Return whether onnxruntime is there, without the time that importing it takes."""
+    """Return whether onnxruntime is installed, without importing it, which is slow."""
     return importlib.util.find_spec("onnxruntime") is not None
 
 
 def providers(offered: Sequence[str]) -> list[str]:
-    """Return the offered providers that a model runs on, best first: CUDA, then the CPU."""
+    """Return those of the offered providers that are used, best first: CUDA, then the CPU."""
     return [each for each in (CUDA, CPU) if each in offered]
 
 
 def device(wanted: Sequence[str], real: Sequence[str]) -> str:
-    """Name what a session really runs on, by its own word, and what it could not run on though that was wanted.
+    """Return the provider that a session uses, by its own statement, and the reason if it is not the wanted one.
 
-    onnxruntime offers CUDA wherever it was built for it, and goes on without where CUDA's libraries, its driver or
-    its GPU are missing.
+    onnxruntime offers CUDA whenever it was built with it, and continues without it if CUDA's libraries, the driver or
+    the GPU are missing.
     """
     lost = [_short(each) for each in wanted if each not in real]
     return _short(real[0]) + (f" ({' and '.join(lost)} was offered, but can't be used here)" if lost else "")
 
 
 class TileModel:
-    """A loaded model, on CUDA where that can be used, else on the CPU's cores that this process may use.
+    """A loaded model, on CUDA if available, else on the CPU cores that this process may use.
 
-    `said_in`: the file that `params` come from, for the sentences that name it. Raises AppError with one sentence
-    when `path` is no model, or not one that `params` fit.
+    `said_in`: the file with `params`, for messages. Raises AppError with one sentence if `path` is not a model, or
+    does not match `params`.
     """
 
     def __init__(self, path: Path, params: ModelParams, *, said_in: str) -> None:
-        # An extra, which says no types and is slow to import where no model is used.
+        # An optional dependency, which has no types and is slow to import.
         runtime: Any = importlib.import_module("onnxruntime")
         state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
 
@@ -104,28 +104,28 @@ class TileModel:
         self._said_in = said_in
         self._errors = _errors(state)
         self.name = f"{path.name}, sha256 {_sha256(path)[:12]}"
-        """The file's name, and what tells it from another of that name."""
+        """The file's name, and the start of its digest."""
         options = runtime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         options.log_severity_level = 3
         wanted = providers(runtime.get_available_providers())
         if CUDA in wanted and hasattr(runtime, "preload_dlls"):
-            runtime.preload_dlls()  # CUDA's libraries are not looked for among the installed packages otherwise
+            runtime.preload_dlls()  # otherwise CUDA's libraries are not searched among the installed packages
         try:
             self._session = runtime.InferenceSession(path, options, providers=wanted)
         except self._errors as error:
             raise AppError(f"{path.name} is no model that onnxruntime loads: {_words(error)}") from error
         self.device = device(wanted, self._session.get_providers())
-        """What it runs on: `CUDA`, or `CPU`, with the reason where CUDA was wanted."""
+        """The provider: `CUDA`, or `CPU`, with the reason if CUDA was wanted."""
         self._input, self._dtype, self._batch = self._checked_input()
         std = np.asarray(params.std, np.float32)
         self._factor = np.float32(params.scale) / std
         self._shift = -np.asarray(params.mean, np.float32) / std
-        # What a model gives for how many tiles is known for certain only when it was run.
+        # The shape of a model's output is certain only after it has run.
         self(np.full((1, params.tile_px, params.tile_px, 3), 255, np.uint8))
 
     def _checked_input(self) -> tuple[str, type[Any], int | None]:
-        """Return the input's name, its numbers' type, and how many tiles it takes at once (None: any number)."""
+        """Return the input's name, its number type, and its batch size (None: any)."""
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise AppError(f"the model has {len(inputs)} inputs, but is fed one: a batch of tiles")
@@ -197,12 +197,12 @@ def _softmax(logits: Probabilities) -> Probabilities:
 
 
 def _errors(state: types.ModuleType) -> tuple[type[Exception], ...]:
-    """Return what onnxruntime raises: its errors have no base of their own."""
+    """Return onnxruntime's errors: they have no common base class."""
     return tuple(each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception))
 
 
 def _words(error: Exception) -> str:
-    """Return what onnxruntime says, without its numbers."""
+    """Return onnxruntime's message, without its numbers."""
     return str(error).rpartition(" : ")[2].strip()
 
 

@@ -1,6 +1,6 @@
 """Finds tissue in an overview of a slide, and outlines it.
 
-Method. Every pixel's optical density is counted from the glass's colour (`slidehook.measuring.glass`). Density and
+Method. Every pixel's optical density is relative to the glass's colour (`slidehook.measuring.glass`). Density and
 colour together are split by Otsu's threshold (1979), held within `FAINTEST` and `SUREST`, since Otsu's would split
 an empty slide's noise, or dark tissue from pale. What has hardly a colour must have grain to be tissue: the
 deviation from a local mean (the high-pass behind many focus measures: Pech-Pacheco 2000), as a part of the local
@@ -41,39 +41,39 @@ from slidehook.slide import Slide
 SMALLEST_UM = 100.0
 """Pieces of tissue, and holes in it, that are smaller than a square of this side do not count."""
 FAINTEST, SUREST = 0.025, 0.045
-"""Between which limits the threshold lies: optical density, mean of the channels plus their range."""
+"""The limits of the threshold: optical density, mean of the channels plus their range."""
 COLOURED = 0.06
-"""A range of the channels' optical densities from which on a pixel that is not grey is tissue without any grain."""
+"""The range of the channels' optical densities from which a coloured pixel is tissue even without grain."""
 PINK = 0.02
-"""The same where green is absorbed most, as eosin and haematoxylin do; smears and shadows are brown or grey."""
+"""The same where green is absorbed most, as by eosin and haematoxylin; smears and shadows are brown or grey."""
 GRAIN_UM = 24.0
-"""The side of the square from whose mean a pixel differs where the picture is grainy."""
+"""The side of the square for the local mean from which grain is measured."""
 GRAINY = 0.0025
-"""The least grain of tissue, in optical density; even glass has 0.001."""
+"""The least grain of tissue, in optical density; glass has 0.001."""
 EVEN = 0.06
-"""A grain, as a part of the optical density, below which something is ink, a smear or a shadow.
+"""The grain, as a fraction of the optical density, below which a pixel is ink, a smear or a shadow.
 
 Measured at 8 µm per pixel: 0.02 to 0.05 in ink, smears and the glass's edge, 0.09 to 0.5 in tissue."""
 VOTERS_UM = 40.0
-"""The side of the square whose pixels decide by majority what its middle is."""
+"""The side of the square whose majority decides its centre pixel."""
 PEN_UM = 40.0
-"""How far round a pen mark what looks like tissue is its blurred edge."""
+"""The distance from a pen mark within which apparent tissue is its blurred edge."""
 EDGE_UM = 80.0
-"""How far round something black what is grey is its shadow."""
+"""The distance from a black area within which grey pixels are its shadow."""
 STROKE_UM = 500.0
 """The least extent of a pen mark; smaller ones are blood or dirt."""
 LINE_UM, LINE_LENGTH_UM = 120.0, 2000.0
-"""Pieces at most so wide are edges of glass, bubbles or fibres when they are grey, or straight and so long."""
+"""Pieces at most this wide are edges of glass, bubbles or fibres if they are grey, or straight and this long."""
 BAND = 512
-"""How many rows are looked at together."""
+"""The rows that are processed together."""
 _STEPS = 10_000
-"""Steps that an optical density of 1 is kept in."""
+"""The steps per unit of optical density."""
 
 
 def overview(slide: Slide, *, mpp: float) -> Pixels:
-    """Read a whole slide at about `mpp` µm per pixel, part by part: uint8 RGB (rows, columns, 3).
+    """Read a whole slide at about `mpp` µm per pixel, in parts: uint8 RGB (rows, columns, 3).
 
-    It is spread over the whole slide, as masks are. Raises as `Slide.read` does.
+    Like a mask, it is stretched over the whole slide. Raises as `Slide.read` does.
     """
     frame = slide.frame
     scale = mpp / slide.mpp
@@ -84,9 +84,9 @@ def overview(slide: Slide, *, mpp: float) -> Pixels:
 def tissue_mask(pixels: Pixels, *, mpp: float, pens: bool = True) -> Mask:
     """Mark tissue in an overview: uint8 RGB (rows, columns, 3) in, bool (rows, columns) out.
 
-    `mpp`: µm per pixel, above 0; 4 to 16 is best, 8 usual. `pens`: whether blue, green and red pen marks are looked
-    for. An empty slide has no mark. Method and limits: see the module. Raises ValueError on another dtype or shape,
-    and AppError when the slide is too dark, or its ground is (fluorescence, dark field).
+    `mpp`: µm per pixel, above 0; 4 to 16 is best, 8 usual. `pens`: whether to detect blue, green and red pen
+    marks. An empty slide has no tissue. Method and limits: see the module. Raises ValueError on another dtype or
+    shape, and AppError if the slide is too dark or has a dark background (fluorescence, dark field).
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise ValueError(f"an overview is uint8 (rows, columns, 3), not {pixels.dtype} {pixels.shape}")
@@ -108,9 +108,9 @@ def tissue_mask(pixels: Pixels, *, mpp: float, pens: bool = True) -> Mask:
 def outlines(mask: Mask, frame: Frame) -> list[Polygon]:
     """Outline the marked areas, with their holes, in level-0 pixels; largest first.
 
-    `mask`: bool (rows, columns), spread over the whole slide. Pixels that touch at a corner only are two areas. The
-    lines run half-way between marked and unmarked pixels, and cut each corner: per corner the area is an eighth of a
-    pixel smaller where it points outwards, and larger where it points inwards. Raises ValueError on another dtype.
+    `mask`: bool (rows, columns), stretched over the whole slide. Pixels that touch only at a corner are two areas.
+    The lines run half-way between marked and unmarked pixels, and cut each corner: the area is an eighth of a pixel
+    smaller per outer corner, and larger per inner corner. Raises ValueError on another dtype.
     """
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise ValueError(f"a mask is bool (rows, columns), not {mask.dtype} {mask.shape}")
@@ -122,14 +122,14 @@ def outlines(mask: Mask, frame: Frame) -> list[Polygon]:
         rings = [_corners(each) for each in measure.find_contours(inside.astype(np.float32), 0.5)]
         corner = np.array([place[1].start, place[0].start])
         rings = [(ring[:, ::-1] - 0.5 + corner) * scale for ring in rings]
-        # What surrounds all others of one area has the greatest extent.
+        # The outer ring of an area has the greatest extent.
         rings.sort(key=lambda ring: float(np.ptp(ring[:, 0])), reverse=True)
         found.append(Polygon(rings[0], rings[1:]))
     return sorted(found, key=lambda polygon: float(polygon.area), reverse=True)
 
 
 def _corners(ring: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Leave out the points of a closed ring that lie on a straight line between their neighbours."""
+    """Remove the points of a closed ring that lie on a straight line between their neighbours."""
     ring = ring[:-1]
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
@@ -138,7 +138,7 @@ def _corners(ring: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What each pixel looks like: `evidence` of tissue in `_STEPS`, and bool of each kind; all (rows, columns)."""
+    """The appearance of each pixel: `evidence` of tissue in `_STEPS`, and bool per kind; all (rows, columns)."""
 
     evidence: NDArray[np.uint16]
     sure: Mask
@@ -153,7 +153,7 @@ class _Seen:
 
 
 def _look(pixels: Pixels, mpp: float, glass: Colour, *, pens: bool) -> _Seen:
-    """Look at an overview, some rows at a time: optical densities take a lot of room."""
+    """Measure an overview in bands of rows, because optical densities take much memory."""
     values = np.arange(256).clip(1)
     tables = [np.log10(each / values).clip(0).astype(np.float32) for each in glass]
     seen = _Seen.nothing(*pixels.shape[:2])
@@ -185,7 +185,7 @@ def _look(pixels: Pixels, mpp: float, glass: Colour, *, pens: bool) -> _Seen:
 
 
 def _bands(pixels: Pixels, margin: int) -> Iterator[tuple[slice, Pixels, slice]]:
-    """Cut an overview into bands: their rows, the pixels with a margin, and which rows of those are theirs."""
+    """Divide an overview into bands: their rows, the pixels with a margin, and their rows within those."""
     for start in range(0, len(pixels), BAND):
         stop = min(start + BAND, len(pixels))
         above = max(0, start - margin)
@@ -201,7 +201,7 @@ def _threshold(evidence: NDArray[np.uint16]) -> float:
 
 
 def _grain(values: NDArray[np.float32], side: int, window: int) -> NDArray[np.float32]:
-    """Return by how much values differ from the mean of the `side` x `side` round them: a slope has no grain."""
+    """Return the difference of values from the mean of the `side` x `side` around them: a slope has no grain."""
     fine = values - scipy.ndimage.uniform_filter(values, max(3, side), mode="nearest")
     grain: NDArray[np.float32] = np.sqrt(
         np.maximum(scipy.ndimage.uniform_filter(fine * fine, window, mode="nearest"), 0)
@@ -210,7 +210,7 @@ def _grain(values: NDArray[np.float32], side: int, window: int) -> NDArray[np.fl
 
 
 def _voted(mask: Mask, voters: int) -> Mask:
-    """Mark a pixel where over half of the `voters` x `voters` pixels round it are marked."""
+    """Mark a pixel if more than half of the `voters` x `voters` pixels around it are marked."""
     voted: Mask = scipy.ndimage.uniform_filter(mask.astype(np.float32), voters, mode="nearest") > 0.5
     return voted
 
@@ -220,7 +220,7 @@ def _odd(pixels: float) -> int:
 
 
 def _grown(mask: Mask, by: float) -> Mask:
-    """Mark what lies within `by` pixels of a mark as well: a square, which is quick however large."""
+    """Also mark the pixels within `by` pixels of a mark: a square, which is fast at any size."""
     if not mask.any():
         return mask
     grown: Mask = scipy.ndimage.maximum_filter(mask, 2 * round(by) + 1, mode="constant")
@@ -240,7 +240,7 @@ def _sides(place: tuple[slice, slice]) -> tuple[int, int]:
 
 
 def _without_small(mask: Mask, least: float) -> Mask:
-    """Leave out the pieces with fewer than `least` pixels."""
+    """Remove the pieces with fewer than `least` pixels."""
     labels, _ = scipy.ndimage.label(mask)
     large = np.bincount(labels.ravel()) >= least
     large[0] = False
@@ -249,7 +249,7 @@ def _without_small(mask: Mask, least: float) -> Mask:
 
 
 def _without_lines(mask: Mask, grey: Mask, mpp: float) -> Mask:
-    """Leave out pieces that are thin, and either grey, or long and straight."""
+    """Remove pieces that are thin, and either grey, or long and straight."""
     labels, count = scipy.ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     grey_part = np.bincount(labels[mask & grey], minlength=count + 1) / sizes.clip(1)
@@ -267,5 +267,5 @@ def _without_lines(mask: Mask, grey: Mask, mpp: float) -> Mask:
 
 
 def _width(piece: Mask) -> float:
-    """Return the width in pixels of a straight piece; a bent one is as wide as it swings."""
+    """Return the width in pixels across a piece's longest axis; a bent piece is as wide as its bend."""
     return float(np.sqrt(12 * max(0.0, float(np.linalg.eigvalsh(np.cov(np.argwhere(piece).T))[0]))))
