@@ -1,4 +1,4 @@
-"""Makes a job of what DPAT asks for, and shows "analysis queued" on the slide before DPAT is answered."""
+"""Turns DPAT's requests into jobs, and shows "analysis queued" on the slide before DPAT is answered."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ from webserver.on_modify_process import ON_MODIFY
 from webserver.result_versions import ResultVersions
 
 WEBHOOK_S = 20.0
-"""How long DPAT's callbacks for one request may take, in seconds: DPAT, and a person, wait for the answer."""
+"""The time limit of the calls to DPAT for one request, in seconds: DPAT and its user wait for the answer."""
 JOINED_WAIT_S = WEBHOOK_S + 5.0
-"""How long a request waits until an earlier one for the same work is taken in or withdrawn, in seconds."""
+"""How long a request waits until an earlier one for the same work is queued or withdrawn, in seconds."""
 USER_DELETED = "the user deleted the result"
 
 _Call = Create | Modify | Delete | Cancel
@@ -55,7 +55,7 @@ log = structlog.get_logger()
 
 
 class Intake:
-    """Takes what DPAT sends to any app of this process. Safe for several threads."""
+    """Handles DPAT's requests to any app of this process. Thread-safe."""
 
     def __init__(self, settings: Settings, queue: JobSink) -> None:
         self._settings = settings
@@ -64,16 +64,16 @@ class Intake:
         self._versions = ResultVersions(settings.data_dir / "versions")
 
     def invocation(self, app: App, call: _Call, version: str | None = None) -> dict[str, Any]:
-        """Do what a user asked for; returns the stored result as DPAT answered it, or `{}`.
+        """Carry out a user's request; returns the stored result as DPAT answered it, or `{}`.
 
-        `version`: the IA-API's that the caller named.
+        `version`: the caller's version of the IA-API.
         """
         self._check(app, call)
         self._servers.at(self._callback_url(call)).assume_version(version)
         return self._act(call, app)
 
     def notification(self, app: App, call: Notification, version: str | None = None) -> None:
-        """Queue a newly imported image if the app accepts it; `version` as of `invocation`."""
+        """Queue a newly imported image if the app accepts it; `version`: see `invocation`."""
         self._check(app, call)
         self._servers.at(self._callback_url(call)).assume_version(version)
         client = self._client(call)
@@ -106,13 +106,13 @@ class Intake:
 
     @_act.register
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
-        """Store the result as the user changed it, and as the app answers that."""
+        """Store a user's change of a result, with the app's answer to it."""
         client = self._client(call)
         return apply_change(app, client, call, self._versions, partial(answer_change, ON_MODIFY)).answer
 
     @_act.register
     def _delete(self, call: Delete, app: App) -> dict[str, Any]:
-        """Let the deletion stand, and stop whatever still works on that result, if DPAT knows the caller."""
+        """Stop the jobs of a deleted result, if DPAT accepts the caller's token."""
         client = self._client(call)
         deleted = DeletedResult(
             callback_url=self._callback_url(call),
@@ -138,9 +138,9 @@ class Intake:
 
     @_act.register
     def _cancel(self, call: Cancel, app: App) -> dict[str, Any]:
-        """Stop the job, and say so on its slide: here where it has no worker, unless DPAT can't be told just now.
+        """Stop the job, and show that on its slide: here if it has no worker and DPAT responds, else by a worker.
 
-        A job of another slide, app or DPAT is not stopped by its token, and none by a caller whom DPAT does not know.
+        A token stops only a job of the same slide, app and DPAT as in the request, and only if DPAT accepts it.
         """
         client = self._client(call)
 
@@ -217,7 +217,7 @@ class Intake:
         )
 
     def _hold(self, job: Job, prove: Callable[[JobRecord], _T]) -> tuple[Hold | None, _T | None]:
-        """Hold the job, or join it to the same work already there, see `hold_or_join`."""
+        """Hold the job, or join it to existing equal work; see `hold_or_join`."""
         try:
             return hold_or_join(self._queue, job, prove, wait_s=JOINED_WAIT_S)
         except EarlierRequestPending as error:
@@ -228,8 +228,8 @@ class Intake:
     def _announce(self, app: App, hold: Hold, client: DpatClient) -> Stored:
         """Show "queued" on the slide, then let the workers have the job; see `announce`.
 
-        If the call fails, DPAT may have stored "queued" without an answer. Then a worker must bring that result to an
-        end; and for an imported slide nobody would ask again.
+        If the call fails, DPAT may have stored "queued" without an answer; then a worker must finish that result. An
+        imported slide stays queued too, because nobody would request it again.
         """
         result = ResultOnSlide(client, app, hold.job, fresh=True)
         shown: list[Stored] = []
@@ -254,7 +254,7 @@ class Intake:
         return shown[0]
 
     def _current(self, app: App, twin: JobRecord, client: DpatClient) -> dict[str, Any]:
-        """Read the result of the work that was there already, which proves the caller's access to it."""
+        """Read the result of the existing work, which proves the caller's access to it."""
         result = ResultOnSlide(client, app, twin.job)
         if (noted := NotedResult.read(twin.noted)) is not None:
             result.know(noted.id, noted.version_id)
