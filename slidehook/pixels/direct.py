@@ -1,4 +1,4 @@
-"""Reads regions of a slide's file without OpenSlide, from the levels whose pixels were proven to be the same."""
+"""Reads regions of a slide's file without OpenSlide, from levels whose pixels are proven to be the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slidehook.pixels.tile_cache import TileCache
 from slidehook.pixels.tile_codecs import Undecodable, decode
 
 CACHE_BYTES = 96 * 1024 * 1024
-"""The size of the cache of decoded tiles: a row of the largest slides, so that each tile is decoded once."""
+"""The size of the cache of decoded tiles: a row of tiles of the largest slides, so each tile is decoded once."""
 _Key = tuple[int, int, int, int]
 
 
@@ -32,7 +32,7 @@ class DirectReader:
         self._downsamples = downsamples
         self._levels: list[StoredLevel | None] = [None] * len(sizes)
         self._file = -1
-        with contextlib.suppress(OSError, NotTiff):  # what then is left to OpenSlide, which holds its own open file
+        with contextlib.suppress(OSError, NotTiff):  # then OpenSlide, which has opened the file, reads all of it
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             self._levels = stored_levels(self._file, sizes)
         self._proofs: dict[int, Proof] = {}
@@ -40,27 +40,27 @@ class DirectReader:
         self._cache: TileCache[_Key] = TileCache(CACHE_BYTES)
 
     def close(self) -> None:
-        """Close the file, and drop what was read."""
+        """Close the file and drop the cached tiles."""
         self.forget()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def forget(self) -> None:
-        """Drop the decoded tiles that are kept."""
+        """Drop the cached tiles."""
         self._cache.clear()
 
     def fit_shrinks(self, number: int) -> dict[int, int]:
-        """Return by how much a level may be shrunk while it is decoded: see `slidehook.pixels.shrinking`."""
+        """Return the factors by which a level may be shrunk during decoding: see `slidehook.pixels.shrinking`."""
         return self._proof(number).shrinks
 
     def read(
         self, level: Level, column: int, row: int, size: tuple[int, int], into: Pixels | None = None
     ) -> Pixels | None:
-        """Return a region of a level, white outside: its corner and size in the level's own pixels.
+        """Return a region, given by corner and size in the level's own pixels; it is white outside the slide.
 
-        `into`: see `PixelSource.read`. None if it can't be read directly: the level is not proven, one of its tiles
-        is missing or damaged, or the level is shrunk and one of its tiles lies partly outside the slide.
+        `into`: see `PixelSource.read`. Returns None if the region can't be read directly: the level is not
+        proven, a tile is missing or damaged, or the level is shrunk and a tile lies partly outside the slide.
         """
         stored = self._levels[level.number]
         if stored is None or not self._proof(level.number).is_same:
@@ -95,12 +95,12 @@ class DirectReader:
             return self._proofs[number]
 
     def _fill(self, region: Pixels, stored: StoredLevel, level: Level, corner: tuple[int, int]) -> None:
-        """Fill a region that lies within the slide, from its `corner` on. Raises Undecodable."""
+        """Fill a region within the slide; `corner` is its upper left pixel in the level. Raises Undecodable."""
         left, top = corner
         right, bottom = left + region.shape[1], top + region.shape[0]
         width, height = (each // level.shrink for each in stored.tile)
         across = range(left // width, -(-right // width))
-        # A region that cuts no tile has none in common with its neighbours: nothing is worth keeping.
+        # A region that cuts no tile shares none with its neighbours, so caching would not help.
         is_aligned = not (left % width or top % height or right % width or bottom % height)
         scratch = bytearray(3 * width * height) if is_aligned else None
         for row in range(top // height, -(-bottom // height)):

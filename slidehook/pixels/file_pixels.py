@@ -1,4 +1,4 @@
-"""The pixels of a slide's file: read directly where that is proven to give the same, otherwise by OpenSlide."""
+"""The pixels of a slide's file: read directly where this provably gives the same pixels, otherwise by OpenSlide."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from slidehook.pixels.source import Box, Pixels
 LEVEL_TOLERANCE = 1.005
 """The factor by which a level may be coarser than requested and still be used unscaled."""
 SHRINKS = (8, 4, 2)
-"""By how much a decoder may shrink, most first."""
+"""The factors by which a decoder may shrink, largest first."""
 PART_PX = 2048
-"""A larger region is read in parts of about this side, in pixels of the level, to limit the memory."""
+"""A larger region is read in parts of about this side, in pixels of the level, to limit memory use."""
 
 LARGE_TILE_PX, MAX_TILE_PX = 2048**2, 6144**2
 """Tiles with more pixels than the first are decoded one at a time; tiles with more than the second are refused."""
 
 
 class FilePixels:
-    """A slide's file. The caller that opened the slide closes it, after these pixels."""
+    """The pixels of a slide's file. The caller opens the slide, and closes it after this object."""
 
     def __init__(self, slide: OpenSlide, path: Path | None = None) -> None:
-        """`slide` is open; `path`: its file, which is opened again to check its levels (see `PyramidLevels`).
+        """`slide`: the open slide; `path`: its file, which is opened again to check its levels (see `PyramidLevels`).
 
         Without `path` nothing is read directly.
         """
         self._slide = slide
         self._path = path
-        # Read now: after a damaged part, OpenSlide returns none of these.
+        # Read now: OpenSlide returns none of these once it has met a damaged part.
         self._stated = slide.level_downsamples
         self._sizes = slide.level_dimensions
         self._tiles = [_tile_size(slide, number) for number in range(slide.level_count)]
@@ -61,7 +61,7 @@ class FilePixels:
 
     @property
     def how_read(self) -> str:
-        """How pixels were read so far: "directly", "by OpenSlide", or both; empty if none were."""
+        """How pixels have been read so far: "directly", "by OpenSlide", or both; empty if no pixels were read."""
         return " and ".join(way for way, is_used in self._is_read_by.items() if is_used)
 
     @property
@@ -77,7 +77,7 @@ class FilePixels:
 
     @property
     def objective_power(self) -> float | None:
-        """The objective's power that the file states; None if it states no positive number."""
+        """The objective power that the file states; None if it states no positive number."""
         return objective_power(self._slide)
 
     @property
@@ -86,7 +86,7 @@ class FilePixels:
         return self._slide
 
     def read(self, box: Box, columns: int, rows: int, *, exact: bool = False, into: Pixels | None = None) -> Pixels:
-        """See `PixelSource`; reads the coarsest level that is fine enough and whose scale its pixels prove."""
+        """See `PixelSource`; reads the coarsest level that is fine enough and whose scale its pixels confirm."""
         if exact:
             whole = Level(0, 1.0, *self._sizes[0])
             return self._read_at(lambda *_: whole, box, columns, rows, into)
@@ -111,7 +111,7 @@ class FilePixels:
         return read_resampled(partial(self._read_level, level), box.scaled(1 / level.downsample), columns, rows, into)
 
     def _cheapest(self, box: Box, columns: int, rows: int) -> Level:
-        """Return the level to read a region from, shrunk by its decoder as far as the result is close enough."""
+        """Return the level to read a region from, shrunk by its decoder as far as accuracy allows."""
         level = self._levels.best(min(box.width / columns, box.height / rows) * LEVEL_TOLERANCE)
         in_level = box.scaled(1 / level.downsample)
         direct = self._opened_directly()
@@ -160,7 +160,7 @@ class FilePixels:
 
     def _read_by_openslide(self, level: Level, column: int, row: int, size: tuple[int, int]) -> Pixels:
         number = level.number
-        # OpenSlide divides by the scale that the file states. Rounded down where padding could be blended in.
+        # OpenSlide divides by the file's stated scale. Positions are rounded down where padding could be blended in.
         whole = math.floor if self._is_padded(level) else round
         at = (whole(column * self._stated[number]), whole(row * self._stated[number]))
         try:
@@ -183,7 +183,7 @@ class FilePixels:
         return self._large_tile_lock if columns * rows > LARGE_TILE_PX else nullcontext()
 
     def close(self) -> None:
-        """Drop what was read directly; the slide belongs to the caller."""
+        """Close the file that was opened for direct reading; the slide stays open."""
         with self._direct_lock:
             if self._direct is not None:
                 self._direct.close()
@@ -235,7 +235,7 @@ def stated_mpp(slide: OpenSlide) -> tuple[float, float] | None:
 
 
 def objective_power(slide: OpenSlide) -> float | None:
-    """Return the objective's power that a file states; None if it states no positive number."""
+    """Return the objective power that a file states; None if it states no positive number."""
     try:
         power = float(slide.properties[PROPERTY_NAME_OBJECTIVE_POWER])
     except (KeyError, ValueError):

@@ -1,7 +1,7 @@
-"""Compares two levels of a slide's file: whether both show the same at a few sample points.
+"""Compares two levels of a slide's file: whether both show the same content at a few sample points.
 
-The measure is the correlation of small patches at every small shift. Two levels of one slide correlate with 0.9 or
-more, less if a level was made by subsampling; different parts of the slide hardly correlate.
+The measure is the correlation of small patches at every small shift. Two levels of one slide have a correlation of
+0.9 or more, or less if a level was made by subsampling; different parts of the slide hardly correlate.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ MAX_FINE_PATCH_PX = 2048
 MAX_GUIDE_PX = 2048
 """The longest side of a level that is searched for points with contrast."""
 BLOCKS = 12
-"""Such a level is divided into this many blocks across and down; each offers one point."""
+"""Such a level is divided into this many blocks across and down; each provides at most one point."""
 GUIDED_POINTS, ENOUGH_PATCHES = 6, 8
-"""How many points such a level offers, and how many patches with contrast are enough for a decision."""
+"""How many points are taken from such a level, and how many patches with contrast suffice for a decision."""
 GRID = 4
-"""This many points across and down are sampled as well."""
+"""How many evenly spaced points across and down are sampled as well."""
 VISIBLE_STD, CLEAR_STD = 6.0, 12.0
 """The standard deviation (of 255) above which a patch has contrast, and above which both levels must show it."""
 SAME_CORRELATION, OTHER_CORRELATION = 0.7, 0.4
-"""The mean correlation at which two levels are the same; below the second, one clear patch proves a difference."""
+"""The mean correlation that proves two levels equal; one clear patch below the second proves them different."""
 SHIFT_TOLERANCE = 0.02
-"""The patches may correlate better by this much at another shift."""
+"""How much higher the correlation of the patches may be at another shift."""
 
 
 @dataclass(frozen=True)
 class Level:
     """A level at a scale: level-0 pixels per pixel, and the columns and rows that show the slide.
 
-    `shrink`: by how much its tiles are made smaller while they are decoded; the other numbers are of the result.
+    `shrink`: the factor by which its tiles are shrunk during decoding; scale and size are those after shrinking.
     """
 
     number: int
@@ -58,15 +58,15 @@ class Level:
     shrink: int = 1
 
     def shrunk(self, by: int) -> Level:
-        """Return this level as its decoder makes it, `by` times smaller."""
+        """Return this level with its tiles shrunk by the factor `by` during decoding."""
         return Level(self.number, self.downsample * by, -(-self.columns // by), -(-self.rows // by), by)
 
 
 class LevelReader:
     """Reads grey patches of a slide's levels; used in `with`.
 
-    `path`: the slide's file, opened again for this, since an OpenSlide object stops reading after it has met a
-    damaged part. Without `path`, `slide` itself is read.
+    `path`: the slide's file, opened again for this, because an OpenSlide object stops reading once it has
+    met a damaged part. Without `path`, `slide` itself is read.
     """
 
     def __init__(self, slide: OpenSlide, path: Path | None) -> None:
@@ -85,7 +85,7 @@ class LevelReader:
             self._slide.close()
 
     def read_grey(self, number: int, x: int, y: int, width: int, height: int) -> Grey | None:
-        """Return a patch by position and size in the level's own pixels, white outside; None if it is unreadable."""
+        """Return a patch, given in the level's own pixels and white outside the slide; None if it can't be read."""
         at = (round(x * self.scales[number]), round(y * self.scales[number]))
         try:
             picture = self._slide.read_region(at, number, (width, height))
@@ -116,7 +116,7 @@ def sample_points(reader: LevelReader) -> list[Point]:
 
 
 def _highest_contrast(reader: LevelReader, number: int) -> list[Point]:
-    """Return the pixels of a level, in its own coordinates, with the most local contrast: at most one in a block."""
+    """Return the pixels of a level, in its own coordinates, with the most local contrast: at most one per block."""
     read_grey = reader.read_grey(number, 0, 0, *reader.sizes[number])
     if read_grey is None:
         return []
@@ -132,7 +132,7 @@ def _highest_contrast(reader: LevelReader, number: int) -> list[Point]:
 
 
 def similarity(reader: LevelReader, points: Sequence[Point], finer: Level, level: Level) -> float | None:
-    """Return the correlation of a level with a finer one; 0 if they do not show the same.
+    """Return the correlation of a level with a finer one; 0 if their content differs.
 
     None if no patch can be compared.
     """
@@ -166,7 +166,7 @@ def similarity(reader: LevelReader, points: Sequence[Point], finer: Level, level
 def _patch_pairs(
     reader: LevelReader, points: Sequence[Point], finer: Level, level: Level, side: int
 ) -> Iterator[tuple[Grey, Grey]]:
-    """Yield patches of a level, and the finer level's larger patches around them at the same pixel size."""
+    """Yield patches of a level, each with a larger patch of the finer level around it, at the same pixel size."""
     across = level.downsample / finer.downsample
     shift = side // SHIFT_DIVISOR
     reach = side + 2 * shift

@@ -1,4 +1,4 @@
-"""Finds the usable levels of a slide's file and their true scale, by comparing the file's statements with its pixels.
+"""Finds the usable levels of a slide's file and their true scale, by checking the file's metadata against its pixels.
 
 A level that was padded to whole tiles (as in files of CAMELYON and ASAP) is larger than the slide at that level, so
 the ratio of the sizes is not its scale, and the ratios of the two axes may differ. Level 0 defines the coordinates.
@@ -16,7 +16,7 @@ from openslide import OpenSlide
 from slidehook.pixels.level_similarity import Level, LevelReader, Point, sample_points, similarity
 
 ROUNDING_PX = 1
-"""By how many pixels rounding may change a level's side."""
+"""The most pixels by which rounding may change a level's side."""
 MAX_PADDING = 4.0
 """The largest factor by which padding may change the ratio of the sizes."""
 LEVEL_0_PADDING = 1.05
@@ -28,8 +28,8 @@ DISTINCT_FACTOR = 1.003
 class PyramidLevels:
     """The levels of one file, each checked when it is first needed. Thread-safe.
 
-    `path`: the slide's file, opened again for the check, since an OpenSlide object stops reading after it has met a
-    damaged part. Without `path`, `slide` itself is read.
+    `path`: the slide's file, opened again for the check, because an OpenSlide object stops reading once it has
+    met a damaged part. Without `path`, `slide` itself is read.
     """
 
     def __init__(self, slide: OpenSlide, path: Path | None = None) -> None:
@@ -52,7 +52,7 @@ class PyramidLevels:
             return max(fine_enough or self._usable[:1], key=lambda each: each.downsample)
 
     def _levels_to_check(self, wanted: float) -> int:
-        """Return the number of levels to check: all that may be fine enough; padding lowers a ratio."""
+        """Return the number of levels to check: all that may be fine enough. Padding lowers a level's ratio."""
         ratios = [min(self._ratios(number)) for number in range(len(self._sizes))]
         return max(
             number for number, ratio in enumerate(ratios, 1) if number == 1 or ratio <= wanted * LEVEL_0_PADDING
@@ -68,7 +68,7 @@ class PyramidLevels:
         self._checked = stop
 
     def _verified(self, reader: LevelReader, number: int) -> Level | None:
-        """Return a level with the scale that its pixels prove; None if it is not usable."""
+        """Return a level with the scale that its pixels confirm; None if the level is not usable."""
         finer = self._usable[-1]
 
         def correlation(level: Level) -> float | None:
@@ -92,7 +92,7 @@ class PyramidLevels:
         return least <= most
 
     def _padded_candidates(self, number: int) -> list[Level]:
-        """Return a level at each scale that it may have: powers of 2, small integers, and its two ratios."""
+        """Return the level at each scale that it may have: powers of 2, small integers, and its two ratios."""
         ratios = self._ratios(number)
         least, most = min(ratios) / 1.5, max(ratios) * MAX_PADDING
         powers = [2.0**each for each in range(math.floor(math.log2(least)), math.ceil(math.log2(most)) + 1)]
@@ -105,6 +105,6 @@ class PyramidLevels:
         return [Level(number, each, *self._extent(number, each)) for each in distinct]
 
     def _extent(self, number: int, downsample: float) -> tuple[int, int]:
-        """Return the columns and rows of a level that show the slide; the rest is padding."""
+        """Return how many columns and rows of a level show the slide; the rest is padding."""
         (width, height), (columns, rows) = self._sizes[0], self._sizes[number]
         return min(columns, math.ceil(width / downsample)), min(rows, math.ceil(height / downsample))

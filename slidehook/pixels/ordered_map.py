@@ -14,10 +14,10 @@ _B = TypeVar("_B")
 def ordered_map(
     work: Callable[[_A], _B], items: Iterable[_A], *, threads: int, max_pending: int, name: str
 ) -> Iterator[_B]:
-    """Yield `work(item)` for each item, in order; `threads` run at once, and at most `max_pending` results wait.
+    """Yield `work(item)` for each item, in order; `threads` calls run at once, at most `max_pending` results wait.
 
-    Reads an item only when there is room for it. Raises what `work` or `items` raises; running calls are then
-    finished, and no further call is started.
+    Reads an item only when there is room for it. Raises what `work` or `items` raises; then running calls
+    finish, and no further call starts.
     """
     under_way: deque[Future[_B]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)

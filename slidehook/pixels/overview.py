@@ -16,9 +16,9 @@ from slidehook.pixels.source import Box, Pixels, PixelSource
 SIDE_PX = 512
 """The side of the parts from which an overview is assembled, in its own pixels."""
 READERS = 3
-"""The largest number of parts that are read at once; the memory for a part does not depend on the slide's size."""
+"""The most parts that are read at once; the memory for a part does not depend on the slide's size."""
 THUMBNAIL_MPP = 64.0
-"""The µm per pixel that a thumbnail is meant to have."""
+"""The intended pixel size of a thumbnail, in µm per pixel."""
 THUMBNAIL_PIXELS = 512
 """The longer side of a thumbnail if the slide's pixel size is unknown."""
 

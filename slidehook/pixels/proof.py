@@ -1,4 +1,4 @@
-"""Proves that a level of a slide's file, read directly, has the pixels that OpenSlide gives."""
+"""Proves that reading a level of a slide's file directly gives the same pixels as OpenSlide."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from slidehook.pixels.stored_level import StoredLevel
 from slidehook.pixels.tile_codecs import Undecodable, decode
 
 RIM_PX = 2
-"""This far from its edges, a tile that OpenSlide draws between two pixels is blended with its neighbours."""
+"""The width of the rim in which OpenSlide blends a tile with its neighbours, if it draws it between two pixels."""
 INTERPOLATION_ERROR = 3
-"""The most by which OpenSlide's interpolation may differ from ours, of 255."""
+"""The largest allowed difference between OpenSlide's interpolation and ours, of 255."""
 Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was found of one level.
+    """The outcome of the check of one level.
 
-    `is_same`: it has OpenSlide's pixels. `shrinks`: see `fit_shrinks`.
+    `is_same`: direct reading gives OpenSlide's pixels. `shrinks`: see `fit_shrinks`.
     """
 
     is_same: bool
@@ -37,10 +37,10 @@ NOT_PROVEN = Proof(is_same=False)
 
 
 def prove(level: StoredLevel, number: int, downsample: float, path: Path, file: int) -> Proof:
-    """Compare some tiles of level `number`, read from the open `file` (descriptor), with what OpenSlide reads.
+    """Compare some tiles of level `number`, read from the open `file` (descriptor), with OpenSlide's pixels.
 
-    `downsample`: the level's scale as OpenSlide states it. `path` is opened again for this, since an OpenSlide object
-    stops reading after it has met a damaged part.
+    `downsample`: the level's scale as OpenSlide states it. `path` is opened again for this, because an OpenSlide
+    object stops reading once it has met a damaged part.
     """
     try:
         with OpenSlide(path) as slide:
@@ -68,10 +68,10 @@ def sample_places(level: StoredLevel) -> list[Place]:
 
 @dataclass(frozen=True)
 class _Patch:
-    """What OpenSlide is asked for to see one tile: `at` in level-0 pixels, and the size in pixels of the level.
+    """The region to read from OpenSlide to check one tile: `at` in level-0 pixels, `size` in pixels of the level.
 
-    Where the level's scale is no whole number, that may lie between two pixels: `off` = (x, y), in pixels of the
-    level, from the corner of what is compared: the tile without its `rim`.
+    The tile is compared without its `rim`. If the level's scale is not an integer, `at` may lie between two pixels of
+    the level: `off` = (x, y) is its distance from the compared part's corner, in pixels of the level.
     """
 
     at: Place
@@ -87,14 +87,14 @@ class _Patch:
         off = (at[0] / downsample - x, at[1] / downsample - y)
         if max(abs(each) for each in off) < WHOLE or min(size) <= 2 * RIM_PX:
             return cls(at, size, off, 0)
-        # The neighbours' pixels are blended into the rim.
+        # OpenSlide blends the neighbours' pixels into the rim.
         x, y = x + RIM_PX, y + RIM_PX
         at = _level_0(x, downsample), _level_0(y, downsample)
         off = (at[0] / downsample - x, at[1] / downsample - y)
         return cls(at, (size[0] - 2 * RIM_PX, size[1] - 2 * RIM_PX), off, RIM_PX)
 
     def shows_the_same(self, seen: NDArray[np.uint8], tile: Pixels) -> bool:
-        """Compare with what OpenSlide gave, RGBA."""
+        """Compare `tile` with the RGBA pixels that OpenSlide returned."""
         width, height = self.size
         if not (seen[..., 3] == 255).all():
             return False
@@ -109,7 +109,7 @@ def _level_0(place: int, downsample: float) -> int:
 
 
 def _moved(pixels: Pixels, off: tuple[float, float]) -> NDArray[np.float64]:
-    """Return pixels as seen from a corner `off` = (x, y) pixels away, at most one, interpolated."""
+    """Return the pixels shifted by `off` = (x, y), at most one pixel each way, with linear interpolation."""
     moved = pixels.astype(np.float64)
     for axis, distance in ((1, off[0]), (0, off[1])):
         neighbour = np.roll(moved, -1 if distance > 0 else 1, axis)

@@ -13,7 +13,7 @@ from PIL import Image
 from slidehook.pixels.source import Box, Pixels
 
 WHOLE = 1e-6
-"""A distance from a whole pixel below which a place or a ratio counts as whole."""
+"""The distance from an integer below which a position or a ratio counts as an integer."""
 ROUNDED = 100
 """A side of at least this many pixels may differ from the requested one by a pixel."""
 
@@ -32,7 +32,7 @@ def resized(pixels: Pixels, columns: int, rows: int) -> Pixels:
 
 
 class LevelRead(Protocol):
-    """Reads of a level, in its own pixels, a region by its corner and size, into `into` if given."""
+    """Reads a region of a level, given by corner and size in the level's own pixels, into `into` if that is given."""
 
     def __call__(self, column: int, row: int, size: tuple[int, int], into: Pixels | None = None, /) -> Pixels:
         """Return the region."""
@@ -41,8 +41,8 @@ class LevelRead(Protocol):
 def read_resampled(read: LevelRead, region: Box, columns: int, rows: int, into: Pixels | None = None) -> Pixels:
     """Return a region of a level (in the level's own pixels) as `columns` x `rows` pixels.
 
-    `read` is asked for what is needed of the level. Where no resizing is needed, the level's own pixels are returned,
-    from the nearest one on. `into`: see `PixelSource.read`.
+    `read` reads the required part of the level. If no resizing is needed, the level's own pixels are returned,
+    starting at the nearest one. `into`: see `PixelSource.read`.
     """
     if differ_by_rounding((max(1, round(region.width)), max(1, round(region.height))), (columns, rows)):
         return read(round(region.x), round(region.y), (columns, rows), into)
@@ -55,7 +55,7 @@ def read_resampled(read: LevelRead, region: Box, columns: int, rows: int, into: 
 
 
 def copied(pixels: Pixels, into: Pixels | None) -> Pixels:
-    """Return `pixels`, or `into` with these pixels in it."""
+    """Return `pixels`, or `into` filled with them."""
     if into is None or into is pixels:
         return pixels
     into[...] = pixels
@@ -65,7 +65,7 @@ def copied(pixels: Pixels, into: Pixels | None) -> Pixels:
 def resampled(pixels: Pixels, part: Box, columns: int, rows: int) -> Pixels:
     """Return `part` of `pixels`, in their own coordinates, as `columns` x `rows` pixels.
 
-    When shrinking, each new pixel is the mean of the area that it covers, pixels at its edge counted by their share.
+    When shrinking, each new pixel is the mean of the area that it covers; pixels at its edge are weighted.
     """
     if part == Box(0, 0, columns, rows):
         return pixels if pixels.shape[:2] == (rows, columns) else pixels[:rows, :columns]
@@ -103,7 +103,7 @@ def _weights(pixels: int, start: float, length: float, count: int) -> scipy.spar
         places.append(place[covered].clip(0, pixels - 1))
         shares.append(share[covered])
     values = np.concatenate(shares) * (count / length)
-    # Of each part the shares sum to 1, so that white stays white.
+    # The shares in each part sum to 1, so that white stays white.
     rows = np.concatenate(parts)
     values /= np.bincount(rows, values, count)[rows]
     return scipy.sparse.csr_matrix((values.astype(np.float32), (rows, np.concatenate(places))), shape=(count, pixels))

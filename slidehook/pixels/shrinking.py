@@ -1,9 +1,10 @@
-"""When a JPEG decoder may make tiles smaller itself, which costs far less than decoding them whole.
+"""Decides when a JPEG decoder may shrink tiles itself, which is much cheaper than decoding them in full.
 
-A decoder shrinks by leaving out a block's high frequencies, which is nearly, but not quite, the mean of its pixels.
-Measured on H&E, DAB, sharp edges and text in JPEG of several qualities: mostly within a mean of 0.8 and a largest of
-16 (of 255) of the area average, if one new pixel is one shrunk pixel or a whole number of them; half of that if at
-least two along each side. In some files the error is larger, so it is measured in each.
+A decoder shrinks by leaving out a block's high frequencies, which gives nearly, but not exactly, the mean of its
+pixels. Measured on H&E, DAB, sharp edges and text in JPEG of several qualities: if a new pixel consists of a whole
+number of shrunk pixels, the error against the area average is mostly at most 0.8 on average and 16 for a single pixel
+(of 255); it is half of that for at least two shrunk pixels along each side. Some files have larger errors, so the
+error is measured in each file.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from slidehook.pixels.stored_level import Codec, StoredLevel
 from slidehook.pixels.tile_codecs import decode
 
 MEAN_ERROR, LARGEST_ERROR = 1.0, 16
-"""How far a tile that its decoder has shrunk may be from the area average, of 255."""
+"""The largest mean and single error of a tile shrunk by its decoder, against the area average, of 255."""
 DETAILED = 6
-"""In so many tiles, those with the most bytes, this is measured: they have the most detail and the sharpest edges."""
+"""In how many tiles the error is measured: those with the most bytes, because they have the most detail."""
 NEAR_PX = 0.05
-"""How far, in shrunk pixels, the edges of new pixels may lie beside those of shrunk pixels."""
+"""How far, in shrunk pixels, the edges of new pixels may be from those of shrunk pixels."""
 MANY = 8
-"""From so many on along a side, shrunk pixels may be cut by an edge: with 7, text has a mean error above 1."""
+"""The ratio from which edges of new pixels may cut shrunk pixels: at 7, text has a mean error above 1."""
 
 
 def fit_shrinks(level: StoredLevel, file: int) -> dict[int, int]:
-    """Return by how much the tiles of a level may be shrunk while they are decoded from the open `file`.
+    """Return the factors by which the tiles of a level may be shrunk while they are decoded from the open `file`.
 
-    For each, the ratio (1 or 2) by which the result must be averaged at least, to be close to the area average of
-    whole tiles: this is measured in the tiles with the most detail. Raises Undecodable and OSError.
+    Each maps to the smallest ratio (1 or 2) by which the result must then be averaged to come close to the area
+    average of whole tiles, measured in the tiles with the most detail. Raises Undecodable and OSError.
     """
     if level.codec is not Codec.JPEG:
         return {}
     samples = []
     for number in np.argsort(level.counts)[::-1]:
         row, column = divmod(int(number), level.across)
-        # What pads a tile at the slide's edge would shine through.
+        # Tiles at the slide's edge are skipped, because their padding would affect the measurement.
         if (column + 1) * level.tile[0] <= level.columns and (row + 1) * level.tile[1] <= level.rows:
             content = level.read(file, column, row)
             if content:
@@ -60,7 +61,7 @@ def _is_close(shrunk: Pixels, whole: Pixels, rest: int) -> bool:
 
 
 def suffices(region: Box, columns: int, rows: int, *, least: int) -> bool:
-    """Whether a region in shrunk pixels, made into `columns` x `rows` pixels, comes close to the area average.
+    """Whether resizing a region in shrunk pixels to `columns` x `rows` pixels comes close to the area average.
 
     `least`: see `fit_shrinks`.
     """

@@ -9,7 +9,7 @@ from slidehook.errors import PixelSizeUnknown
 DISAGREEMENT = 0.05
 """The relative difference up to which two pixel sizes count as equal."""
 SMALLEST_MPP, LARGEST_MPP = 0.05, 20.0
-"""The range of pixel sizes that scanners make, in µm per pixel."""
+"""The range of pixel sizes that scanners produce, in µm per pixel."""
 PLACEHOLDER_MPP = 1.0
 """The value that programs write into a file when they do not know its pixel size."""
 UM_TIMES_POWER = 10.0
@@ -31,14 +31,14 @@ class PixelSize:
 
 
 def is_plausible_mpp(mpp: float | None) -> bool:
-    """Whether a scanner can have made this pixel size (µm); 0 and those of 72, 96 and 300 dpi are implausible."""
+    """Whether a scanner can produce this pixel size (µm); 0 and the sizes of 72, 96 and 300 dpi are implausible."""
     return mpp is not None and SMALLEST_MPP <= mpp <= LARGEST_MPP
 
 
 def plausible_mpp(in_file: tuple[float, float] | None, power: float | None = None) -> tuple[float, float] | None:
-    """Return the pixel size that a file states (across, down; µm), or None if it states none that is plausible.
+    """Return the pixel size that a file states (across, down; µm), or None if it states no plausible one.
 
-    `power`: the objective's power as the file states it, above 0; None if it states none.
+    `power`: the objective power that the file states, above 0; None if it states none.
     """
     return None if in_file is None or _doubt(in_file, power) else in_file
 
@@ -52,7 +52,7 @@ def pixel_size(
 ) -> PixelSize:
     """Return the file's pixel size (across, down; µm), otherwise that of the image record from `record_source`.
 
-    `power`: the objective's power as the file states it. An implausible size, or one that contradicts the file's own
+    `power`: the objective power that the file states. An implausible size, or one that contradicts the file's own
     objective, is ignored. Raises PixelSizeUnknown if no size is left, if the file's pixels are not square, or if file
     and record disagree by more than `DISAGREEMENT`: a measuring app must fail rather than report a wrong number.
     """

@@ -1,4 +1,4 @@
-"""What every source of a slide's pixels offers."""
+"""The interface of every source of a slide's pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Box:
     height: float
 
     def scaled(self, by: float) -> Box:
-        """Return this rectangle in pixels of another size."""
+        """Return this rectangle with its position and size multiplied by `by`."""
         return Box(self.x * by, self.y * by, self.width * by, self.height * by)
 
 
@@ -39,13 +39,13 @@ class PixelSource(Protocol):
 
     @property
     def objective_power(self) -> float | None:
-        """The objective's power that the source states, such as 40; None if it states none."""
+        """The objective power that the source states, such as 40; None if it states none."""
 
     def read(self, box: Box, columns: int, rows: int, *, exact: bool = False, into: Pixels | None = None) -> Pixels:
         """Read a region as `columns` x `rows` pixels, white outside the slide. Raises SlideUnreadable, DpatError.
 
-        `exact`: the mean of the level-0 pixels that each pixel covers, whatever that costs. `into`: pixels of that
-        size, which the region is written into; they are returned.
+        `exact`: each pixel is the mean of the level-0 pixels that it covers, however slow that is. `into`: an array
+        of the requested size; the region is written into it, and it is returned.
         """
 
     def close(self) -> None:

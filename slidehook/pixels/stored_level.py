@@ -1,4 +1,4 @@
-"""One level of a pyramid as a file stores it: tiles of one size, each compressed by itself."""
+"""One level of a pyramid as a file stores it: tiles of one size, each compressed separately."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_AHEAD_BYTES = 8 * 1024 * 1024
 
 
 class Codec(Enum):
-    """How a tile is compressed, by the number of TIFF's compression."""
+    """The compression of a tile, by its number in TIFF's compression tag."""
 
     NONE = 1
     LZW = 5
@@ -34,7 +34,7 @@ class Codec(Enum):
 
 
 class Colour(Enum):
-    """What the three samples of a JPEG tile are, by the number of TIFF's photometric interpretation."""
+    """The colour space of a JPEG tile, by its number in TIFF's tag of the photometric interpretation."""
 
     RGB = 2
     YCBCR = 6
@@ -44,9 +44,9 @@ class Colour(Enum):
 class StoredLevel:
     """A level that can be read without OpenSlide: `columns` x `rows` pixels in tiles of `tile` = (width, height).
 
-    `offsets`, `counts`: where each tile's bytes begin in the file, and how many they are, row by row; 0 bytes: the
-    file has no such tile. `tables`: what the JPEG tiles share. `is_differenced`: the samples are stored as
-    differences from the pixel to the left.
+    `offsets`, `counts`: each tile's offset in the file and its number of bytes, row by row; a missing tile has 0
+    bytes. `tables`: the JPEG tables that all tiles share. `is_differenced`: the samples are stored as differences
+    from the pixel to the left.
     """
 
     columns: int
@@ -83,10 +83,10 @@ class StoredLevel:
             os.posix_fadvise(file, begin, end - begin, os.POSIX_FADV_WILLNEED)
 
     def read(self, file: int, column: int, row: int) -> bytes:
-        """Return a tile's compressed bytes from the open file (descriptor); empty if it is missing or cut off."""
+        """Return a tile's compressed bytes from the open file (descriptor); empty if it is missing or truncated."""
         number = row * self.across + column
         offset, count = int(self.offsets[number]), int(self.counts[number])
-        # What is larger than its pixels by so much is not a tile of theirs.
+        # A count so much larger than the pixels is wrong.
         if offset <= 0 or not 0 < count <= 4 * 3 * self.tile[0] * self.tile[1] + MAX_TABLES_BYTES:
             return b""
         content = os.pread(file, count, offset)
@@ -94,7 +94,7 @@ class StoredLevel:
 
 
 def stored_levels(file: int, sizes: tuple[tuple[int, int], ...]) -> list[StoredLevel | None]:
-    """Return how an open TIFF file (descriptor) stores the levels of these sizes; None for one that is not known.
+    """Return how an open TIFF file (descriptor) stores the levels of these sizes; None unless exactly one image fits.
 
     Raises NotTiff and OSError.
     """
@@ -107,7 +107,7 @@ def stored_levels(file: int, sizes: tuple[tuple[int, int], ...]) -> list[StoredL
 
 
 def _tiled_image(directory: Directory) -> StoredLevel | None:
-    """Return an image of 8-bit RGB in tiles; None for anything else, which is OpenSlide's to read."""
+    """Return an image of 8-bit RGB in tiles; None for anything else, which OpenSlide reads."""
     expected = {258: 8, 266: 1, 274: 1, 277: 3, 284: 1, 339: 1}
     defaults = {258: 1, 266: 1, 274: 1, 277: 1, 284: 1, 339: 1}
     if any(directory.one(tag, defaults[tag]) != wanted for tag, wanted in expected.items()):

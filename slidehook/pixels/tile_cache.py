@@ -1,4 +1,4 @@
-"""Keeps decoded tiles up to a number of bytes, and makes each one once, whichever threads ask for it."""
+"""Caches decoded tiles up to a number of bytes; if several threads request a tile, it is decoded once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Key = TypeVar("_Key")
 
 
 class TileCache(Generic[_Key]):
-    """The tiles that were used last, at most `max_bytes` of them. Thread-safe."""
+    """The most recently used tiles, at most `max_bytes` in total. Thread-safe."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -23,7 +23,7 @@ class TileCache(Generic[_Key]):
         self._lock = threading.Lock()
 
     def get(self, key: _Key, make: Callable[[], Pixels]) -> Pixels:
-        """Return the tile of `key`, from `make` if it is not kept; one thread makes it. Raises as `make` does."""
+        """Return the tile of `key`; if it is not cached, one thread calls `make` for it. Raises as `make` does."""
         with self._lock:
             if (known := self._known(key)) is not None:
                 return known

@@ -70,7 +70,7 @@ class TilePlan:
 
 
 def _crossed(corners: NDArray[np.float64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the row and x of each crossing of a closed ring, corners (x, y), with the rows 0 to `rows`."""
+    """Return the row and x of each point where a closed ring with `corners` (x, y) crosses a row below `rows`."""
     (x0, y0), (x1, y1) = corners[:-1].T, corners[1:].T
     first = np.ceil(np.clip(np.minimum(y0, y1), 0, rows)).astype(int)
     number = np.ceil(np.clip(np.maximum(y0, y1), 0, rows)).astype(int) - first
@@ -134,7 +134,7 @@ def _clipped(value: float, most: int) -> float:
 class TileBatch(NamedTuple):
     """Several tiles in one array: `pixels`, uint8 RGB (tiles, rows, columns, 3), contiguous.
 
-    `places`: of each tile the level-0 pixel (x, y) of its upper left corner, without the margin; float64 (tiles, 2).
+    `places`: the level-0 pixel (x, y) of each tile's upper left corner, without the margin; float64 (tiles, 2).
     """
 
     pixels: NDArray[np.uint8]
@@ -158,7 +158,7 @@ class TileReading:
     readers: int | None = None
 
     def tiles(self) -> Iterator[Tile]:
-        """Read one by one, in order; each thread keeps at most `AHEAD` tiles in memory. Raises as the source does."""
+        """Read the tiles one by one, in order, with `AHEAD` per thread in memory. Raises as the source does."""
 
         def read(place: Place) -> Tile:
             return Tile(*place, self.scale, self.margin, self._read(place))
@@ -166,7 +166,7 @@ class TileReading:
         yield from self._in_threads(read, self.plan.places, ahead=AHEAD * self._threads)
 
     def batches(self, count: int) -> Iterator[TileBatch]:
-        """Read `count` at a time, the last time fewer: each tile into its place in the array.
+        """Read `count` tiles at a time, the last time perhaps fewer, each directly into its place in the array.
 
         While the caller works on one batch, the next is read: two are in memory, besides those that the caller keeps.
         Raises as the source does.
