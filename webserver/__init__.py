@@ -1,4 +1,4 @@
-"""The front door for DPAT: the IA-API's routes, which turn DPAT's requests into jobs."""
+"""The webserver for DPAT: the IA-API's routes, which turn DPAT's requests into jobs."""
 
 from webserver.application import create_app
 

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 class ReloadingSite:
     """The WSGI application of one process: `site` with the apps of `registry`, replaced when they change on disk.
 
-    `load` returns the successor of a registry, `build` the application for it. A running request continues with the
+    `load` returns the new state of a registry, `build` the application for it. A running request continues with the
     code that it started with.
     """
 

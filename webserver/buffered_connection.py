@@ -36,7 +36,7 @@ class BufferedSocket:
     # --- called by gunicorn
 
     def recv(self, size: int) -> bytes:
-        """Return received bytes; b"", as at the end of the stream, when a request is shorter than it states."""
+        """Return received bytes; b"" (the end of the stream) when a request is shorter than its header states."""
         data = bytes(self.inbox[:size])
         del self.inbox[:size]
         if not data:

@@ -24,7 +24,7 @@ except SlidehookError as error:
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
 threads = _settings.web_threads
-worker_class = "webserver.slow_clients.BufferingWorker"  # gthread: a webhook waits for DPAT, so threads
+worker_class = "webserver.slow_clients.BufferingWorker"  # based on gthread: requests wait for DPAT
 worker_connections = threads + 512
 keepalive = 15
 # gunicorn trusts these headers from loopback; slidehook trusts only TRUSTED_PROXIES (webserver/application.py).
@@ -39,7 +39,7 @@ control_socket_disable = True
 
 
 def post_worker_init(_: object) -> None:
-    """Let a web process survive the closing of its terminal: the master replaces it in an orderly way.
+    """Let a web process ignore the closing of its terminal; the master replaces it gracefully.
 
     The process has read its settings, so they are removed from the environment that the apps' processes inherit.
     """

@@ -11,7 +11,7 @@ from slidehook.errors import QueueError
 FRESH_S = 1.0
 """How long a check's outcome is valid, in seconds, so that any number of callers cause one check per second."""
 TIMEOUT_S = 1.5
-"""The time limit of a check, in seconds, after which the queue counts as not responding, like a share that hangs."""
+"""The time limit of a check, in seconds, after which the queue counts as not responding, as on a share that hangs."""
 
 
 class Health:

@@ -1,4 +1,4 @@
-"""A request being received: it detects the request's end. Its content is left to gunicorn's parser."""
+"""Detects the end of a request that is being received; gunicorn's parser interprets its content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class IncomingRequest:
     """The bytes of a request, and any that its client sends after it.
 
     `max_body_bytes` is the largest body to wait for. This class only decides how long to wait: gunicorn determines
-    where a request really ends, and may get a request that it will reject before its end.
+    where a request really ends. It may get a request early if it will reject that request anyway.
     """
 
     def __init__(self, max_body_bytes: int, data: bytes = b"") -> None:

@@ -34,7 +34,7 @@ def apply_change(app: App, client: DpatClient, call: Modify, versions: ResultVer
     read_info = cache(lambda: client.slide_info(call.slide_id))
     base: dict[str, Any] | None = None
     for failed in range(CONFLICT_ROUNDS):
-        if failed > 1:  # the first conflict may be mere chance
+        if failed > 1:  # the first conflict may be a coincidence, so no wait
             client.wait(failed - 1)
         newest = client.result(app.id, wanted.id)
         if str(newest.version_id) == str(wanted.version_id):

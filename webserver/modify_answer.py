@@ -1,4 +1,4 @@
-"""Answers a user's change of a result by the app's `on_modify`. If that fails, the user's change is still stored."""
+"""Answers a user's change of a result with the app's `on_modify`. If that fails, the change is still stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from slidehook.results.sanitize import in_words
 from webserver.on_modify_process import OnModifyCaller
 
 MODIFY_S = 10.0
-"""The time limit of an app's `on_modify`, in seconds: DPAT waits meanwhile, and the answer is still to be stored."""
+"""The time limit of an app's `on_modify`, in seconds: DPAT waits, and storing the answer takes time, too."""
 _CHANGED_BY = ", changed by "
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 def answer_change(
     on_modify_caller: OnModifyCaller, app: App, record: StoredResult, read_info: Callable[[], ImageInfo]
 ) -> tuple[StoredResult, tuple[ImageInfo, Quality] | None]:
-    """Return the result to store for a user's change; with the slide's record and quality if the app sets a quality.
+    """Return the result to store for a user's change, and the slide's record and quality if the app sets a quality.
 
     `read_info` reads the slide's record. It is called at most once, and only for an app with its own `on_modify`.
     Raises BadRequest when the user's result is invalid, and the errors of `read_info`.

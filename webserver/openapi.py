@@ -39,7 +39,7 @@ def openapi(registry: Registry) -> Blueprint:
     """Create the route `/openapi.json`."""
     routes = Blueprint("openapi", __name__)
 
-    # Generated on the first request: it takes longer than all else that creates the site.
+    # Generated on the first request: it takes longer than creating the rest of the site.
     @cache
     def description() -> Json:
         return describe(registry)

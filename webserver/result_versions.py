@@ -16,7 +16,7 @@ from slidehook.private import private_folder, replace_private
 MAX_TOTAL_BYTES = 256 * 1024 * 1024
 """The most that is stored on this host; the oldest versions are removed first."""
 MAX_AGE_S = 24 * 3600.0
-"""How long a version is stored, in seconds; no user is likely to look at it longer."""
+"""How long a version is stored, in seconds; no user is likely to keep a result open longer."""
 log = structlog.get_logger()
 
 

@@ -19,7 +19,7 @@ from webserver.intake import Intake
 from webserver.responses import response_version
 
 MAX_LARGE_BODIES = 2
-"""How many large bodies a process parses at the same time: as objects they take many times their size."""
+"""How many large bodies a process parses at the same time: parsed, they take many times their size in memory."""
 _large_bodies = threading.BoundedSemaphore(MAX_LARGE_BODIES)
 
 

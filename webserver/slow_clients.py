@@ -1,7 +1,7 @@
 """A gunicorn worker with threads in which slow clients occupy no thread.
 
 gthread assigns a thread to a connection at its first byte. So a few dozen clients that send half a request, or do not
-read their answer, leave no thread for others. Here the loop that accepts connections also reads requests and writes
+read their answer, occupy all threads. Here the loop that accepts connections also reads requests and writes
 unsent parts of answers: a thread gets a request only when it is complete, and never waits for its client.
 """
 
@@ -76,7 +76,7 @@ class Conn(TConn):  # type: ignore[misc] # gunicorn is not typed
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
-    """The worker. A connection is either with a thread, or in `_waiting` with its deadline."""
+    """The worker. A connection is either handled by a thread, or is in `_waiting` with its deadline."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
