@@ -1,4 +1,4 @@
-"""Formats tracebacks for authors: from their own code on."""
+"""Formats tracebacks for authors, starting at their own code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGE = Path(slidehook.__file__).parent
 
 
 def author_trace(error: BaseException) -> str:
-    """Format a traceback without the calls before the author's code; with no call if none is in that code."""
+    """Format a traceback without the calls before the author's code; without any calls if none is in that code."""
     trace = error.__traceback__
     while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next

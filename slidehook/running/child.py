@@ -31,7 +31,7 @@ from slidehook.slide import Slide
 from slidehook.systems import Access, Systems
 
 MAX_RESULT_BYTES = 64 * 1024 * 1024
-"""The largest result that may be sent: some million points."""
+"""The largest result that may be sent: a few million points."""
 APP_HAS_A_FAULT = "the app has a fault"
 """The beginning of the sentence on an app's own fault."""
 _LEFT_TO_THE_WORKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -70,14 +70,14 @@ def _whole_trace(error: BaseException) -> str:
 
 
 def leave_signals_to_the_worker() -> None:
-    """Survive the signals that tell a worker to leave: the worker ends this process once its job is given back.
+    """Survive the signals that stop a worker: the worker ends this process after it has returned its job.
 
-    The signals are handled, not ignored: the app's own child processes would inherit that, and survive `terminate`.
+    The signals are handled, not ignored: an app's child processes would ignore them, too, and survive `terminate`.
     """
     for number in _LEFT_TO_THE_WORKER:
         signal.signal(number, lambda *_: None)
         signal.siginterrupt(number, False)
-    # Blocked around a fork: a signal may arrive before the new process has restored the default action.
+    # Signals are blocked during a fork: one may arrive before the new process has restored the default action.
     os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_end_by_signals)
 
 
@@ -117,7 +117,7 @@ class LoadedApps:
         return app, self._fingerprints[app.id]
 
     def check(self) -> None:
-        """Raise AppChanged when an app has imported its modules late, after they changed on disk."""
+        """Raise AppChanged when an app has imported some of its modules after they changed on disk."""
         late = self._imported() - self._modules
         if late and (what := self._registry.changed()):
             raise AppChanged(f"{what} changed while the app was at work")
@@ -159,7 +159,7 @@ def _analyse(
         retry_after_s = error.retry_after_s if isinstance(error, SystemUnavailable) else 0.0
         return _packed(Fault(kind, in_words(error), retry_after_s=retry_after_s))
     except (Exception, SystemExit) as error:
-        # An app may raise anything: the slide shows one sentence, the log the traceback.
+        # An app may raise anything: the slide shows one sentence, the log has the traceback.
         sentence = f"{APP_HAS_A_FAULT}: {type(error).__name__}: {in_words(error)}"
         return _packed(Fault(AppError, sentence, trace(error)))
 

@@ -32,15 +32,15 @@ class TokenRefused:
 class ChildReporter:
     """Reports on one analysis. Thread-safe. Calls after the end are ignored.
 
-    Reporting progress is cheap, however often an app does it: only the newest progress is sent, now and then, and
-    without waiting for room in the pipe.
+    Reporting progress is cheap, however often an app does it: only the newest progress is sent, at most every
+    `SEND_EVERY_S`, and without waiting for room in the pipe.
     """
 
     def __init__(self, pipe: Line) -> None:
         self._pipe = pipe
         self._changed = threading.Condition()
         self._asking = threading.Lock()
-        """Held until a question is answered; not `_changed`, because progress is reported meanwhile."""
+        """Held until a question is answered. `_changed` is not held, so that progress can be reported meanwhile."""
         self._newest: ProgressMessage | None = None
         self._sent_at = float("-inf")
         self._late: threading.Thread | None = None

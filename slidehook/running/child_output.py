@@ -35,13 +35,13 @@ log = structlog.get_logger()
 class Prints:
     """A pipe for a child's output, and the thread that reads it while the child lives.
 
-    Nobody waits for another process that still holds the pipe after the child's end.
+    Nothing waits for other processes that still hold the pipe after the child's end.
     """
 
     def __init__(self) -> None:
         self._reader, self.writer = multiprocessing.Pipe(duplex=False)
         self.inode = os.fstat(self.writer.fileno()).st_ino
-        """The pipe's number; no other pipe has it as long as one of its ends is open."""
+        """The pipe's inode number, which is unique while one of its ends is open."""
         os.set_blocking(self._reader.fileno(), False)
         self._reading = threading.Lock()
         self._lines = _Lines()
@@ -49,12 +49,12 @@ class Prints:
         self._thread = threading.Thread(target=self._run, name="prints", daemon=True)
 
     def start(self) -> None:
-        """Begin to read, once the child has its end of the pipe."""
+        """Start reading; the child must already have its end of the pipe."""
         self.writer.close()
         self._thread.start()
 
     def about(self, **ids: str) -> None:
-        """Set the job and app of the next lines; everything printed so far is logged with the former ones."""
+        """Set the job and app of the next lines; everything printed so far is logged with the previous ones."""
         with self._reading:
             self._read(SETTLE_BYTES)
             self._lines.end()
@@ -171,7 +171,7 @@ def print_into(pipe: Connection) -> None:
         open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         for number in (1, 2)
     )
-    # The same for native code.
+    # Native code must write line by line, too.
     libc = ctypes.CDLL(None)
     libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, 0)
 

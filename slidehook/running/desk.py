@@ -1,4 +1,4 @@
-"""The process of an app at its author's desk: as a worker's, but with the author's terminal and loaded apps."""
+"""The process of an app at its author's desk: like a worker's, but with the author's terminal and loaded apps."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class TerminalPrints:
 
 
 def serve_at_desk(ours: Line, theirs: Line, desk: Desk, settings: Settings, parent: int) -> None:
-    """Carry out the tasks that come through `theirs` until it closes, in a fork of the process with the apps.
+    """Carry out the tasks that come through `theirs` until it closes, in a fork of the process that loaded the apps.
 
-    It stays in that process's group, so that it can use the terminal. The parent handles Ctrl-C.
+    The fork stays in that process's group, so that it can use the terminal. The parent handles Ctrl-C.
     """
     ours.close()
     # multiprocessing has closed stdin, but a debugger reads from it.

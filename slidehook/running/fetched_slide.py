@@ -29,5 +29,5 @@ class FetchedSlide:
 
 
 def needs_files(app: App, *, has_tiles: bool) -> bool:
-    """Whether an app needs a slide's files; an app for tiles does, too, if the slide's origin offers none."""
+    """Whether an app needs a slide's files; so does an app that needs tiles if the slide's origin offers none."""
     return "files" in app.needs or ("tiles" in app.needs and not has_tiles)

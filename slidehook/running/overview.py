@@ -1,4 +1,4 @@
-"""Creates a slide's overview, in the child that analyses it: a broken or huge picture must not end a worker."""
+"""Creates a slide's overview, in the child that analyses it: a broken or huge picture must not crash a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ log = structlog.get_logger()
 def keep_overview(place: Path | None, info: ImageInfo, file: Path | None, origin: SlideOrigin | None) -> Path | None:
     """Create a slide's overview at `place` unless it exists: from the slide's `origin`, else from its `file`.
 
-    Returns None if none is wanted or none can be made. Raises SlideUnreadable, AccessExpired and CannotStore.
+    Returns None if `place` is None, or if no overview can be created. Raises SlideUnreadable, AccessExpired and
+    CannotStore.
     """
     if place is None or place.is_file():
         return place

@@ -131,7 +131,7 @@ def _with_descendants(pids: list[int], processes: dict[int, _Stat]) -> list[int]
 
 
 def take_more(pids: Collection[int], limit_bytes: float) -> bool:
-    """Return whether processes together take more memory than this, including swap.
+    """Return whether processes together use more than `limit_bytes` of memory, including swap.
 
     Mapped files don't count, because their pages can be dropped. Shared memory counts once.
     """

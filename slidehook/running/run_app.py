@@ -1,4 +1,4 @@
-"""Runs one app on one slide, in a worker and at an author's desk alike."""
+"""Runs one app on one slide, both in a worker and at an author's desk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None 
     rests_on = fingerprint(app) if rests_on is None else rests_on
     result = app.analyze(slide, progress)
     if not isinstance(result, Result):
-        raise TypeError(f"analyze gave {type(result).__name__}, not a Result")
+        raise TypeError(f"analyze returned {type(result).__name__}, not a Result")
     size, unknown = None, ""
     try:
         size = slide.pixel_size

@@ -37,9 +37,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Analysis:
-    """An app's result, and the slide's extent in the level-0 pixels of its coordinates.
+    """An app's result, and the slide's extent in level-0 pixels, which the result's coordinates use.
 
-    `mpp`: µm per such pixel, None when that is not certain. `rests_on`: the app's fingerprint. `bounds`: the scanned
+    `mpp`: µm per such pixel, None when it is not certain. `rests_on`: the app's fingerprint. `bounds`: the scanned
     part of the slide, as the file states it.
     """
 
