@@ -42,7 +42,7 @@ def _ignore(*_: object) -> None:
 
 @dataclass(frozen=True)
 class LocalWork:
-    """What a destination reads of a job that no queue has. See `slidehook.systems.Work`."""
+    """The parts of a job that a destination reads, for a job in no queue. See `slidehook.systems.Work`."""
 
     app_id: str
     slide_id: str
@@ -53,10 +53,11 @@ class LocalWork:
 
 
 class FolderDestination:
-    """One job's files in a folder. See `slidehook.systems.ResultDestination`; raises CannotStore, too.
+    """One job's files in a folder. See `slidehook.systems.ResultDestination`; also raises CannotStore.
 
-    A folder holds one result: a later job replaces it. `slide` is drawn on, and so are the regions `drawn` by the
-    user, in result coordinates; without a slide there is no picture. `report` gets progress, `warn` what is amiss.
+    A folder holds one result: a later job replaces it. The picture shows the result and the regions `drawn` by the
+    user (result coordinates) on `slide`; without a slide there is no picture. `report` receives progress, `warn` a
+    sentence on anything missing.
     """
 
     def __init__(
@@ -83,12 +84,12 @@ class FolderDestination:
         self._is_mine = True
         self._result: Result | None = None
         self.record: ResultRecord | None = None
-        """The record that DPAT would have got, once the job is done."""
+        """The record that DPAT would have received, once the job is done."""
         self.files: list[Path] = []
         """The files that were written."""
 
     def check(self) -> None:
-        """Raise CannotStore if the folder can't be made or written. Nothing is left: the job may still fail."""
+        """Raise CannotStore if the folder can't be created or written. Leaves no files: the job may still fail."""
         made = [each for each in (self.folder, *self.folder.parents) if not each.exists()]
         try:
             private_folder(self.folder)
@@ -120,7 +121,7 @@ class FolderDestination:
         self._report(percent, text)
 
     def end(self, ending: Ending) -> None:
-        """Write the result; a failure is reported, a cancelled job leaves what is there."""
+        """Write the result, or report a failure or cancellation without changing any file."""
         self._access.check()
         match ending:
             case Done():

@@ -1,4 +1,4 @@
-"""Runs an app on a slide of this machine: the worker's own chain, between a folder's origin and its destination."""
+"""Runs an app on a slide of this machine, with a worker's chain, and a folder as origin and destination."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ Progress = Callable[[App, float, str], None]
 def drawn_by(app: App, outlines: Sequence[Outline], tag: str | None, frame: Frame) -> Input:
     """Return the input that DPAT would send if a user had drawn `outlines` (level-0 pixels) for `app`.
 
-    Without `tag`, the outline's own class is the tag, else the app's only one. Raises BadRequest with one sentence on
-    what the app can't take.
+    Without `tag`, the outline's own class is the tag, or else the app's only tag. Raises BadRequest, with one
+    sentence, if the app can't take this input.
     """
     if isinstance(app.input, WholeSlide):
         if outlines or tag is not None:
@@ -78,7 +78,7 @@ def _tag_place(wanted: TaggedPolygon, tag: str | None, name: str) -> int | None:
 class LocalRun:
     """One run of `app` on the slide at `path`, a file or a folder of DICOM files.
 
-    `registry`: the installed apps, among which `app` need not be. `drawn`: what the user drew. `mpp`: µm per pixel as
+    `registry`: the installed apps, which need not include `app`. `drawn`: what the user drew. `mpp`: µm per pixel as
     the image record states it; None: what the file states. Without `limited`, apps may take any time and memory.
     """
 
@@ -91,7 +91,7 @@ class LocalRun:
     limited: bool = True
 
     def analyse(self, progress: Progress) -> Done:
-        """Run the apps that `app` rests on, and then itself, in a process as a worker's.
+        """Run the apps that `app` depends on, then `app` itself, in a process like a worker's.
 
         Raises what the chain raises: AppError and its subclasses, with the traceback of an app's own fault.
         """
@@ -135,7 +135,7 @@ class LocalRun:
 
 
 class _Steps:
-    """Tells the progress of each of several apps from that of all."""
+    """Converts the progress of all apps together to the progress of the current one."""
 
     def __init__(self, count: int, show: Progress) -> None:
         self._share = 100 / count
@@ -155,14 +155,14 @@ class _Steps:
 
 @contextmanager
 def _processes(settings: Settings, desk: Desk) -> Iterator[Callable[[], AppProcess]]:
-    """Yield a function that returns the process to run apps in, and end the last one."""
+    """Yield a function that returns the process to run apps in, and kill the last one at the end."""
     process: AppProcess | None = None
 
     def child() -> AppProcess:
         nonlocal process
         if process is None or not process.alive:
             if process is not None:
-                process.kill()  # what it has started may live on
+                process.kill()  # processes that it started may still run
             process = AppProcess(settings, desk=desk)
         return process
 

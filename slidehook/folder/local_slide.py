@@ -44,13 +44,13 @@ def is_slide(path: Path) -> bool:
 
 
 def local_id(path: Path) -> str:
-    """Return the id of a local slide: its file's name without the ending, or its folder's name."""
+    """Return the id of a local slide: its file's name without the extension, or its folder's name."""
     whole = path.absolute()
     return (whole.name if path.is_dir() else whole.stem) or "slide"
 
 
 def local_info(path: Path, *, mpp: float | None = None) -> ImageInfo:
-    """Make the image record of a slide on this machine; `mpp` in µm per pixel, or else what the file states.
+    """Create the image record of a slide on this machine; `mpp` is in µm per pixel, default: as the file states.
 
     The record lacks everything that only a scanner or a hospital's systems state. Raises SlideUnreadable.
     """

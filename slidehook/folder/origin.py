@@ -1,4 +1,4 @@
-"""A slide that lies on this machine; its address is the path of its file, or of a folder of DICOM files."""
+"""A slide on this machine; its address is the path of its file, or of a folder of DICOM files."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class FolderOrigin:
         self._mpp = mpp
 
     def info(self) -> ImageInfo:
-        """Make the image record of what the slide's file states."""
+        """Create the image record from the slide's file."""
         with self._reading():
             return local_info(self._path, mpp=self._mpp).model_copy(update={"id": self._ticket.slide_id})
 
     def overview(self, info: ImageInfo) -> Image | None:
-        """Make an overview of the slide's file."""
+        """Create an overview from the slide's file."""
         del info
         with self._reading() as file, open_slide(file) as opened:
             return thumbnail_of(opened, file)
 
     def label(self) -> bytes | None:
-        """Return the label in the slide's file as PNG; None where there is none."""
+        """Return the label in the slide's file as PNG; None if it has none."""
         with self._reading() as file, open_slide(file) as opened:
             picture = label_of(opened)
         if picture is None:
@@ -67,7 +67,7 @@ class FolderOrigin:
         room: Room,
         keep_names: bool = True,
     ) -> list[Path]:
-        """Return the slide's files where they lie, under their own names; first the one that OpenSlide opens."""
+        """Return the slide's files in place, under their own names; the one that OpenSlide opens comes first."""
         del make_folder, received, room, keep_names
         with self._reading() as file:
             others = sorted(each for each in self._path.iterdir() if each != file) if self._path.is_dir() else []
@@ -98,7 +98,7 @@ class FolderOrigin:
 
     @contextmanager
     def _reading(self) -> Iterator[Path]:
-        """Yield the file that OpenSlide opens, and translate what keeps it from being read."""
+        """Yield the file that OpenSlide opens, and translate the errors of reading it."""
         self._access.check()
         try:
             self._path.stat()

@@ -58,7 +58,7 @@ def overlay_png(file: Path, result: Result, frame: Frame, drawn: Sequence[Sequen
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep a process that is started meanwhile from importing this process's main script.
+    """Keep a process that is started in this block from importing this process's main script.
 
     A script that calls `slidehook.cli.main.main` without a check of `__name__` would run the app again.
     """
@@ -84,12 +84,12 @@ def _draw(pipe: Connection, file: Path, result: Result, frame: Frame, drawn: Seq
     except MemoryError:
         pipe.send("there is not enough memory")
     except (SlidehookError, OSError, ValueError) as error:
-        # What Pillow raises for what it can't draw or write.
+        # Pillow raises these if it can't draw or write.
         pipe.send(str(error))
 
 
 def _overlay(file: Path, result: Result, frame: Frame, drawn: Sequence[Sequence[PixelPoint]]) -> tuple[bytes, str]:
-    """Draw on white if the file is damaged in a part that the app did not need."""
+    """Draw the result; on white if the file is damaged in a part that the app did not need."""
     amiss = ""
     with open_slide(file) as opened:
         size = opened.dimensions  # read first: OpenSlide returns no size after an error
