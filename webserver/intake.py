@@ -173,7 +173,7 @@ class Intake:
         if call.application_id != app.id:
             raise BadRequest(f"This is the app {app.id}; the applicationId names another app.")
         if isinstance(call, Modify) and call.input.slide_id != call.slide_id:
-            raise BadRequest("The changed result does not belong to the slide in slideId.")
+            raise BadRequest("The changed result belongs to another slide, not to the one in slideId.")
         if isinstance(call, Create | Notification) and len(to_json(call.context)) > CONTEXT_BYTES:
             raise TooLarge(f"The field 'context' is larger than {CONTEXT_BYTES // 1024} KiB.")
 
