@@ -20,7 +20,7 @@ from slidehook.results.sanitize import in_words
 from webserver.on_modify_process import OnModifyCaller
 
 MODIFY_S = 10.0
-"""The time limit of an app's `on_modify`, in seconds: DPAT waits, and storing the answer takes time, too."""
+"""The time limit of an app's `on_modify`, in seconds: DPAT waits, and storing the answer takes more time."""
 _CHANGED_BY = ", changed by "
 log = structlog.get_logger()
 

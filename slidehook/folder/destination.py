@@ -31,7 +31,7 @@ from slidehook.systems import Access, Cancelled, Done, Ending, Failed, Noted, Wo
 RECORD, PICTURE, GEOJSON = "result.json", "overlay.png", "result.geojson"
 
 Report = Callable[[float, str], None]
-"""Shows how far a job is: 0…100, and a few words."""
+"""Shows the progress of a job: 0…100, and a short text."""
 Warn = Callable[[str], None]
 """Shows one sentence about what is missing although the result is complete."""
 
@@ -116,7 +116,7 @@ class FolderDestination:
         """Ignore the record: the slide's extent comes with the result."""
 
     def progress(self, percent: float, text: str) -> None:
-        """Report how far the job is; nothing is written."""
+        """Report the job's progress; nothing is written."""
         self._access.check()
         self._report(percent, text)
 

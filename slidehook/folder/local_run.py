@@ -30,7 +30,7 @@ from slidehook.settings import Settings
 from slidehook.systems import Done, OriginTicket
 
 Progress = Callable[[App, float, str], None]
-"""Shows how far an app is: 0…100, and a few words."""
+"""Shows the progress of an app: 0…100, and a short text."""
 
 
 def drawn_by(app: App, outlines: Sequence[Outline], tag: str | None, frame: Frame) -> Input:
@@ -78,8 +78,9 @@ def _tag_place(wanted: TaggedPolygon, tag: str | None, name: str) -> int | None:
 class LocalRun:
     """One run of `app` on the slide at `path`, a file or a folder of DICOM files.
 
-    `registry`: the installed apps, which need not include `app`. `drawn`: what the user drew. `mpp`: µm per pixel as
-    the image record states it; None: what the file states. Without `limited`, apps may take any time and memory.
+    `registry`: the installed apps, which need not include `app`. `drawn`: what the user drew. `mpp`: the µm per
+    pixel to state in the image record; None: the value that the file states. Without `limited`, apps may take any
+    time and memory.
     """
 
     app: App

@@ -26,7 +26,7 @@ _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 class FolderOrigin:
     """One slide on this machine. See `slidehook.systems.SlideOrigin`.
 
-    `mpp` is stated in the image record as µm per pixel; None: what the file states.
+    `mpp`: the µm per pixel to state in the image record; None: the value that the file states.
     """
 
     title = CALLER

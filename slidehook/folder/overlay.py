@@ -32,7 +32,8 @@ class NoPicture(SlidehookError):
 def overlay_png(file: Path, result: Result, frame: Frame, drawn: Sequence[Sequence[PixelPoint]]) -> tuple[bytes, str]:
     """Draw a result, and the regions `drawn` by the user, over the slide in `file`.
 
-    Returns a PNG, and a sentence on what is wrong with it or "". Raises NoPicture with the reason in one sentence.
+    Returns a PNG, and a sentence on anything that is wrong with it, otherwise "". Raises NoPicture with the
+    reason in one sentence.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)

@@ -32,9 +32,9 @@ class CodeChanged(SlidehookError):
 class Chain:
     """The apps of one job, in the order in which they are run; the last is the job's own.
 
-    `ticket`: where the job's slide is. `drawn`: what the user drew. `child` returns the process to run an app in; a
+    `ticket`: the slide's location. `drawn`: what the user drew. `child` returns the process to run an app in; a
     new one if the last one has ended. `began` is called with each app before its first progress, `progress` with
-    the job's progress (0…100) and a few words, and `tick` about four times a second; each may raise to stop the
+    the job's progress (0…100) and a short text, and `tick` about four times a second; each may raise to stop the
     chain. `since`: results from before this time (seconds since 1970) are not reused, because they may be of other
     files. Without `limited`, apps may take any time and memory.
     """
@@ -162,7 +162,7 @@ class Chain:
             # The process loaded code that was on disk only for a while: a new one loads the current code.
             process.kill()
             other_code = True
-            log.warning("the app's process runs other code than this worker, again in a new process", app=app.id)
+            log.warning("the app's process runs different code from this worker, again in a new process", app=app.id)
 
     def _check_unchanged(self) -> None:
         if what := self._registry.changed():

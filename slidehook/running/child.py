@@ -72,7 +72,7 @@ def _whole_trace(error: BaseException) -> str:
 def leave_signals_to_the_worker() -> None:
     """Survive the signals that stop a worker: the worker ends this process after it has returned its job.
 
-    The signals are handled, not ignored: an app's child processes would ignore them, too, and survive `terminate`.
+    The signals are handled, not ignored: an app's children would inherit ignored signals and survive `terminate`.
     """
     for number in _LEFT_TO_THE_WORKER:
         signal.signal(number, lambda *_: None)

@@ -16,7 +16,7 @@ SEND_EVERY_S = 0.1
 
 @dataclass(frozen=True)
 class ProgressMessage:
-    """How far an analysis is: `percent` 0…100, and a few words."""
+    """The progress of an analysis: `percent` (0…100), and a short text."""
 
     percent: float
     text: str

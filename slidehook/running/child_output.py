@@ -171,7 +171,7 @@ def print_into(pipe: Connection) -> None:
         open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         for number in (1, 2)
     )
-    # Native code must write line by line, too.
+    # Native code must also write line by line.
     libc = ctypes.CDLL(None)
     libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, 0)
 

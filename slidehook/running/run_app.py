@@ -16,7 +16,7 @@ from slidehook.slide import Slide
 def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None = None) -> Result:
     """Have `app` analyse `slide`, and add the receipt to its result's table.
 
-    `rests_on`: the fingerprint in the receipt; None: the app's own, as it is now. Raises what the app raises, and
+    `rests_on`: the fingerprint in the receipt; None: the app's current one. Raises what the app raises, and
     TypeError when it returns no Result.
     """
     began = time.monotonic()

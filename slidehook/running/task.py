@@ -18,7 +18,7 @@ class Task:
     """One app and one slide to analyse; a path is None if the app does not need that file, or there is none.
 
     If the file `thumbnail` does not exist, the child creates it: from the slide's origin, else from `overview_from`.
-    `drawn` is what the user drew; `origin` and `secret` give access to the slide's origin, None when there is none.
+    `drawn` is what the user drew; `origin` and `secret` give access to the slide's origin, if there is one.
     `dependency` is the result of the app named in `depends_on`, and `rests_on` that app's fingerprint.
     """
 
