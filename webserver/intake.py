@@ -1,4 +1,4 @@
-"""Turns DPAT's requests into jobs, and shows "analysis queued" on the slide before it answers DPAT."""
+"""Turns DPAT's requests into jobs, and shows "analysis queued" on the slide before DPAT is answered."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Intake:
         self._versions = ResultVersions(settings.data_dir / "versions")
 
     def invocation(self, app: App, call: _Call, version: str | None = None) -> dict[str, Any]:
-        """Carry out a user's request; returns the stored result as DPAT returned it, or `{}`.
+        """Carry out a user's request; returns the stored result as DPAT answered it, or `{}`.
 
         `version`: the caller's version of the IA-API.
         """
@@ -106,7 +106,7 @@ class Intake:
 
     @_act.register
     def _modify(self, call: Modify, app: App) -> dict[str, Any]:
-        """Store a user's change of a result, together with the app's changes in response."""
+        """Store a user's change of a result, with the app's answer to it."""
         client = self._client(call)
         return apply_change(app, client, call, self._versions, partial(answer_change, ON_MODIFY)).answer
 
@@ -138,10 +138,9 @@ class Intake:
 
     @_act.register
     def _cancel(self, call: Cancel, app: App) -> dict[str, Any]:
-        """Stop the job and show this on its slide: here if it has no worker and DPAT responds, else by a worker.
+        """Stop the job, and show that on its slide: here if it has no worker and DPAT responds, else by a worker.
 
-        A cancellation token stops only a job of the same slide, app and DPAT as in the request, and only if DPAT
-        accepts the request's own token.
+        A token stops only a job of the same slide, app and DPAT as in the request, and only if DPAT accepts it.
         """
         client = self._client(call)
 
@@ -160,7 +159,7 @@ class Intake:
                 destination.resume(record.noted, record.changed_at)
                 show_cancelled(destination)
             except DpatError as error:
-                log.warning("cancelled, a worker will show this on the slide", job=record.job.id, reason=str(error))
+                log.warning("cancelled, a worker tells the slide", job=record.job.id, reason=str(error))
                 return False
             return True
 
@@ -171,9 +170,9 @@ class Intake:
 
     def _check(self, app: App, call: _Call | Notification) -> None:
         if call.application_id != app.id:
-            raise BadRequest(f"This is the app {app.id}; the applicationId names another app.")
+            raise BadRequest(f"This is the app {app.id}; the applicationId is another's.")
         if isinstance(call, Modify) and call.input.slide_id != call.slide_id:
-            raise BadRequest("The changed result belongs to another slide, not to the one in slideId.")
+            raise BadRequest("The changed result is of another slide than the slideId says.")
         if isinstance(call, Create | Notification) and len(to_json(call.context)) > CONTEXT_BYTES:
             raise TooLarge(f"The field 'context' is larger than {CONTEXT_BYTES // 1024} KiB.")
 
@@ -188,7 +187,7 @@ class Intake:
         try:
             return app.accepts(info)
         except Exception:
-            # A fault in the app must not lose a slide; an unnecessary analysis is better.
+            # The author's fault must not lose a slide: better one analysis too many.
             log.exception("accepts failed, so the image is taken", app=app.id)
             return True
 
@@ -222,12 +221,14 @@ class Intake:
         try:
             return hold_or_join(self._queue, job, prove, wait_s=JOINED_WAIT_S)
         except EarlierRequestPending as error:
-            raise DpatTimeout("An earlier request for the same analysis is still waiting for DPAT.") from error
+            raise DpatTimeout(
+                "DPAT has not answered yet what an earlier request for the same analysis needs."
+            ) from error
 
     def _announce(self, app: App, hold: Hold, client: DpatClient) -> Stored:
-        """Show "queued" on the slide, then release the job to the workers; see `announce`.
+        """Show "queued" on the slide, then let the workers have the job; see `announce`.
 
-        If the call fails, DPAT may have stored "queued" without answering; then a worker must finish that result. An
+        If the call fails, DPAT may have stored "queued" without an answer; then a worker must finish that result. An
         imported slide stays queued too, because nobody would request it again.
         """
         result = ResultOnSlide(client, app, hold.job, fresh=True)
@@ -246,7 +247,7 @@ class Intake:
         def may_be_shown(error: Exception) -> bool:
             if not isinstance(error, Conflict | DpatUnavailable | Malformed):
                 return False
-            # After a conflict the slide certainly still shows its earlier state.
+            # After a conflict the slide shows for certain what it did before.
             return hold.job.trigger == "import" or (looked and not isinstance(error, Conflict))
 
         announce(hold, show, may_be_shown=may_be_shown)

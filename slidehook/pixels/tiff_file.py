@@ -1,7 +1,7 @@
 """Finds where a TIFF file stores the tiles of its images.
 
-It has its own parser, because TIFF libraries interpret a whole file with all its formats, and may raise any exception
-for a damaged file. No number in a file is trusted: each is checked against the file's size.
+A parser of its own, since libraries for TIFF interpret a whole file with all its formats, and a damaged file makes
+them raise anything. Nothing that a file states is believed: each number is checked against the file's size.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 MAX_DIRECTORIES = 256
 MAX_TAGS = 1024
-"""The most tags that one directory may have."""
+"""The most tags of one directory that are read."""
 MAX_TABLES_BYTES = 65_536
 _TYPES: Final = {1: "u1", 3: "u2", 4: "u4", 7: "u1", 13: "u4", 16: "u8", 18: "u8"}
-"""NumPy's types for TIFF's unsigned integers and bytes."""
+"""The types of TIFF's whole numbers and bytes."""
 
 Numbers = NDArray[np.int64]
 
 
 class NotTiff(ValueError):
-    """The file is not a TIFF file, or it is damaged."""
+    """The file is no TIFF file, or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Parser:
         at, seen = self._first, set[int]()
         while at:
             if at in seen or len(seen) == MAX_DIRECTORIES:
-                raise NotTiff("the file has too many directories, or a cycle of them")
+                raise NotTiff("the file's directories do not end")
             seen.add(at)
             count = self._number(at, "Q" if self._is_big else "H")
             if count > MAX_TAGS:
@@ -105,8 +105,8 @@ class _Parser:
 
     def _bytes(self, at: int, length: int) -> bytes:
         if at + length > self._size:
-            raise NotTiff("the file is shorter than its offsets and counts imply")
+            raise NotTiff("the file ends before what it announces")
         content = os.pread(self._file, length, at)
         if len(content) != length:
-            raise NotTiff("the file was truncated while it was read")
+            raise NotTiff("the file was cut off while it was read")
         return content

@@ -1,4 +1,4 @@
-"""Decodes the compressed tiles of a slide's file, each into exactly the pixels that OpenSlide would return."""
+"""Decodes the compressed tiles of a slide's file, each into the pixels that OpenSlide would give, or not at all."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _ADOBE: Final = {
     Colour.RGB: b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00",
     Colour.YCBCR: b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01",
 }
-"""The marker that states a JPEG's colour space. Tiles lack it, because TIFF's tag states their colour space."""
+"""The marker that says which colours a JPEG has: of a tile, only TIFF's tag says so."""
 
 
 _Decoder = Callable[[StoredLevel, bytes, int, bytearray | None], Pixels]
 
 
 class Undecodable(ValueError):
-    """A tile is damaged, or contradicts the file's tags."""
+    """A tile is damaged, or not what the file announces."""
 
 
 def decode(level: StoredLevel, content: bytes, *, shrink: int = 1, scratch: bytearray | None = None) -> Pixels:
     """Return a tile's pixels, `shrink` (1, 2, 4 or 8; JPEG only) times smaller. Raises Undecodable.
 
-    `scratch`: a buffer of the pixels' size in bytes, which the result may use.
+    `scratch`: as many bytes as the pixels need; the result may lie in it.
     """
     try:
         pixels = _DECODERS[level.codec](level, content, shrink, scratch)
@@ -47,7 +47,7 @@ def decode(level: StoredLevel, content: bytes, *, shrink: int = 1, scratch: byte
 
 def _jpeg(level: StoredLevel, content: bytes, shrink: int, scratch: bytearray | None) -> Pixels:
     if content[:2] != _SOI:
-        raise Undecodable("a tile is not a JPEG")
+        raise Undecodable("a tile is no JPEG")
     tables = level.tables[2:-2] if level.tables[:2] == _SOI and level.tables[-2:] == _EOI else b""
     whole = b"".join((_SOI, _ADOBE[level.colour], tables, content[2:]))
     height, width, colours, _ = simplejpeg.decode_jpeg_header(whole)
@@ -62,7 +62,7 @@ def _jpeg(level: StoredLevel, content: bytes, shrink: int, scratch: bytearray | 
 
 def _jpeg_2000(level: StoredLevel, content: bytes, *_: object) -> Pixels:
     if content[:4] != _CODESTREAM:
-        raise Undecodable("a tile is not a JPEG 2000 codestream")
+        raise Undecodable("a tile is no JPEG 2000 codestream")
     right, bottom, left, top = struct.unpack(">4I", content[8:24])
     if (right - left, bottom - top) != level.tile:
         raise Undecodable(f"a tile has {right - left} x {bottom - top} pixels")
@@ -71,7 +71,7 @@ def _jpeg_2000(level: StoredLevel, content: bytes, *_: object) -> Pixels:
 
 
 def _rgb(samples: NDArray[np.uint8]) -> Pixels:
-    """Convert YCbCr to RGB in integer arithmetic, as libjpeg and OpenSlide do."""
+    """Convert YCbCr to RGB in whole numbers, as libjpeg and OpenSlide do."""
     y, blue, red = (samples[..., each].astype(np.int32) for each in range(3))
     blue, red = blue - 128, red - 128
     half = 1 << 15
@@ -90,7 +90,7 @@ def _plain(unpack: Callable[[bytes, int], bytes]) -> _Decoder:
     def decode_plain(level: StoredLevel, content: bytes, *_: object) -> Pixels:
         width, height = level.tile
         samples = np.frombuffer(unpack(content, 3 * width * height), np.uint8).reshape(height, width, 3)
-        # The sums wrap around at 256, as the differences did.
+        # The sums of differences run over at 256, as the differences did.
         return np.add.accumulate(samples, axis=1, dtype=np.uint8) if level.is_differenced else samples
 
     return decode_plain

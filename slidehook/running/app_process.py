@@ -1,6 +1,6 @@
-"""Runs apps in a child process, which a worker can time out and stop, and whose crash the worker survives.
+"""Runs apps in a child process that can be timed out, stopped and survived.
 
-The child is kept between jobs, so that anything an app loads in `setup` stays loaded.
+The child lives on between jobs, so that what an app loads in `setup` stays loaded.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from slidehook.settings import Settings, settings_for_apps
 TICK_S = 0.25
 """How often `tick` is called while an app computes, in seconds."""
 STOP_S = 5.0
-"""Time allowed for a child that closed its line to exit by itself, in seconds."""
+"""Time allowed for a child that closed its line to end by itself, in seconds."""
 KILL_S = 10.0
-"""How long to wait for a killed child to exit, in seconds; a child that waits for a dead disk may remain."""
+"""The longest wait for the end of a killed child, in seconds; a child that waits for a dead disk may remain."""
 LAST_WORDS = 1000
-"""The most messages of a dead child that are read, because its own child processes may never stop sending."""
+"""The most messages of a dead child that are read, because its own child processes may send without end."""
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class AppProcess:
     """
 
     def __init__(self, settings: Settings, *, desk: Desk | None = None) -> None:
-        """Start the process. At a `desk` it is a fork of this process, with its terminal and its loaded apps."""
+        """Start the process. At a `desk` it is a fork of this process, with the same terminal and the apps loaded."""
         self._line, theirs = new_line()
         ours = settings_for_apps(settings, proxy=True)
         self._prints: Prints | TerminalPrints
@@ -67,7 +67,7 @@ class AppProcess:
             )
         try:
             with environment_for_apps(), self._marked.starting(), warnings.catch_warnings():
-                # About forking a process with threads: the child uses only those of numpy, which recreates them.
+                # A fork of a process with threads: numpy creates its own again in the child, which uses no others.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._process.start()
             self._prints.start()
@@ -80,7 +80,7 @@ class AppProcess:
             theirs.close()
         self._over = False
         self.analyses = 0
-        """How many analyses it has started; earlier ones may have left data in its memory."""
+        """How many analyses it has begun; earlier ones may have left data in its memory."""
 
     @property
     def pid(self) -> int | None:
@@ -93,7 +93,7 @@ class AppProcess:
         if self._over or self.pid is None:
             return False
         try:
-            # Not `is_alive`, which reaps the child: another process could then get its id, and be killed.
+            # Not `is_alive`, which reaps the child: its id could then pass to another process, which would be killed.
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         except ChildProcessError:
             return False
@@ -108,7 +108,7 @@ class AppProcess:
         tick: Callable[[], None],
         another_token: Callable[[str], str | None] = lambda _: None,
     ) -> Analysis:
-        """Analyse one slide in the child; `tick` is called about four times a second, and may raise to stop it.
+        """Have one slide analysed; `tick` is called about four times a second, and stops the analysis by raising.
 
         `another_token` is called with a token that the slide's system refused, and returns another one or None.
         `memory_gb`: the most memory of the child in GiB, including data of earlier analyses; None: no limit.
@@ -132,7 +132,7 @@ class AppProcess:
             raise crash from error
         except Garbled as error:
             self.kill()
-            raise AppCrashed(f"the analysis process sent an invalid message ({error})") from error
+            raise AppCrashed(f"the analysis process sent what is no message ({error})") from error
         except _Reported as reported:
             raise reported.error from None
         except BaseException:
@@ -154,7 +154,7 @@ class AppProcess:
             self._prints.about()
 
     def _within(self, timeout_s: float, tick: Callable[[], None]) -> Callable[[], None]:
-        """Return the function to call repeatedly while waiting for the child.
+        """Return the function to call now and then while waiting for the child.
 
         It raises what `tick` raises, and AppTimeout when the time is over.
         """
@@ -183,7 +183,7 @@ class AppProcess:
         another_token: Callable[[str], str | None],
         waiting: Callable[[], None],
     ) -> Analysis | None:
-        """Read the child's messages, waiting at most `TICK_S` for one; returns the analysis once it has ended."""
+        """Read messages of the child, and wait at most `TICK_S` for one; returns the analysis if it has ended."""
         alive = self.alive
         for _ in range(1 if alive else LAST_WORDS):
             if not self._line.poll(TICK_S if alive else 0):
@@ -204,7 +204,7 @@ class AppProcess:
         return None
 
     def _end(self) -> AppCrashed:
-        """Give a child whose line is closed `STOP_S` to exit by itself, then kill it; returns why it ended."""
+        """Let a child whose line is closed end by itself for a while, then kill it; returns why it died."""
         until = time.monotonic() + STOP_S
         while self.alive and time.monotonic() < until:
             time.sleep(0.01)
@@ -221,7 +221,7 @@ class AppProcess:
         """Kill the child and all processes that it has started."""
         if self._over:
             return
-        # Before the child is reaped: its descendants are found by its id, which another process could then get.
+        # Before the child is reaped: until then no other process has its id, by which its descendants are found.
         if self.pid is not None:
             end_group(self.pid, self._marked.find)
         self._over = True
@@ -248,7 +248,7 @@ class AppTrace(AppError):
 
 
 class _Reported(Exception):
-    """An error that the child reported itself, so the child is still usable."""
+    """An error that the child reported itself, so that it lives on."""
 
     def __init__(self, error: SlidehookError) -> None:
         self.error = error

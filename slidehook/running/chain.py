@@ -1,4 +1,4 @@
-"""Runs the apps of one job: first the apps that its own app depends on, unless their results are known."""
+"""Runs the apps of one job: the apps that its own app depends on, unless their results are known, and its own."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class CodeChanged(SlidehookError):
 class Chain:
     """The apps of one job, in the order in which they are run; the last is the job's own.
 
-    `ticket`: the slide's location. `drawn`: what the user drew. `child` returns the process to run an app in; a
+    `ticket`: where the job's slide is. `drawn`: what the user drew. `child` returns the process to run an app in; a
     new one if the last one has ended. `began` is called with each app before its first progress, `progress` with
-    the job's progress (0…100) and a short text, and `tick` about four times a second; each may raise to stop the
-    chain. `since`: results from before this time (seconds since 1970) are not reused, because they may be of other
-    files. Without `limited`, apps may take any time and memory.
+    0…100 of the job and a few words, and `tick` about four times a second; each may raise to stop the chain. `since`:
+    results from before this time (seconds since 1970) are not reused, because they may be of other files. Without
+    `limited`, apps may take any time and memory.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Chain:
         self._tick = tick
 
     def left(self, info: ImageInfo) -> tuple[Sequence[App], Analysis | None]:
-        """Return the apps that must still run on a slide, and the result of the app before them if it is known."""
+        """Return the apps that must still run on a slide, and the result of the app before them, if that is known."""
         for first in range(len(self._apps) - 1, 0, -1):
             found = self._dependency_cache.find(self._key(info, self._apps[first - 1]), since=self._since)
             if found is not None:
-                log.info("earlier result reused", app=self._apps[first - 1].id)
+                log.info("found before", app=self._apps[first - 1].id)
                 return self._apps[first:], found
         return self._apps, None
 
@@ -114,7 +114,7 @@ class Chain:
         return found
 
     def _task(self, app: App, fetched: FetchedSlide, before: Analysis | None) -> Task:
-        """Return the task of an app, with only what the app needs."""
+        """Return the task of an app, with what it needs and nothing else."""
         return Task(
             app.id,
             fetched.path_for(app),
@@ -159,10 +159,10 @@ class Chain:
                 self._check_unchanged()
                 if other_code:
                     return found
-            # The process loaded code that was on disk only for a while: a new one loads the current code.
+            # The process loaded code that was on disk only for a while: a new one loads the present code.
             process.kill()
             other_code = True
-            log.warning("the app's process runs different code from this worker, again in a new process", app=app.id)
+            log.warning("the app's process has other code than this worker, again in a new process", app=app.id)
 
     def _check_unchanged(self) -> None:
         if what := self._registry.changed():

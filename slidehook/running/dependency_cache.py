@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 def dependency_key(address: str, info: ImageInfo, apps: Sequence[App]) -> str:
-    """Return the key for the result of the last of `apps` on a slide, given the results of the apps before it.
+    """Return the key for the result of the last of `apps` on a slide, based on the results of those before.
 
     The key depends on version, parameters, code and files of each app, and on the slide's size. `address`: where the
     slide is in its system.
@@ -50,10 +50,10 @@ class DependencyCache:
         return None
 
     def keep(self, key: str, found: Analysis) -> None:
-        """Keep a result; a full disk is only logged, because it only makes the next job take longer."""
+        """Keep a result; a full disk is only logged, because it costs the next job no more than time."""
         path = self._path(key)
         try:
-            with storing("a result for other apps"):
+            with storing("what another app needs"):
                 private_folder(self._folder)
                 replace_private(path, _FOUND.dump_json(found, warnings=False))
         except CannotStore as error:

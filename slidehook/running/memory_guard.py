@@ -20,7 +20,7 @@ def end_group(group: int, others: Callable[[], Collection[int]] = tuple) -> None
     try:
         end(lambda: [*members(group), *others()])
     except (OSError, ValueError) as error:
-        log.warning("an app's processes can't be found", reason=str(error))
+        log.warning("what an app has started can't be looked for", reason=str(error))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
@@ -57,12 +57,12 @@ class MemoryGuard:
                 except (OSError, ValueError, IndexError) as error:
                     # For example, if this process has too many files open: the next check may succeed.
                     if not self._blind:
-                        log.warning("an app's memory use can't be read", reason=str(error))
+                        log.warning("an app's memory can't be looked at", reason=str(error))
                     self._blind = True
                     continue
                 if self.exceeded:
                     return
         finally:
-            # A guard that ends early kills the app, so that no analysis runs unguarded.
+            # If the guard ends before the analysis does, the analysis ends, too: nothing runs unguarded.
             if not self._over.is_set():
                 end_group(self._group)

@@ -31,7 +31,7 @@ _DAMAGES = (
     TypeError,
     ValueError,
 )
-"""The errors that unpickling arbitrary bytes may raise."""
+"""The errors of unpickling bytes that are no pickle."""
 
 
 class Garbled(Exception):
@@ -92,7 +92,7 @@ class Line:
     def poll(self, timeout_s: float = 0.0) -> bool:
         """Return whether a whole message has arrived; waits at most `timeout_s` seconds for it.
 
-        Raises HungUp when no message can arrive any more, and Garbled for an invalid one.
+        Raises HungUp when none can arrive any more, and Garbled.
         """
         until = time.monotonic() + timeout_s
         while not self._is_whole():
@@ -146,7 +146,7 @@ class _OurUnpickler(pickle.Unpickler):
 def _member(enum: object, name: str) -> Enum:
     """Return the member of an enum by its name; raises UnpicklingError for anything else."""
     if not (isinstance(enum, EnumMeta) and name in enum.__members__):
-        raise pickle.UnpicklingError("an attribute that is not a member of an enum")
+        raise pickle.UnpicklingError("an attribute that is no member of an enum")
     member: Enum = enum.__members__[name]
     return member
 

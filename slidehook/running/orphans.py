@@ -2,8 +2,8 @@
 
 Each child process of a worker has a mark in its environment, which names the worker, and its own child processes
 inherit the mark. A process with a cleaned environment is recognized by its output pipe. Both work for processes in
-sessions of their own, and after their parent has ended. The mark contains the worker's process id and start
-time, so that a later process with the same id is not taken for the worker.
+sessions of their own, and after the parent's end. The mark contains the worker's process id and start time, so that a
+later process with the same id is not taken for the worker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Mark:
-    """The owner of a process: the worker (`pid` in the PID namespace `space` of one `boot`), and its output pipe."""
+    """The owner of a process: the worker's `pid` in a process id namespace of a boot, and its output pipe."""
 
     text: str
     boot: str
@@ -115,9 +115,9 @@ def end_left_behind(folder: Path) -> None:
 
     try:
         if ended := end(find):
-            log.warning("killed the processes that a killed worker's apps had started", processes=len(ended))
+            log.warning("ended what a killed worker's apps had started", processes=len(ended))
     except OSError as error:
-        log.warning("the processes that killed workers left can't be found", reason=str(error))
+        log.warning("what killed workers have left can't be looked for", reason=str(error))
         return
     for path in _listed(folder):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Runs one app on one slide, both in a worker and at an author's desk."""
+"""Runs one app on one slide, in a worker and at an author's desk alike."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from slidehook.slide import Slide
 def run_app(app: App, slide: Slide, progress: Progress, *, rests_on: str | None = None) -> Result:
     """Have `app` analyse `slide`, and add the receipt to its result's table.
 
-    `rests_on`: the fingerprint in the receipt; None: the app's current one. Raises what the app raises, and
+    `rests_on`: the fingerprint in the receipt; None: the app's own, as it is now. Raises what the app raises, and
     TypeError when it returns no Result.
     """
     began = time.monotonic()
     rests_on = fingerprint(app) if rests_on is None else rests_on
     result = app.analyze(slide, progress)
     if not isinstance(result, Result):
-        raise TypeError(f"analyze returned {type(result).__name__}, not a Result")
+        raise TypeError(f"analyze gave {type(result).__name__}, not a Result")
     size, unknown = None, ""
     try:
         size = slide.pixel_size

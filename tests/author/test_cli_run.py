@@ -220,7 +220,7 @@ def test_the_app_that_another_rests_on_is_run_first() -> None:
     [
         ("Faulty", "the app faulty has a fault: ZeroDivisionError: division by zero", "return Result(str(1 / by))"),
         ("Unready", "the app unready has a fault: SystemExit: no model", 'sys.exit("no model")'),
-        ("Wrong", "the app wrong has a fault: TypeError: analyze returned str, not a Result", "TypeError"),
+        ("Wrong", "the app wrong has a fault: TypeError: analyze gave str, not a Result", "TypeError"),
     ],
 )
 def test_an_apps_fault_shows_its_traceback_from_the_authors_code_on(app: str, reason: str, shown: str) -> None:

@@ -116,7 +116,7 @@ def test_another_apps_result_is_made_first_and_shown_nowhere(asked: Dpat, asking
     calls = fetched(asked, f"/images/{slide_id}_files/")
     asking_site.job_in(JobState.DONE, slide_id)
     asked.invoke("above", slide_id)
-    wait_for(lambda: asking_site.programs[-1].text().count("earlier result reused") == 1, "the result is found")
+    wait_for(lambda: asking_site.programs[-1].text().count("found before") == 1, "the result is found")
     final(asked, "above", slide_id)
     assert fetched(asked, f"/images/{slide_id}_files/") == calls
 
