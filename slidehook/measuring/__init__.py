@@ -1,1 +1,1 @@
-"""Measurements in pictures for any app: glass, tissue, stains, nuclei, classes of tiles."""
+"""Image measurements for all apps: glass, tissue, stains, nuclei, classes of tiles."""

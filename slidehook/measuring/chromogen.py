@@ -1,18 +1,19 @@
-"""Tells whether a picture is stained with haematoxylin and DAB, by the colour of what is not haematoxylin.
+"""Checks by colour whether a picture is stained with haematoxylin and DAB, and with no other stain.
 
-Method: a pixel's densities of the two stains and its residual (`slidehook.measuring.stains`) are its place in a space
-whose axes are haematoxylin, DAB and a third direction. Haematoxylin that lies over a chromogen moves the pixel along
-the first axis only, so the ratio of residual to DAB is the chromogen's own, in pale and in dark places. (Macenko et
-al., "A method for normalizing histology slides for quantitative analysis", ISBI 2009, 1107-1110, tell stains by such
-angles.) The ratio is 0 for DAB by its published colour and 0.05 to 0.15 on the scanned slides that were measured;
-AEC has -0.12, NovaRED -0.09, Fast Red -0.55, eosin -4, green over 2. Black is the exception: its hue is near DAB's,
-but deconvolution finds as much haematoxylin as DAB in it, even where no haematoxylin lies over it.
+Method: a pixel's densities of the two stains and its residual (`slidehook.measuring.stains`) are its coordinates in a
+space whose axes are haematoxylin, DAB and a third direction. Haematoxylin over a chromogen moves the pixel along the
+first axis only, so the ratio of residual to DAB depends on the chromogen alone, in pale and in dark areas. (Macenko
+et al., "A method for normalizing histology slides for quantitative analysis", ISBI 2009, 1107-1110, distinguish
+stains by angles of this kind.) The ratio is 0 for DAB's published colour and 0.05 to 0.15 on the scanned slides that
+were measured; AEC has -0.12, NovaRED -0.09, Fast Red -0.55, eosin -4, green over 2. Black is the exception: its hue
+is near DAB's, but deconvolution finds as much haematoxylin as DAB in it, even where there is no haematoxylin.
 
-A scanner that shows haematoxylin bluer than published shows DAB less red as well, so a chromogen that is a little
-redder than DAB is told by the haematoxylin of the same picture.
+A scanner that shows haematoxylin bluer than published also shows DAB less red. The limit for chromogens that are
+slightly redder than DAB is therefore adjusted by the haematoxylin of the same picture.
 
-Limits: a chromogen of haematoxylin's own colour (Vector Blue, a bluish purple) can't be told from haematoxylin, nor
-can a brown one from DAB. Where DAB is so dark that a channel is black it has no colour, so such pixels have no say.
+Limits: a chromogen with haematoxylin's colour (Vector Blue, a bluish purple) can't be distinguished from
+haematoxylin, and a brown chromogen can't be distinguished from DAB. Where DAB is so dark that a channel is black, its
+hue is unknown, so these pixels are ignored.
 """
 
 from __future__ import annotations
@@ -26,39 +27,39 @@ from slidehook.measuring.stains import Density
 from slidehook.pixels.tiles import Mask
 
 STAINED = 0.15
-"""Density from which a pixel is stained."""
+"""The least density of a stained pixel."""
 CLEAR = (0.25, 0.9)
-"""Densities of DAB from which, and below which, a pixel's hue is that of the chromogen."""
+"""The range of DAB density in which a pixel's hue is that of the chromogen."""
 DARKEST = 0.08
-"""A pixel has no colour any more when one of its channels has less of the glass's light than this."""
+"""The fraction of the glass's light in a pixel's darkest channel up to which its hue is unknown."""
 LEAST_PX = 30
-"""How many pixels it takes to judge a colour: fewer than one nucleus has."""
+"""The least number of pixels for judging a colour; one nucleus has more."""
 REDDEST = -0.044
-"""Residual per DAB from which down the chromogen is redder than DAB, where haematoxylin is as published."""
+"""The ratio of residual to DAB below which the chromogen is redder than DAB, if haematoxylin is as published."""
 REDDEST_BY_BLUE, BLUEST = 0.45, 0.2
-"""How much that limit rises with the residual per haematoxylin, and the largest such residual that counts."""
+"""The rise of that limit per ratio of residual to haematoxylin, and the ratio above which it rises no further."""
 HUES = (-0.21, 0.47)
-"""Residual per DAB that single pixels of DAB have, at least and at most."""
+"""The range of the ratio of residual to DAB in single pixels of DAB."""
 YELLOWEST = -0.33
-"""Haematoxylin per DAB of a single pixel of DAB, at least: less is a yellow chromogen."""
+"""The least ratio of haematoxylin to DAB in a single pixel of DAB; a yellow chromogen has less."""
 MOST_OFF_HUE = 0.25
-"""Which part of the chromogen's pixels may lie outside `HUES`."""
+"""The largest fraction of the chromogen's pixels that may lie outside `HUES` or below `YELLOWEST`."""
 NEUTRAL, MOST_NEUTRAL = 0.9, 0.8
-"""Haematoxylin per DAB from which a pixel may be black, and which part of the pixels may be."""
+"""The ratio of haematoxylin to DAB above which a pixel may be black, and the largest fraction of these pixels."""
 PINKEST, GREENEST = -0.2, 0.3
-"""Residual, as a part of a pixel's density, of what can be neither stain nor a mixture of both."""
+"""The range of the residual, as a fraction of a pixel's density, in mixtures of the two stains."""
 LEAST_ODD, MOST_ODD = 0.005, 0.33
-"""Odd pixels are judged from this part of all stained ones on, and may be this part of what is not haematoxylin."""
+"""The fraction of stained pixels from which odd ones are judged, and their largest fraction beside DAB's pixels."""
 
 
 @dataclass(frozen=True)
 class Hues:
-    """What the pixels of a region say of its stains: numbers of pixels, and sums of densities.
+    """The measurements from which a region's stains are judged: numbers of pixels, and sums of densities.
 
-    `clear`: pixels with DAB, or what passes for it; `off_hue` and `neutral`: those of them that are not in DAB's hue,
-    and those that may be black; `odd`: pixels in a colour that no mixture of the stains has. `hue` is the sum of the
-    residual per DAB over the clear pixels; `haematoxylin` and `blue_residual` are summed over those of haematoxylin
-    alone.
+    `clear`: pixels with DAB or a similar chromogen; `off_hue` and `neutral`: the clear pixels that do not have DAB's
+    hue, and those that may be black; `odd`: pixels in a colour that no mixture of the stains has. `hue`: the sum of
+    the ratio of residual to DAB over the clear pixels. `haematoxylin` and `blue_residual`: the sums of both densities
+    over the pixels with haematoxylin alone.
     """
 
     clear: int = 0
@@ -74,10 +75,10 @@ class Hues:
 
 
 class HueMaps:
-    """The same, pixel by pixel, of a picture's densities of haematoxylin and DAB, and its residual.
+    """The kinds of pixels of `Hues` in one picture, from its densities of haematoxylin and DAB, and its residual.
 
-    These should be smooth, since the hue of single pixels is mostly noise. `darkest`: which part of the glass's light
-    each pixel's darkest channel has.
+    The densities should be smooth, since the hue of single pixels is mostly noise. `darkest`: the fraction of the
+    glass's light in each pixel's darkest channel.
     """
 
     def __init__(self, first: Density, second: Density, residual: Density, darkest: NDArray[np.float32]) -> None:
@@ -95,7 +96,7 @@ class HueMaps:
         self._hue = np.clip(residual / np.maximum(second, CLEAR[0]), -1, 1)
 
     def sums(self, mask: Mask) -> Hues:
-        """Add up within a mask of the picture's shape."""
+        """Return the sums within a mask of the picture's shape."""
         clear, blue = self._clear & mask, self._blue & mask
         return Hues(
             clear=int(np.count_nonzero(clear)),
@@ -109,9 +110,9 @@ class HueMaps:
 
 
 def is_other_stain(hues: Hues, stained: int, *, own_colours: bool = False) -> bool:
-    """Return whether a region with that many stained pixels is stained with something else than haematoxylin and DAB.
+    """Return whether a region has other stains than haematoxylin and DAB; `stained`: its number of stained pixels.
 
-    `own_colours`: the stains' colours are a site's own, so the chromogen's may differ by what it is measured by.
+    `own_colours`: the site has set the stains' colours, so the limit for reddish chromogens does not apply.
     """
     of_dab = hues.clear - hues.off_hue
     if hues.odd >= max(LEAST_PX, LEAST_ODD * stained) and hues.odd > MOST_ODD * (hues.odd + of_dab):

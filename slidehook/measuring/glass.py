@@ -1,4 +1,4 @@
-"""Tells what empty glass looks like on a slide: the light that every stain's density is counted from."""
+"""Measures the colour of a slide's empty glass: the light relative to which optical densities are computed."""
 
 from __future__ import annotations
 
@@ -12,46 +12,45 @@ from slidehook.errors import AppError
 from slidehook.pixels.source import Pixels
 
 Colour = tuple[float, float, float]
-"""Red, green, blue: of a stain, the optical densities of the three channels; of light, values 0…255."""
+"""Red, green, blue: optical densities for a stain, values 0…255 for light."""
 WHITE: Colour = (255.0, 255.0, 255.0)
 
 NEUTRAL = 30
-"""By how much, of 255, the channels of empty glass may differ."""
+"""The largest difference between the channels of empty glass, of 255."""
 EVEN = 2
-"""By how much, of 255, neighbouring pixels of glass differ at most; dust and glare are seldom as even."""
+"""The largest difference between neighbouring pixels of glass, of 255; dust and glare are seldom this even."""
 DIMMEST_GLASS = 150
-"""What glass is darker than this, of 255, is no picture to measure in."""
+"""The least brightness of glass, of 255; nothing can be measured on a slide with darker glass."""
 GLASS_SPREAD = 8
-"""By how much, of 255, pixels of glass are darker than its brightest ones."""
+"""The largest difference between pixels of glass and its brightest pixels, of 255."""
 YELLOW, BRIGHT_YELLOW = 80, 200
-"""By how much, of 255, red and blue of yellowed glass may differ, and the mean of its channels at least."""
+"""The largest difference between red and blue in yellowed glass, and the least mean of its channels, of 255."""
 FILLED = 8
-"""The brightest channel, of 255, up to which a pixel may be what a scanner has filled up with black."""
+"""The brightest channel, of 255, up to which a pixel may be black fill from the scanner."""
 DARK = 90
-"""The brightest channel, of 255, below which a pixel belongs to a dark ground."""
+"""The brightest channel, of 255, below which a pixel is dark background."""
 MOST_DARK, LEAST_BRIGHT = 0.25, 0.25
-"""The part of a picture from which on a dark ground is one, and how much glass, as a part of it, says that it's none.
-
-A bright-field slide has dark parts too: pens, pigment, and its holder's edge beside glass."""
+"""A background is dark if more than the first fraction of the picture is dark, and glass is less than the second
+fraction of the dark part. A bright-field slide has dark parts too: pen marks, pigment, and the holder's edge."""
 LEAST_GLASS = 0.001
-"""The part of an overview that glass must take to be believed."""
+"""The least fraction of an overview that must look like glass for its colour to be used."""
 ENOUGH_PX = 2000
-"""Of a larger overview about so many rows and columns are looked at."""
+"""A larger overview is sampled at about this many rows and columns."""
 
 
 def glass_colour(overview: Pixels) -> Colour | None:
-    """Return the colour of empty glass in an overview of a slide (uint8 RGB); `WHITE` when it shows none.
+    """Return the colour of empty glass in an overview of a slide (uint8 RGB); `WHITE` if it shows no glass.
 
-    Glass is what is brightest and without a colour, or else yellowish, and even if there is such. Pure white does not
-    count while there is other glass: scanners fill with it where they have not looked. None when no stain can be
-    measured on the slide: all is darker than `DIMMEST_GLASS`, or the ground is dark (fluorescence, dark field).
-    Rectangles of black are what scanners fill with as well, and no dark ground where there is a bright-field picture
-    beside them.
+    Glass is the brightest colourless area, preferably an even one; yellowish areas are used if there is no such area,
+    or only a much darker one. Pure white is used only if there is no other glass, because scanners fill unscanned
+    areas with it. Returns None if no stain can be measured on the slide: all of it is darker than `DIMMEST_GLASS`, or
+    the background is dark (fluorescence, dark field). Black rectangles beside a bright-field picture are not a dark
+    background, because scanners fill unscanned areas with black too.
     """
     every = max(1, max(overview.shape[:2]) // ENOUGH_PX)
     pixels = overview[::every, ::every].astype(np.int16)
     least = math.ceil(max(4, LEAST_GLASS * pixels.size / 3))
-    # Channel by channel: over so short an axis numpy's own are ten times as slow.
+    # Channel by channel, because numpy's min and max over an axis of length 3 are ten times slower.
     red, green, blue = (pixels[..., channel] for channel in range(3))
     darkest = np.minimum(np.minimum(red, green), blue)
     brightest = np.maximum(np.maximum(red, green), blue)
@@ -64,7 +63,7 @@ def glass_colour(overview: Pixels) -> Colour | None:
     yellowed = _brightest(pixels[yellow], least, BRIGHT_YELLOW)
     for glass in (pixels[scanned & even], pixels[scanned], pixels[neutral]):
         if (found := _brightest(glass, least, DIMMEST_GLASS)) is not None:
-            # What is neutral on yellowed glass is darker: tissue.
+            # On yellowed glass, darker neutral pixels are tissue.
             return yellowed if yellowed and sum(yellowed) > sum(found) + 3 * GLASS_SPREAD else found
     return yellowed or WHITE
 
@@ -80,7 +79,7 @@ def require_glass(overview: Pixels) -> Colour:
 
 
 def _brightest(glass: NDArray[np.int16], least: int, dimmest: int) -> Colour | None:
-    """Return the middle of the brightest colours of what may be glass; None with fewer than `least` such pixels."""
+    """Return the median of the brightest pixels; None if fewer than `least` are at least as bright as `dimmest`."""
     if len(glass) < least:
         return None
     light = glass[:, 0] + glass[:, 1] + glass[:, 2]  # 765 at most
@@ -92,10 +91,10 @@ def _brightest(glass: NDArray[np.int16], least: int, dimmest: int) -> Colour | N
 
 
 def _on_dark_ground(brightest: NDArray[np.int16], darkest: NDArray[np.int16], even: NDArray[np.bool_]) -> bool:
-    """Return whether a picture is seen against darkness; `even` marks what is neutral and like its neighbours.
+    """Return whether the background is dark; `even` marks neutral pixels that are like their neighbours.
 
-    Judged without what a scanner has filled. Black counts as filled only beside something of a bright-field picture:
-    glass, or what light of all colours passes through, but not evenly, as through stained tissue.
+    Areas filled by the scanner are ignored. Black counts as filled only beside part of a bright-field picture: glass,
+    or stained tissue, which transmits some light of all colours, but not equally.
     """
     if brightest.max(initial=0) < DIMMEST_GLASS:
         return True
@@ -112,7 +111,7 @@ def _on_dark_ground(brightest: NDArray[np.int16], darkest: NDArray[np.int16], ev
 
 
 def _rectangles(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the mask smoothed where its edges run along rows and columns, as of filled parts; else an empty one."""
+    """Return the smoothed mask if its edges run along rows and columns, as in filled areas; else an empty one."""
     if np.count_nonzero(mask) < 0.01 * mask.size:
         return np.zeros_like(mask)
     smooth: NDArray[np.bool_] = scipy.ndimage.uniform_filter(mask.astype(np.float32), 9, mode="nearest") > 0.5
@@ -122,7 +121,7 @@ def _rectangles(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _even(green: NDArray[np.int16], by: int) -> NDArray[np.bool_]:
-    """Mark what is as bright as its neighbours to the left and above, but for `by`."""
+    """Mark the pixels that differ by at most `by` from their neighbours to the left and above."""
     even = np.ones(green.shape, np.bool_)
     even[:, 1:] &= np.abs(np.diff(green, axis=1)) <= by
     even[1:] &= np.abs(np.diff(green, axis=0)) <= by

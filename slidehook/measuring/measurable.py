@@ -1,11 +1,12 @@
-"""Tells whether stains can be measured in a picture at all: whether it is sharp, light enough, and in their colours.
+"""Checks whether stains can be measured in a picture: whether it is sharp, bright enough, and in the stains' colours.
 
-Sharpness: an edge has structure at every scale, a blurred one less at fine scales than at coarse ones. The measure is
-the ratio of two neighbouring bands of the stain's density (differences of Gaussians), so it hangs on neither contrast
-nor density. On tissue in focus it is 0.55 to 1; after a Gaussian blur of 1 µm (standard deviation) below 0.5, of
-1.5 µm below 0.45. Noise hides a blur from this ratio, but a strong blur leaves little to hide: the coarser band's
-deviation is over 0.06 of the mean density on tissue in focus, and below 0.035 after a blur of 5 µm. What has less
-than `LEAST_DETAIL` is without detail, and counts as blurred: the two can't be told apart.
+Sharpness: a sharp edge has structure at every scale, a blurred one less at fine scales than at coarse ones. The
+measure is the ratio of two neighbouring bands of the stain's density (differences of Gaussians), so it depends on
+neither contrast nor density. On tissue in focus it is 0.55 to 1; after a Gaussian blur of 1 µm (standard deviation)
+it is below 0.5, and after 1.5 µm below 0.45. Noise can raise this ratio and so hide a blur. A strong blur is detected
+nevertheless, because it removes detail: the coarser band's deviation is over 0.06 of the mean density on tissue in
+focus, and below 0.035 after a blur of 5 µm. Areas with less than `LEAST_DETAIL` are without detail and count as
+blurred, since the two can't be distinguished.
 """
 
 from __future__ import annotations
@@ -23,27 +24,28 @@ from slidehook.pixels.tiles import Mask
 
 BANDS_UM = (0.5, 1.0, 2.0)
 WINDOW_UM = 64.0
-"""Sharpness is told for squares as wide as this."""
+"""The side of the squares in which sharpness is measured."""
 LEAST_STRUCTURE = 0.003
-"""Density by which the coarser band must vary for its sharpness to be told; one nucleus in the square is enough."""
+"""The least deviation of the coarser band, as a density, for judging sharpness; one nucleus in a square suffices."""
 LEAST_DETAIL, PALEST = 0.03, 0.05
-"""As a part of the mean density in the square: what varies less is without detail. Below `PALEST` it is glass."""
+"""The deviation, as a fraction of the square's mean density, below which a square is without detail; and the mean
+density below which it is glass."""
 MOST_BLURRED = 0.25
-"""Which part of what can be told sharp or not, and of the nuclei, may be blurred."""
+"""The largest fraction of the judged pixels, and of the nuclei, that may be blurred."""
 LEAST_HAEMATOXYLIN = 0.08
 HAEMATOXYLIN_PART = 0.25
-"""How much haematoxylin a pixel has beside its DAB, at least, when it is not only DAB of another shade."""
+"""The least haematoxylin in a pixel, as a density and as a fraction of its DAB; less may be another shade of DAB."""
 DARKEST = 0.16
-"""A pixel whose brightest channel has less of the glass's light than this is black: nothing can be told in it."""
+"""A pixel whose brightest channel has less than this fraction of the glass's light is black: it can't be measured."""
 BLURRED = "blurred or without detail"
 OTHER_STAIN = "not stained with haematoxylin and DAB"
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Numbers of pixels in a region: all, and those of each kind; `hues`: in which colours they are.
+    """The number of pixels in a region, in total and of each kind; `hues`: the measurements of their colours.
 
-    `structured`: where it can be told whether it is sharp; `blurred`: of those the ones that are blurred or without
+    `structured`: the pixels whose sharpness can be judged; `blurred`: those of them that are blurred or without
     detail.
     """
 
@@ -61,14 +63,14 @@ class Sums:
 
 
 def complaint(sums: Sums, nuclei: int, unsharp: int, *, own_colours: bool = False) -> str:
-    """Say in a few words why a region can't be measured; empty when it can.
+    """Return the reason why a region can't be measured, in a few words; empty if it can.
 
-    `unsharp`: how many of its nuclei lie where the picture is not sharp. `own_colours`: the colours of the stains are
-    the site's own, not the published ones.
+    `unsharp`: the number of its nuclei at which the picture is not sharp. `own_colours`: the stains' colours are set
+    by the site, not the published ones.
     """
     if sums.black > 0.3 * sums.pixels:
         return "too dark"
-    if sums.stained < 0.001 * sums.pixels:  # empty, unless it is pale because it is blurred; dust may be blurred
+    if sums.stained < 0.001 * sums.pixels:  # an empty region, unless a blur made it pale; dust may be blurred
         return BLURRED if sums.blurred > MOST_BLURRED * sums.pixels else ""
     if is_other_stain(sums.hues, sums.stained, own_colours=own_colours):
         return OTHER_STAIN
@@ -80,10 +82,10 @@ def complaint(sums: Sums, nuclei: int, unsharp: int, *, own_colours: bool = Fals
 
 
 class QualityMaps:
-    """One picture of `mpp` µm per pixel, looked at pixel by pixel: of haematoxylin (`stained.first`) and DAB.
+    """The kinds of pixels of `Sums` in one picture of `mpp` µm per pixel, stained with haematoxylin and DAB.
 
-    `white`: the light of empty glass. `dab_from`: the density from which on a pixel has DAB. `least_sharp`: what is
-    less sharp is blurred.
+    `stained`: haematoxylin first. `white`: the light of empty glass. `dab_from`: the least density of a pixel with
+    DAB. `least_sharp`: the sharpness below which a pixel is blurred.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class QualityMaps:
         self._hues = HueMaps(blue, brown, rest, light.min(axis=2))
         structured, blurred = _sharpness(np.maximum(first, 0) + np.maximum(second, 0), mpp, least_sharp)
         self.sharp: Mask = structured & ~blurred
-        """Marks the pixels round which there is something, and it is sharp."""
+        """Marks the pixels whose surroundings have structure and are sharp."""
         self._maps: dict[str, Mask] = {
             "dab": second >= dab_from,
             "black": brightest < DARKEST,
@@ -111,7 +113,7 @@ class QualityMaps:
         }
 
     def sums(self, mask: Mask) -> Sums:
-        """Count within a mask of the picture's shape."""
+        """Return the counts within a mask of the picture's shape."""
         return Sums(
             int(np.count_nonzero(mask)),
             **{name: int(np.count_nonzero(marked & mask)) for name, marked in self._maps.items()},
@@ -120,7 +122,7 @@ class QualityMaps:
 
 
 def _sharpness(density: Density, mpp: float, least: float) -> tuple[Mask, Mask]:
-    """Mark the pixels where sharpness can be told, and of those the ones that are blurred or without detail."""
+    """Mark the pixels whose sharpness can be judged, and those of them that are blurred or without detail."""
     fine, middle, coarse = (scipy.ndimage.gaussian_filter(density, each / mpp, truncate=3) for each in BANDS_UM)
     window = 2 * round(WINDOW_UM / mpp / 2) + 1
     upper, lower = (scipy.ndimage.uniform_filter(each * each, window) for each in (fine - middle, middle - coarse))

@@ -2,9 +2,9 @@
 
 Method: the density is smoothed; areas denser than their surroundings are one or more nuclei, dense or pale. Where
 several touch, the distance to their common outline has a maximum in each (watershed of the distance transform,
-Vincent and Soille 1991; parts that hardly narrow where they meet are one: h-maxima, Soille 2003). Then dense nuclei
-are separated from pale ones, and pale streaks removed (`slidehook.measuring.overlaps`). All sizes are in µm, so the
-result does not depend on the pixel size.
+Vincent and Soille 1991); parts with hardly any neck between them are merged (h-maxima, Soille 2003). Then dense
+nuclei are separated from pale ones, and pale streaks are removed (`slidehook.measuring.overlaps`). All sizes are in
+µm, so the result does not depend on the pixel size.
 
 Limits: overlapping nuclei, and pale ones in dark surroundings, are missed or counted as one.
 """
@@ -30,7 +30,7 @@ SMOOTH_UM, PALE_SMOOTH_UM = 0.4, 0.7
 WINDOW_UM = 25.0
 """The side of the square of the local background; larger dark areas are not nuclei."""
 DARKEST_BACKGROUND = 0.2
-"""The largest density of background: above it, it would be a sheet of nuclei without a gap."""
+"""The largest density of background; a denser area is a sheet of nuclei without gaps."""
 SURROUND_UM = 5.0
 SURROUND_PART = 0.8
 """A nucleus is denser than this fraction of the mean of its surroundings (a Gaussian of `SURROUND_UM`)."""
@@ -45,10 +45,10 @@ SPLIT_UM = 0.1
 
 @dataclass(frozen=True)
 class Dab:
-    """A stain that may be in nuclei, and the least mean density of a positive one.
+    """The density of a stain that may be in nuclei, and the least mean density of a positive nucleus.
 
-    `pale_contrast`: the least excess of density over the surroundings of a nucleus with a nucleus's edge and shape.
-    `scanned`: the scanned part of the picture; the rest has neither nuclei nor an edge.
+    `pale_contrast`: the least excess of a pale nucleus's density over its surroundings; its edge and shape must be
+    those of a nucleus. `scanned`: marks the scanned part of the picture; the rest is ignored.
     """
 
     density: Density

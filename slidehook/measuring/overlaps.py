@@ -3,7 +3,7 @@
 Method: within each object, Otsu's threshold ("A threshold selection method from gray-level histograms",
 IEEE Transactions on Systems, Man, and Cybernetics 9 (1979), 62-66) separates a dense nucleus from a pale one beneath
 it, if the two classes differ clearly and the rest of the pale one has the shape of a nucleus. An ellipse's area is
-4π times the root of the determinant of its pixels' covariance; that of any other shape is less.
+4π times the square root of the determinant of its pixels' covariance; any other shape has a smaller area.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Floats = NDArray[np.float64]
 BINS, DENSEST = 48, 1.2
 """The histograms' number of bins, and their largest density."""
 LEAST_RATIO, LEAST_STEP, LEAST_PARTED = 1.35, 0.05, 0.6
-"""The least excess of the dense class over the pale one, as a ratio and as a density; and the least fraction of the
-variance between the two."""
+"""The least ratio and the least difference of the two classes' mean densities, and the least fraction of the variance
+that lies between the classes."""
 SMALLEST_UM2 = (10.0, 12.0)
 """The smallest dense and pale part."""
 OPEN_UM, GAP_UM, RIM_UM = 0.75, 0.5, 1.25
-"""Radii: of specks in the dense part, of the blurred edge around it, and of rims that are not a pale part."""
+"""The radii of specks in the dense part, of its blurred edge, and of rims that are too thin for a pale part."""
 GROW_UM = 2.0
 """The distance over which removed pixels between the parts are returned to them."""
 ELLIPSE, ROUGH_ELLIPSE = 0.8, 0.6
-"""The least fraction of an ellipse that a pale nucleus fills; and one as large as `LARGE_UM2`."""
+"""The least roundness of a pale nucleus, and of a pale nucleus as large as `LARGE_UM2`."""
 PART_ELLIPSE = 0.85
 SMALL_UM2, LARGE_UM2 = 15.0, 30.0
 """The smallest pale nucleus, and the size from which its shape may be rough."""
@@ -47,8 +47,8 @@ a cloud in the background has less."""
 def part_by_density(labels: Labels, density: Density, stain: Density, *, mpp: float, positive_from: float) -> Labels:
     """Divide objects that contain a dense and a pale nucleus; `density` should be smooth.
 
-    The paler part does not count as a separate nucleus if its mean density of `stain` reaches `positive_from`: such a
-    stain is often patchy.
+    The paler part is not a separate nucleus if its mean density of `stain` reaches `positive_from`, because staining
+    within a positive nucleus is often patchy.
     """
     count = int(labels.max(initial=0))
     limit, doubtful = _otsu(labels, density, count)
@@ -98,7 +98,7 @@ def without_streaks(labels: Labels, density: Density, scanned: Mask, *, mpp: flo
 
 
 def roundness(labels: Labels) -> Floats:
-    """Return for each number from 0 the fraction of an ellipse of the same extent that it fills: 1 for an ellipse."""
+    """Return, for each number from 0, its area as a fraction of the area of the ellipse with the same covariance."""
     count = int(labels.max(initial=0))
     rows, columns = np.nonzero(labels)
     numbers = labels[rows, columns]

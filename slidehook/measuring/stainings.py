@@ -1,7 +1,7 @@
-"""Recognises stains without DAB by a laboratory's name of the staining.
+"""Recognises stains other than DAB by the laboratory's name of the staining.
 
-The names are those of histology's usual special stains, in English and German. Whole words are compared, so that
-no antibody's name matches (HE4 is not HE). A name that is in none of the lists is ignored.
+The lists contain the common special stains of histology, in English and German. Only whole words match, so the name
+of an antibody does not (HE4 is not HE). Names that are not in the lists are ignored.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _DAB = re.compile(r"(?<![^\W_])(?:dab|diaminobenzidine?|ihc|ihk|immun\w*)(?![^\W
 
 
 def is_special_stain(name: str) -> bool:
-    """Return whether a staining's name is that of H&E, a special stain or a chromogen other than DAB.
+    """Return whether a staining's name contains H&E, a special stain or a chromogen other than DAB.
 
-    False if the name also contains DAB or immunohistochemistry (as in "IHC, HE counterstain").
+    Returns False if it also contains DAB or immunohistochemistry (as in "IHC, HE counterstain").
     """
     return bool(_SPECIAL.search(name)) and not _DAB.search(name)

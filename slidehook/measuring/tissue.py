@@ -1,23 +1,24 @@
 """Finds tissue in an overview of a slide, and outlines it.
 
-Method. Every pixel's optical density is relative to the glass's colour (`slidehook.measuring.glass`). Density and
-colour together are split by Otsu's threshold (1979), held within `FAINTEST` and `SUREST`, since Otsu's would split
-an empty slide's noise, or dark tissue from pale. What has hardly a colour must have grain to be tissue: the
-deviation from a local mean (the high-pass behind many focus measures: Pech-Pacheco 2000), as a part of the local
-density. Stained tissue has 0.09 to 0.5 of it; smears, shadows, the ground edge of the glass and felt pens are
-smooth however dark or steep they are, and have 0.02 to 0.05 (measured on public slides of HistoQC, DeepLIIF and
-histolab). What mixtures of haematoxylin, eosin and DAB hardly look like (their absorption: Ruifrok and Johnston
-2001) is pen: red absorbed far more than green (green pens), somewhat more and smooth, or very dark (blue pens), all
-but blue absorbed (violet), green and blue alike but hardly red (red). What is black is pen or the slide's edge.
-Thin pieces that are grey are edges of a cover slip, bubbles or fibres, and so are long, straight ones. A majority
-vote smooths what is left; small pieces go and small holes are filled.
+Method. Optical densities are relative to the glass's colour (`slidehook.measuring.glass`). Otsu's threshold (1979) is
+applied to the sum of density and colour, and limited to `FAINTEST`…`SUREST`, because it would otherwise split the
+noise of an empty slide, or dark tissue from pale tissue. An area with hardly any colour is tissue only if it has
+grain: the deviation from a local mean (the high-pass filter of many focus measures: Pech-Pacheco 2000), as a fraction
+of the local density. The grain of stained tissue is 0.09 to 0.5; smears, shadows, the ground edge of the glass and
+felt pens are smooth, however dark or steep they are, with 0.02 to 0.05 (measured on public slides of HistoQC,
+DeepLIIF and histolab). Colours that mixtures of haematoxylin, eosin and DAB hardly ever have (their absorption:
+Ruifrok and Johnston 2001) are pen marks: green pens absorb red far more than green; blue pens absorb it somewhat
+more, and are smooth or very dark; violet pens absorb all colours but blue; red pens absorb green and blue alike, but
+hardly red. Black areas are pen marks or the slide's edge. Thin grey pieces, and long straight ones, are edges of a
+cover slip, bubbles or fibres. A majority vote smooths the mask; then small pieces are removed and small holes are
+filled.
 
-Limits. Stains that are blue or green themselves (Alcian blue, trichromes, methyl green) look like pens: switch
-`pens` off for them. Large bleedings can pass for red pen; pale red, lilac or pink pens, and smooth smears as
-coloured as a stain, for tissue; so can a printed paper label within the picture. Black pigment and silver stains
-pass for the slide's edge where they cover more than a hole. Fat is found where its membranes lie close together.
-Very pale tissue without texture is missed: below an optical density of about 0.02; so is pale tissue of no pink
-colour that a blur left smooth.
+Limits. Blue and green stains (Alcian blue, trichromes, methyl green) look like pens: switch `pens` off for them.
+Large haemorrhages can be taken for red pen. Pale red, lilac or pink pens, smooth smears with the colour of a stain,
+and a printed paper label within the picture can be taken for tissue. Black pigment and silver stains are taken for
+the slide's edge if they cover an area larger than a small hole. Fat is found only where its membranes lie close
+together. Very pale tissue without texture is missed, below an optical density of about 0.02; so is pale tissue that
+is not pink and that a blur has made smooth.
 """
 
 from __future__ import annotations
