@@ -1,20 +1,21 @@
-"""Measures sharpness over the tissue, outlines blurred parts, and returns the percentage of the tissue in focus.
+"""Measures the sharpness of the tissue, outlines blurred parts, and returns the percentage of tissue in focus.
 
 Method. The tissue is divided into cells of 64 x 64 pixels at about 0.5 µm per pixel. A cell's structure function D(k)
 is the mean squared difference of brightness between pixels k apart (k = 1, 2, 4; in rows and in columns). D grows as
 k squared where the picture is smooth, and as k at sharp edges, so the cell's exponent log2((D4 - D2) / (D2 - D1)) is
 near 2 in blurred cells, and 1 or less in sharp ones. The strength of the stain and the brightness of the lamp cancel
-in the ratio, and noise in the differences, since it adds the same to each D. (Differences of the autocorrelation at
-several lags are a measure of focus since Vollath 1987; the exponent is Kolmogorov's, 1941.) In pictures of sharp
-tissue (colon, DAB; tumour, H&E) nearly all cells had exponents below 1.1; with a Gaussian blur of 0.5 µm standard
-deviation 1.0 to 1.5; of 1 µm 1.5 to 1.8. Each cell is judged by a vote of the 5 x 5 cells around it.
+out in the ratio. Noise cancels out in the differences, since it adds the same amount to each D. (Vollath 1987
+measured focus by differences of the autocorrelation at several lags; the exponent is Kolmogorov's, 1941.) In
+pictures of sharp tissue (colon, DAB; tumour, H&E), nearly all cells had exponents below 1.1. After a Gaussian blur
+they were 1.0 to 1.5 (standard deviation 0.5 µm) or 1.5 to 1.8 (1 µm). Each cell is judged by a majority vote of the
+5 x 5 cells around it.
 
-Limits. Blur below 0.5 µm is not noticed. Tissue without detail (mucus, oedema, fat) is judged only by its neighbours'
-vote, if at all. The same applies to tissue that a strong blur has left without detail; therefore the text states the
-judged percentage if it is low, and no slide is rated OK by the judged part alone. Pale tissue that fades slowly is
-taken for blurred. Sharp dirt on the cover slip (dust, pen) counts as sharp. Very noisy pictures of pale stains look
-sharper than they are, and in noisy JPEGs some parts blurred by about 5 µm are taken for sharp. A slide scanned at 10x
-can't be judged. For research use.
+Limits. Blur below 0.5 µm is not detected. Tissue without detail (mucus, oedema, fat) is judged only by its
+neighbours' vote, if at all. The same applies to tissue that has lost its detail in a strong blur. Therefore the text
+states the judged percentage if it is low, and the judged part alone never makes a slide OK. Pale tissue that fades
+slowly is taken for blurred. Sharp dirt on the cover slip (dust, pen) counts as sharp. Very noisy pictures of pale
+stains look sharper than they are, and in noisy JPEGs some parts blurred by about 5 µm are taken for sharp. A slide
+scanned at 10x can't be judged. For research use.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ CELL_PX = 64
 TILE_CELLS = 8
 """The width and height of a tile, in cells."""
 LINE_STEP = 4
-"""Pixels are compared in every fourth row and column only: equally good, and faster."""
+"""Only every fourth row and column is measured, which is faster and equally accurate."""
 VOTERS, LEAST_VOTES = 5, 3
-"""The side of the square of voting cells, and how many of them must have a vote."""
+"""The side of the square of voting cells, and the least number of cells that must vote."""
 LEAST_TISSUE = 0.5
-"""The least fraction of tissue in a cell that is judged and votes."""
+"""The least fraction of tissue in a cell that is measured and votes."""
 NEARLY_ALL = 90.0
 """If less than this percentage of the tissue was judged, the text states it."""
 TOO_LITTLE = "with too little tissue"
@@ -58,7 +59,7 @@ class FocusParams(BaseModel, frozen=True, extra="forbid"):
     mpp: float = Field(0.5, ge=0.2, le=2)
     """The resolution in µm per pixel; the nearest power-of-two multiple of the slide's own pixel size is used."""
     blurred_above: float = Field(1.4, gt=0, lt=2)
-    """The exponent above which a cell is blurred: a lower one finds weaker blur, and more false blur."""
+    """The exponent above which a cell is blurred; a lower value detects weaker blur, but also more false blur."""
     least_texture: float = Field(12.0, ge=0)
     """A cell with less contrast, D4 - D2 in squared grey levels (0…255), has too little detail to be judged."""
     smallest_mm2: float = Field(0.02, ge=0)
@@ -68,8 +69,8 @@ class FocusParams(BaseModel, frozen=True, extra="forbid"):
     set_quality: bool = False
     """Whether to set the slide's quality in DPAT."""
     min_percent_in_focus: float = Field(80.0, ge=0, le=100)
-    """The percentage in focus from which a slide's quality is OK; below, it is rejected. It is OK only if this
-    percentage of all the tissue was seen in focus; otherwise, as strong blur can't be judged, it is not set."""
+    """A slide with a lower percentage in focus is rejected. The quality is OK only if at least this percentage of all
+    the tissue is in focus; otherwise it is not set, because the tissue that was not judged may be blurred."""
 
 
 class Focus(App):
@@ -124,7 +125,7 @@ class Focus(App):
         slide.receipt.analysed_mm2 = judged_mm2
         if not judged_mm2:
             return Result("nothing to judge: no tissue with detail", {"Tissue (mm²)": round(tissue_mm2, 2)})
-        percent = round(100 * (1 - blurred_mm2 / judged_mm2), 1)  # rounded as shown, and judged by this value
+        percent = round(100 * (1 - blurred_mm2 / judged_mm2), 1)  # the quality is decided by the value that is shown
         judged_percent = 100 * judged_mm2 / tissue_mm2
         of_judged = "" if judged_percent >= NEARLY_ALL else f" of the {judged_percent:.0f} % that could be judged"
         result = Result(f"{percent:g} % in focus{of_judged}")
@@ -144,7 +145,7 @@ class Focus(App):
         return result
 
     def _quality(self, of_judged: float, of_tissue: float) -> Quality | None:
-        """Return the quality by the percentages in focus; None if the part that was not judged may decide it."""
+        """Return the quality for these percentages in focus; None if it depends on the tissue that was not judged."""
         least = self.params.min_percent_in_focus
         if of_judged < least:
             return Quality.REJECTED
@@ -152,10 +153,10 @@ class Focus(App):
 
 
 def judging_mpp(slide_mpp: float, wanted: float) -> float:
-    """Return the resolution in µm per pixel: the slide's own times the power of two nearest to `wanted`.
+    """Return the resolution in µm per pixel: the slide's pixel size times a power of two, closest to `wanted`.
 
-    Pixels are then averaged in whole squares only: any other resolution would be blurred by resampling.
-    Raises AppError if the slide's own is too coarse.
+    Whole squares of pixels can then be averaged; any other resolution would be blurred by resampling.
+    Raises AppError if the slide's own pixels are too coarse.
     """
     mpp = slide_mpp * 2.0 ** max(0, round(math.log2(wanted / slide_mpp)))
     if mpp > 1.5 * wanted:
@@ -184,7 +185,7 @@ def structure(pixels: Pixels) -> tuple[Values, Values]:
 
 
 def _brightness(pixels: Pixels) -> Values:
-    """Return the brightness, 0…255, with the weights of JPEG (Rec. 601)."""
+    """Return the luma, 0…255, with the weights of JPEG (Rec. 601)."""
     red, green, blue = (pixels[..., channel] * np.uint16(weight) for channel, weight in enumerate((77, 150, 29)))
     weighed: Values = (red + green + blue).astype(np.float32)
     return weighed / np.float32(256)
@@ -200,7 +201,7 @@ def _mean_square(differences: NDArray[np.float32]) -> Values:
 class _Cells:
     """A grid of cells of `side` level-0 pixels over a slide; `enough` marks those with enough tissue.
 
-    `rows`, `columns`: the cell in which each row and column of the tissue's mask lies.
+    `rows`, `columns`: the cell index of each row and column of the tissue mask.
     """
 
     side: float
@@ -219,7 +220,7 @@ class _Cells:
         return cls(side, rows, columns, share >= LEAST_TISSUE)
 
     def spread(self, cells: Mask) -> Mask:
-        """Return a mask of cells in the shape of the tissue's mask."""
+        """Expand a mask of cells to the shape of the tissue mask."""
         spread: Mask = cells[self.rows[:, None], self.columns]
         return spread
 
@@ -229,7 +230,7 @@ def _extent(slide: Slide) -> tuple[int, int]:
 
 
 def _votes(cells: Mask) -> NDArray[np.int64]:
-    """Count the marked cells in the square of voters around each."""
+    """Count the marked cells in the square of voters around each cell."""
     counts: NDArray[np.int64] = (
         scipy.ndimage.uniform_filter(cells.astype(np.float64), VOTERS, mode="constant") * VOTERS**2
     )

@@ -1,21 +1,21 @@
 """Counts nuclei that are positive for DAB in the user's regions; the user can correct each classification.
 
-Method. The picture, at about 0.5 µm per pixel, is separated into haematoxylin and DAB (Ruifrok and Johnston 2001:
-`slidehook.measuring.stains`). Nuclei are found by both stains, or by haematoxylin alone where DAB lies around them
-(`slidehook.measuring.nuclei`). A nucleus is positive if the mean optical density of DAB in it, or in a ring around
-it, reaches `positive_from`. A nucleus belongs to a region if its centre does; where regions overlap it counts in
-each, but only once in the total. The DAB area is the fraction of the region's pixels whose DAB reaches
-`dab_area_from`; nuclei per mm² also refer to the region's area, glass included.
+Method. The picture is read at about 0.5 µm per pixel and separated into haematoxylin and DAB (Ruifrok and Johnston
+2001: `slidehook.measuring.stains`). Nuclei are found by both stains, or by haematoxylin alone where DAB lies around
+them (`slidehook.measuring.nuclei`). A nucleus is positive if the mean optical density of DAB in it, or in a ring
+around it, reaches `positive_from`. A nucleus belongs to a region if its centre lies in it. Where regions overlap, the
+nucleus counts in each, but only once in the total. The DAB area is the fraction of the region's pixels whose DAB
+reaches `dab_area_from`; nuclei per mm² also refer to the region's area, glass included.
 
 Corrections. The gallery shows at most `most_patches` nuclei per tag, selected at random. A patch that the user moves
-counts as one nucleus more of its new tag and one less of the old; nuclei that are not shown are not changed. The
-numbers are recounted whenever the changed gallery comes back, at the latest on "Recount".
+adds one nucleus to its new tag and removes one from the old; nuclei that are not shown are not changed. The numbers
+are recounted whenever DPAT sends the changed gallery back, at the latest on "Recount".
 
-Limits. One threshold for all slides: validate it for your own stain, antibody and scanner before you trust a
+Limits. The threshold is the same for all slides: validate it for your stain, antibody and scanner before you trust a
 percentage. Cell types are not distinguished: stroma and lymphocytes count like tumour. Overlapping nuclei, and pale
 ones under strong DAB, are missed; very dark DAB can look like nuclei. Pigment (melanin, haemosiderin) counts as DAB.
-Nothing is counted if a region is too small, too dark, blurred or without detail in over a quarter of its tissue,
-without haematoxylin or in other colours (`slidehook.measuring.measurable`); whatever these checks miss is counted.
+Nothing is counted if a region is too small, too dark, without haematoxylin, in other colours, or blurred or without
+detail in over a quarter of its tissue (`slidehook.measuring.measurable`). Regions that these checks miss are counted.
 For research use.
 """
 
@@ -62,11 +62,12 @@ TILE_PX = 1024
 COARSEST = 1.5
 """The largest ratio of the slide's own pixel size to the requested one."""
 OVERVIEW_MPP, OVERVIEW_PX = 32.0, 512
-"""The glass is measured in an overview of at most this resolution and at least this many pixels along a side."""
+"""The glass is measured in an overview of at most this many µm per pixel and, if possible, at least this many pixels
+along the longer side."""
 MOST_ROWS = 20
 """The most regions with separate rows in the table."""
 MOST_CORNERS, MOST_PATCHES = 10_000, 2000
-"""The most corners of all regions, and patches of each tag: for a recount all are sent back."""
+"""The most corners of all regions together, and the most patches per tag; a recount sends them all back."""
 LEAST_SHARP = {"nucleus": 0.45, "cell": 0.5}
 """The sharpness below which a picture is blurred; thin membranes are affected sooner than nuclei."""
 
@@ -84,9 +85,9 @@ class IhcParams(BaseModel, frozen=True, extra="forbid"):
     dab_area_from: float = Field(0.2, gt=0, le=3)
     """The least density of DAB in a pixel of the DAB area."""
     nucleus_contrast: float = Field(0.1, gt=0, le=1)
-    """The least excess of a nucleus's density over its surroundings; lower values find paler and false ones."""
+    """The least excess of a nucleus's density over its surroundings; a lower value finds paler and false ones."""
     pale_contrast: float = Field(0.04, gt=0, le=1)
-    """The same for pale nuclei, which must also have a nucleus's edge and shape. Not for `cell`."""
+    """The same for pale nuclei, which must also have the edge and shape of a nucleus. Not used for `cell`."""
     smallest_um2: float = Field(10.0, gt=0)
     largest_um2: float = Field(400.0, gt=0, le=1000)
     """The area of the smallest and the largest nucleus."""
@@ -100,7 +101,7 @@ class IhcParams(BaseModel, frozen=True, extra="forbid"):
     dab: Colour = DAB
     """The stains' colours: their absorption of red, green and blue."""
     allowed_stainings: tuple[str, ...] = ()
-    """Stainings in the image record that are counted although their names are those of other stains."""
+    """Names of stainings in the image record that are counted although they look like those of other stains."""
 
     @property
     def own_colours(self) -> bool:
@@ -116,7 +117,7 @@ class IhcParams(BaseModel, frozen=True, extra="forbid"):
 
 
 class Ihc(App):
-    """Positive and negative nuclei in the user's regions, for nuclear, membrane and cytoplasm stains with DAB."""
+    """Counts positive and negative nuclei in the user's regions, for nuclear, membrane and cytoplasmic DAB stains."""
 
     id = "ihc"
     name = "IHC: positive nuclei"
@@ -209,7 +210,7 @@ class Ihc(App):
         return table
 
     def _gallery(self, tally: Tally) -> Gallery | None:
-        """Return a gallery of the nuclei, palest DAB first; None if there are none."""
+        """Return a gallery of the nuclei, palest DAB first; None without nuclei."""
         if not tally.all.nuclei:
             return None
         shown = {TAGS[0]: tally.positive, TAGS[1]: tally.negative}
@@ -240,7 +241,7 @@ def _glass(slide: Slide) -> Colour:
 
 
 def _holes(regions: tuple[Region, ...]) -> dict[str, calls.Row]:
-    """Return the rows that tell a recount which outlines are holes, and of which region; empty without holes."""
+    """Return the rows from which a recount identifies the holes among the outlines; empty without holes."""
     holes = [len(each.polygon.interiors) for each in regions]
     if len(regions) == 1 or not any(holes):
         return {}
@@ -276,9 +277,9 @@ def _refuse(result: Result, sentence: str) -> None:
 class Found:
     """The measurements of one tile.
 
-    For each nucleus: its position in level-0 pixels, the density of its DAB, whether the picture is sharp there,
-    whether it has hardly any haematoxylin, and its regions, bool (nuclei, regions). `sums`: of all regions together
-    first, then of each.
+    For each nucleus: its position in level-0 pixels, its DAB density, whether the picture is sharp there, whether the
+    nucleus has hardly any haematoxylin, and its regions, bool (nuclei, regions). `sums`: first for all regions
+    together, then for each.
     """
 
     x: Floats
@@ -291,7 +292,7 @@ class Found:
 
 
 class TileAnalyzer:
-    """Measures tiles, also several at a time: it has no state."""
+    """Measures tiles; has no state, so several threads can call it."""
 
     def __init__(self, regions: Sequence[Region], params: IhcParams, white: Colour) -> None:
         self._regions = regions
@@ -300,7 +301,7 @@ class TileAnalyzer:
         self._deconvolution = Deconvolution(params.haematoxylin, params.dab, white=white)
 
     def __call__(self, tile: Tile) -> Found:
-        """Find a tile's nuclei; those with the centre in the margin belong to its neighbours."""
+        """Measure a tile and its nuclei; nuclei centred in the margin belong to neighbouring tiles."""
         params = self._params
         stained = self._deconvolution(tile.pixels)
         labels = find_nuclei(
@@ -334,20 +335,20 @@ class TileAnalyzer:
         return Found(x[own], y[own], density[own], sharp[own], pale[own], member[own], sums)
 
     def _dab(self, pixels: Pixels, stained: Stained) -> Dab | None:
-        """Return the DAB within nuclei; None if it lies around them."""
+        """Return the DAB in the nuclei; None if the stain lies around them."""
         if self._params.compartment == "cell":
             return None
         scanned = pixels.min(axis=2) < 255  # pure white is beyond the slide, or not scanned
         return Dab(stained.second, self._params.positive_from, self._params.pale_contrast, scanned)
 
     def _nuclear(self, stained: Stained) -> Density:
-        """Return the density by which nuclei are found: DAB in a nucleus is included, DAB around it would hide it."""
+        """Return the density in which nuclei are found, without DAB if it lies around them, as it would hide them."""
         if self._params.compartment == "cell":
             return stained.first
         return np.maximum(stained.first, 0) + np.maximum(stained.second, 0)
 
     def _sums(self, tile: Tile, size: int, examined: QualityMaps) -> tuple[Sums, ...]:
-        """Count the tile's own `size` x `size` pixels: those in any region, then in each."""
+        """Return the sums over the tile without its margin (`size` x `size`): all regions together, then each."""
         core, together = (np.zeros(tile.pixels.shape[:2], np.bool_) for _ in range(2))
         own = slice(tile.margin, tile.margin + size)
         core[own, own] = True
@@ -374,7 +375,7 @@ class Tally:
         """A selection of the nuclei of each kind."""
 
     def add(self, found: Found) -> None:
-        """Add a tile's measurements; the same order of tiles gives the same selection."""
+        """Add a tile's measurements; tiles in the same order result in the same selection."""
         positive = found.density >= self._from
         for count, member, sums in zip(
             [self.all, *self.each], [np.ones(len(positive), np.bool_), *found.regions.T], found.sums, strict=True

@@ -1,11 +1,11 @@
-"""Bring your own tile classifier: an ONNX model, and a toml that describes its input and output.
+"""Classifies tiles with the site's own ONNX model; a toml file describes the model's input and output.
 
-Method: the tissue is divided into tiles of the model's size; each tile gets its most probable class, or none if that
-is less probable than `least_probability`. Touching tiles of one class are outlined as one. The model itself:
-`slidehook.measuring.tilemodel`.
-Limits: an outline is as coarse as a tile, and a tile counts completely even if part of it is glass. Slides unlike the
-training data (another scanner, stain or organ) get classes anyway. The numbers are as good as the model, which
-slidehook can't validate. For research use.
+Method: the tissue is divided into tiles of the model's size. Each tile is assigned its most probable class, or no
+class if that is less probable than `least_probability`. Adjacent tiles of one class are outlined together. The model
+is run by `slidehook.measuring.tilemodel`.
+Limits: outlines are as coarse as the tiles, and a tile's whole area counts even if part of it is glass. Slides unlike
+the training data (another scanner, stain or organ) are classified anyway. The numbers are only as reliable as the
+model, which slidehook can't validate. For research use.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ UNDECIDED_ROW = "Undecided (mm²)"
 class OnnxParams(ModelParams, frozen=True, extra="forbid"):
     """The content of `apps/onnx.toml`: a description of the model, and how to use it.
 
-    `model`: the file, beside the toml; its tiles have pixels of `mpp` µm. Tiles of which at least the fraction
-    `least_tissue` (0…1) is tissue are classified; a class less probable than `least_probability` is discarded. The
-    gallery shows the `gallery_tiles` most probable tiles of each class; with 0 there is no gallery, and the outlines
-    have the classes' colours.
+    `model`: the model's file, in the folder of the toml; `mpp`: the pixel size of its tiles in µm. Tiles are
+    classified if at least the fraction `least_tissue` (0…1) of them is tissue; a class less probable than
+    `least_probability` is discarded. The gallery shows the `gallery_tiles` most probable tiles of each class; with 0
+    there is no gallery, and the outlines have the classes' colours.
     """
 
     model: Path = Path("model.onnx")
@@ -97,7 +97,7 @@ class Grid:
 
     def outlines(self, cells: NDArray[np.int64]) -> list[Polygon]:
         """Return the outlines of tiles in level-0 pixels, largest first; tiles that share a side are joined."""
-        # Joined in columns and rows, which are integers, so that rounding leaves no gaps.
+        # Joined in integer columns and rows, so that rounding leaves no gaps.
         columns, rows = cells.T
         joined = shapely.simplify(shapely.coverage_union_all(shapely.box(columns, rows, columns + 1, rows + 1)), 0)
         edge = (self.frame.width, self.frame.height)
@@ -138,7 +138,7 @@ class OnnxClassifier(App):
     _model: TileModel
 
     def missing(self) -> str | None:
-        """Return that there is no model; raises AppError if the configured one is missing."""
+        """Return a message if no model is configured, or None; raises AppError if file or runtime are missing."""
         folder = self.settings.data_dir / "apps"
         if not self.params.classes:
             return f"no model configured: write {folder / 'onnx.toml'}"
@@ -224,7 +224,7 @@ class OnnxClassifier(App):
         return result
 
     def _gallery(self, found: Classified, grid: Grid, shown: list[tuple[int, ModelClass]]) -> Gallery:
-        """Return a gallery of each class's most probable tiles; of many classes, the first in the toml."""
+        """Return a gallery of each class's most probable tiles; limited to the first classes in the toml."""
         magnification = min(MAGNIFICATIONS, key=lambda each: abs(each - 10 / self.params.mpp))
         tagged = shown[:MOST_TAGS]
         few = f" (the first {MOST_TAGS} classes)" if len(shown) > MOST_TAGS else ""

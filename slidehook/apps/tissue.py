@@ -1,8 +1,8 @@
 """Finds the tissue on a slide, outlines it and measures its area.
 
-Method and limits: `slidehook.measuring.tissue`. An area is that of the outline, without its holes; outlines lie up to
-a pixel of the overview (`mpp`) outside the tissue's edge, which adds about 1 % to a section, and more to a thin
-biopsy. For research use.
+Method and limits: `slidehook.measuring.tissue`. The area is that within the outline, without holes. Outlines lie up
+to one pixel of the overview (`mpp`) outside the tissue's edge, which adds about 1 % to the area of a section, and
+more to that of a thin biopsy. For research use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TissueParams(BaseModel, frozen=True, extra="forbid"):
     mpp: float = Field(8.0, ge=1, le=32)
     """The resolution of the overview in which tissue is detected, in µm per pixel."""
     smallest_mm2: float = Field(0.05, ge=0)
-    """Smaller pieces are ignored, and always those below 0.01 mm²."""
+    """The area of the smallest piece; pieces below 0.01 mm² are always ignored."""
     pens: bool = True
     """Whether to detect pen marks; set it to false for blue and green stains."""
 

@@ -8,7 +8,7 @@ from slidehook import App, Progress, Result, Slide, WholeSlide
 
 
 class WholeSlideDemo(App):
-    """Opens the slide and answers 42, like IA-API's public example; it measures nothing."""
+    """Opens the slide and returns 42, like IA-API's public example; it measures nothing."""
 
     id = "wholeslide"
     name = "Whole slide demo"
