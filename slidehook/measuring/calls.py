@@ -1,7 +1,7 @@
 """Nuclei that an app classifies as positive or negative: their table, and the recount after a user's corrections.
 
-The result contains everything that the recount needs: the app's counts, the threshold, and each patch's density as
-its sort key. Density and threshold give the patch's original tag, however often the user has moved it.
+The result contains all that the recount needs: the numbers that the app counted, the threshold, and in each patch's
+sort key the density by which it was classified. So the original tag of a patch is known, however often it was moved.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ FROM = "Positive from DAB density"
 SHOWN = "Nuclei shown"
 REGIONS = "Regions"
 HOLES = "Holes"
-"""The row with the number of holes in the regions, if any; each hole is a separate shape, after its region's."""
+"""The row with the number of holes of the regions, if any; each is a separate shape after its region's."""
 MOVED = "Corrected by the user"
 BY_APP = "Positive, by the app"
 TAGS = ["positive", "negative"]
 PALE, MOST_PALE = 0.1, 1 / 3
-"""The haematoxylin below which a nucleus is pale, and the fraction of pale ones among the negative nuclei above which
-others may have been missed."""
+"""The haematoxylin below which a nucleus is pale; above this fraction of pale negative ones, others may be missed."""
 NO_NUCLEI = "no nuclei found"
 
 
 @dataclass
 class Count:
-    """The numbers of nuclei in one region, or in all regions.
+    """The nuclei counted in one region, or in all. `unsharp`: those where the picture is not sharp.
 
-    `unsharp`: the nuclei at which the picture is not sharp. `pale`: the negative nuclei with hardly any haematoxylin.
-    `own_colours`: whether the site has set the stains' colours.
+    `pale`: the number of negative ones with hardly any haematoxylin.
+
+    `own_colours`: the stains' colours are the site's own.
     """
 
     positive: int = 0
@@ -58,7 +58,7 @@ class Count:
 
     @property
     def nuclei(self) -> int:
-        """The number of all nuclei."""
+        """All of them."""
         return self.positive + self.negative
 
     @property
@@ -70,7 +70,7 @@ class Count:
 
     @property
     def complaint(self) -> str:
-        """The reason why these numbers must not be reported; empty if they may be."""
+        """Why none of this may be told; empty when it may."""
         return complaint(self.sums, self.nuclei, self.unsharp, own_colours=self.own_colours)
 
 
@@ -83,7 +83,7 @@ class ReservoirSample:
         self._kept = np.empty((0, 4))
 
     def add(self, rows: Floats) -> None:
-        """Add rows to the draw: shape (rows, 3)."""
+        """Take part in the draw: (rows, 3)."""
         drawn = np.column_stack([rows, self._random.random(len(rows))])
         kept = np.concatenate([self._kept, drawn])
         if len(kept) > self._most:
@@ -92,17 +92,17 @@ class ReservoirSample:
 
     @property
     def rows(self) -> Floats:
-        """The selected rows: shape (rows, 3)."""
+        """What was drawn: (rows, 3)."""
         return self._kept[:, :3]
 
 
 def of_region(number: int) -> str:
-    """Return the prefix of a region's rows, used if there are several regions; they are numbered from 1."""
+    """Return what the rows of one region of several begin with; regions are counted from 1."""
     return f"Region {number}: "
 
 
 def rows(count: Count, area_mm2: float, *, prefix: str = "") -> dict[str, Row]:
-    """Return the rows of one region, or of all (without a prefix); without nuclei there is no percentage."""
+    """Return the rows of a region, or of all (without a prefix); there is no percentage of no nuclei."""
     nuclei = count.nuclei
     table: dict[str, Row] = {
         NUCLEI: nuclei,
@@ -115,7 +115,7 @@ def rows(count: Count, area_mm2: float, *, prefix: str = "") -> dict[str, Row]:
     if not nuclei:
         del table[PERCENT]
     if count.is_faint:
-        table[FAINT] = "weak: pale nuclei may be missed, and the percentage may be too high"
+        table[FAINT] = "weak: pale nuclei may be missed, and the percentage be too high"
     if count.unsharp:
         table[UNSHARP] = count.unsharp
     if blurred := _percent(count.sums.blurred, count.sums.pixels):
@@ -124,7 +124,7 @@ def rows(count: Count, area_mm2: float, *, prefix: str = "") -> dict[str, Row]:
 
 
 def summary(table: dict[str, Row]) -> str:
-    """Return the line for DPAT's annotation list."""
+    """Return the line that stands in DPAT's annotation list."""
     if not table[NUCLEI]:
         blurred = f", but {table[BLURRED_AREA]} % is {BLURRED}" if BLURRED_AREA in table else ""
         return f"{NO_NUCLEI}{blurred}"
@@ -133,9 +133,9 @@ def summary(table: dict[str, Row]) -> str:
 
 
 def recount(result: Result) -> Result:
-    """Recount with the user's corrections: a moved patch adds a nucleus to its new tag and removes one from the old.
+    """Count anew what the user corrected: a moved patch is one nucleus more of its new tag, one less of the old.
 
-    A result without a gallery is returned unchanged. Raises AppError if its table or gallery was not made by the app.
+    A result without a gallery stays as it is. Raises AppError when its table or its gallery is not the app's.
     """
     if result.gallery is None:
         return result
@@ -175,7 +175,7 @@ def _lies_in(patch: Patch, region: Polygon) -> bool:
 
 
 def _correct(table: dict[str, Row], moved: list[Patch], prefix: str = "") -> None:
-    """Replace a region's numbers by the corrected ones."""
+    """Put a region's corrected numbers in the place of the ones before."""
     nuclei = int(_number(table, f"{prefix}{NUCLEI}"))
     by_app = int(_number(table, f"{prefix}{BY_APP if f'{prefix}{BY_APP}' in table else POSITIVE}"))
     table.pop(f"{prefix}{BY_APP}", None)
@@ -190,7 +190,7 @@ def _correct(table: dict[str, Row], moved: list[Patch], prefix: str = "") -> Non
 
 
 def _holes(table: dict[str, Row], prefix: str = "") -> int:
-    """Return the number of holes in one region, or in all; without holes there is no row."""
+    """Return how many holes a region has, or all have; there is no row of none."""
     return int(_number(table, f"{prefix}{HOLES}")) if f"{prefix}{HOLES}" in table else 0
 
 

@@ -24,13 +24,13 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 """onnxruntime's names of execution providers."""
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _SLACK = 1e-3
-"""The tolerance for rounding errors in probabilities: beyond 0…1, and in their sum."""
+"""The tolerance of a probability outside 0…1, for rounding."""
 
 Rgb = tuple[float, float, float]
 
 
 class ModelClass(BaseModel, frozen=True, extra="forbid"):
-    """One class, in the order of the model's outputs; only classes with `shown` are outlined."""
+    """One class, in the order of the model's outputs; only a `shown` one is outlined."""
 
     name: str = Field(min_length=1, max_length=64)
     colour: str = Field(default="#0078D4", pattern=r"^#[0-9A-Fa-f]{6}$")
@@ -41,8 +41,8 @@ class ModelParams(BaseModel, frozen=True, extra="forbid"):
     """A model's input and output; the base of the parameters of apps that run one.
 
     A tile is `tile_px` wide and high. A pixel's red, green and blue, 0…255, are passed as (value x `scale` - `mean`)
-    / `std`. The model returns one number per class, as stated by `outputs`. A model with one class distinguishes it
-    from everything else; `outputs` must then be set.
+    / `std`. `outputs` are one number per class; a model of one class distinguishes it from everything else, and its
+    `outputs` have no default.
     """
 
     tile_px: int = Field(default=224, ge=8, le=4096)
@@ -63,8 +63,8 @@ class ModelParams(BaseModel, frozen=True, extra="forbid"):
         if len(set(names)) < len(names):
             raise ValueError("two classes have the same name")
         if len(names) == 1 and "outputs" not in self.model_fields_set:
-            # Probabilities read as logits are never below 0, so every tile would silently be assigned to the class.
-            raise ValueError("with one class, outputs must be set to logits or probabilities")
+            # A probability looks like a logit above 0: every tile would be of the class, without a sign of the error.
+            raise ValueError("with one class, outputs must be said: logits or probabilities")
         return self
 
 
@@ -74,15 +74,15 @@ def runtime_is_installed() -> bool:
 
 
 def providers(offered: Sequence[str]) -> list[str]:
-    """Return the offered providers that slidehook uses, best first: CUDA, then the CPU."""
+    """Return those of the offered providers that are used, best first: CUDA, then the CPU."""
     return [each for each in (CUDA, CPU) if each in offered]
 
 
 def device(wanted: Sequence[str], real: Sequence[str]) -> str:
-    """Return the provider that a session reports, and the wanted ones that can't be used.
+    """Return the provider that a session uses, by its own statement, and the reason if it is not the wanted one.
 
-    onnxruntime offers CUDA whenever it was built with it, and falls back to the CPU if CUDA's libraries, the driver
-    or the GPU are missing.
+    onnxruntime offers CUDA whenever it was built with it, and continues without it if CUDA's libraries, the driver or
+    the GPU are missing.
     """
     lost = [_short(each) for each in wanted if each not in real]
     return _short(real[0]) + (f" ({' and '.join(lost)} was offered, but can't be used here)" if lost else "")
@@ -91,8 +91,8 @@ def device(wanted: Sequence[str], real: Sequence[str]) -> str:
 class TileModel:
     """A loaded model, on CUDA if available, else on the CPU cores that this process may use.
 
-    `said_in`: the name of the file with `params`, for messages. Raises AppError if `path` is not a model, or does not
-    match `params`.
+    `said_in`: the file with `params`, for messages. Raises AppError with one sentence if `path` is not a model, or
+    does not match `params`.
     """
 
     def __init__(self, path: Path, params: ModelParams, *, said_in: str) -> None:
@@ -110,18 +110,18 @@ class TileModel:
         options.log_severity_level = 3
         wanted = providers(runtime.get_available_providers())
         if CUDA in wanted and hasattr(runtime, "preload_dlls"):
-            runtime.preload_dlls()  # otherwise onnxruntime does not find CUDA's libraries in installed packages
+            runtime.preload_dlls()  # otherwise CUDA's libraries are not searched among the installed packages
         try:
             self._session = runtime.InferenceSession(path, options, providers=wanted)
         except self._errors as error:
-            raise AppError(f"{path.name} is not a model that onnxruntime can load: {_words(error)}") from error
+            raise AppError(f"{path.name} is no model that onnxruntime loads: {_words(error)}") from error
         self.device = device(wanted, self._session.get_providers())
         """The provider: `CUDA`, or `CPU`, with the reason if CUDA was wanted."""
         self._input, self._dtype, self._batch = self._checked_input()
         std = np.asarray(params.std, np.float32)
         self._factor = np.float32(params.scale) / std
         self._shift = -np.asarray(params.mean, np.float32) / std
-        # The shape of a model's output is known for certain only after a run.
+        # The shape of a model's output is certain only after it has run.
         self(np.full((1, params.tile_px, params.tile_px, 3), 255, np.uint8))
 
     def _checked_input(self) -> tuple[str, type[Any], int | None]:
@@ -169,7 +169,7 @@ class TileModel:
             raise AppError(f"the model gives {told} numbers where {tiles} x {classes} belong: {named}")
         values = values.reshape(tiles, classes).astype(np.float32)
         if not np.isfinite(values).all():
-            raise AppError("the model returned NaN or infinity")
+            raise AppError("the model gives what is no number")
         within = values.min() >= -_SLACK and values.max() <= 1 + _SLACK
         if self._params.outputs == "probabilities":
             if not within:

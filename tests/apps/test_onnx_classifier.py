@@ -259,7 +259,7 @@ def test_the_surest_tiles_come_first() -> None:
         ({"classes": 2}, {}, "gives 1 x 2 numbers where 1 x 3 belong: onnx.toml names 3 classes"),
         ({}, {"outputs": "probabilities"}, "gives logits, not probabilities"),
         ({"softmax": True}, {}, "gives probabilities, not logits"),
-        ({"kind": TensorProto.DOUBLE}, {}, "model.onnx is not a model that onnxruntime can load: Could not find"),
+        ({"kind": TensorProto.DOUBLE}, {}, "model.onnx is no model that onnxruntime loads: Could not find"),
     ],
 )
 def test_a_model_that_the_toml_does_not_fit_fails_with_one_sentence(
@@ -279,7 +279,7 @@ def test_a_slide_that_is_coarser_than_the_model_was_trained_on_gets_no_class(mak
 def test_a_file_that_is_no_model_fails_with_one_sentence(make_app: MakeApp, tmp_path: Path) -> None:
     app = make_app()
     (tmp_path / "apps" / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(AppError, match=r"^model\.onnx is not a model that onnxruntime can load: "):
+    with pytest.raises(AppError, match=r"^model\.onnx is no model that onnxruntime loads: "):
         app.setup()
 
 
