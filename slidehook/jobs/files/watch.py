@@ -16,10 +16,10 @@ from slidehook.jobs.files.layout import Layout
 
 REMOTE_FILE_SYSTEMS = frozenset({"cifs", "smb3", "smbfs", "nfs", "nfs4", "fuse.sshfs", "9p", "ceph", "glusterfs"})
 """Types in `/proc/mounts` that other hosts may change."""
-STEP_MS = 20
+STEP_MS = 10
 """How long inotify's events are gathered before they wake the worker."""
-LOOK_MS = 80
-"""The longest look for inotify's events; a wait is a series of looks, and each costs processor time."""
+LOOK_MS = 20
+"""The longest look for inotify's events; a wait is a series of looks."""
 POLL_FIRST_S, POLL_MOST_S = 0.1, 1.5
 """How often a share is looked at: at first, and after long idleness."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
