@@ -56,8 +56,10 @@ def dpat(request: pytest.FixtureRequest, slides: Path) -> Iterator[Started]:
 
 
 @pytest.fixture
-def client(dpat: Started) -> Iterator[Any]:
+def client(dpat: Started, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Their client, made of what an invocation of a registered app brings."""
+    # It remembers each address's version for an hour, and a simulator may get the port of an earlier one.
+    monkeypatch.setattr("sectra_client.client._info_cache", {})
     with TinyApp() as app:
         dpat.do("POST", "apps", url=app.url)
         dpat.do("PATCH", f"apps/{APP}", enabled=True)
